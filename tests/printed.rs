@@ -9,54 +9,53 @@ use test_support::*;
 /// A change of a configuration that makes `create` fail, and the text that its error has to contain.
 type Case = (fn(&mut Value), &'static str);
 
+/// Configurations that `create` refuses, each with the text of its error.
+const REFUSED: &[Case] = &[
+    (|c| c["process"]["args"] = json!(["/etc"]), "is a directory: permission denied"),
+    (|c| c["process"]["args"] = json!(["/run.sh"]), "exec /run.sh: no such file or directory"),
+    (|c| c["process"]["args"] = json!(["nosuch"]), "executable file not found in $PATH"),
+    (|c| c["process"]["cwd"] = json!("/bin/busybox/x"), "chdir to cwd (\"/bin/busybox/x\") set in config.json failed"),
+    (|c| c["linux"]["memoryPolicy"] = json!({}), "invalid memory policy mode"),
+    (|c| c["linux"]["memoryPolicy"] = json!({"mode": "INTERLEAVE"}), "invalid memory policy"),
+    (
+        |c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_PREFERRED", "nodes": "0", "flags": ["badflag"]}),
+        "invalid memory policy flag",
+    ),
+    (
+        |c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0-9876543210"}),
+        "invalid memory policy node",
+    ),
+    (
+        |c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_DEFAULT", "nodes": "0-7"}),
+        "mode requires 0 nodes but got 8",
+    ),
+    (
+        |c| c["hooks"] = json!({"createRuntime": [{"path": "/bin/true"}, {"path": "/bin/false"}]}),
+        "error running createRuntime hook #1:",
+    ),
+    (
+        |c| {
+            c["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/no/agent",
+                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
+        },
+        "failed to connect with seccomp agent",
+    ),
+    (
+        |c| {
+            c["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/no/agent",
+                "syscalls": [{"names": ["write"], "action": "SCMP_ACT_NOTIFY"}]});
+        },
+        "SCMP_ACT_NOTIFY cannot be used for the write syscall",
+    ),
+    (|c| c["annotations"] = json!({"run.oci.systemd.subgroup": "x"}), "run.oci.systemd.subgroup"),
+    (|c| c["annotations"] = json!({"module.wasm.image/variant": "compat"}), "module.wasm.image/variant"),
+];
+
 #[test]
 fn texts_that_callers_match() {
     need_root!();
-    let cases: &[Case] = &[
-        (|c| c["process"]["args"] = json!(["/etc"]), "is a directory: permission denied"),
-        (|c| c["process"]["args"] = json!(["/run.sh"]), "exec /run.sh: no such file or directory"),
-        (|c| c["process"]["args"] = json!(["nosuch"]), "executable file not found in $PATH"),
-        (
-            |c| c["process"]["cwd"] = json!("/bin/busybox/x"),
-            "chdir to cwd (\"/bin/busybox/x\") set in config.json failed",
-        ),
-        (|c| c["linux"]["memoryPolicy"] = json!({}), "invalid memory policy mode"),
-        (|c| c["linux"]["memoryPolicy"] = json!({"mode": "INTERLEAVE"}), "invalid memory policy"),
-        (
-            |c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_PREFERRED", "nodes": "0", "flags": ["badflag"]}),
-            "invalid memory policy flag",
-        ),
-        (
-            |c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0-9876543210"}),
-            "invalid memory policy node",
-        ),
-        (
-            |c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_DEFAULT", "nodes": "0-7"}),
-            "mode requires 0 nodes but got 8",
-        ),
-        (
-            |c| c["hooks"] = json!({"createRuntime": [{"path": "/bin/true"}, {"path": "/bin/false"}]}),
-            "error running createRuntime hook #1:",
-        ),
-        (
-            |c| {
-                c["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/no/agent",
-                    "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
-            },
-            "failed to connect with seccomp agent",
-        ),
-        (
-            |c| {
-                c["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/no/agent",
-                    "syscalls": [{"names": ["write"], "action": "SCMP_ACT_NOTIFY"}]});
-            },
-            "SCMP_ACT_NOTIFY cannot be used for the write syscall",
-        ),
-        (|c| c["annotations"] = json!({"run.oci.systemd.subgroup": "x"}), "run.oci.systemd.subgroup"),
-        (|c| c["annotations"] = json!({"module.wasm.image/variant": "compat"}), "module.wasm.image/variant"),
-    ];
     let sandbox = Sandbox::new();
-    for (change, text) in cases {
+    for (change, text) in REFUSED {
         let c = Container::within(&sandbox, &["true"]).edit(change);
         cmd::script(&c.file("/run.sh"), "#!/no/such/interpreter\n");
         c.create().fails().one_line().stderr_contains(text);

@@ -141,3 +141,20 @@ fn se_7_one_process_is_enough() {
     assert_eq!((run.code, run.text()), (Some(0), "hello"), "{run:#?}");
     assert!(agent.answers() > 0);
 }
+
+/// The environment variable of crun names the agent where the configuration names none; later verbs need it no more.
+#[test]
+fn the_callers_environment_names_the_agent() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    let agent = Agent::listen(&sandbox.dir);
+    let c = notifying(&agent, &["mkdir"], true, Container::within(&sandbox, &["sh", "-c", "mkdir /made; sleep 1000"]));
+    let c = c.edit(|config| drop(config["linux"]["seccomp"].as_object_mut().unwrap().remove("listenerPath")));
+    c.create().fails().stderr_contains("linux.seccomp.listenerPath");
+    c.create_with(&[]).env("RUN_OCI_SECCOMP_RECEIVER", "agent.sock").out().fails().stderr_contains("absolute path");
+    c.create_with(&[]).env("RUN_OCI_SECCOMP_RECEIVER", &agent.path).out().ok();
+    c.start().ok();
+    wait_for("the program has called mkdir(2)", || c.file("/made").is_dir());
+    assert!(agent.answers() > 0);
+    c.delete_force().ok();
+}

@@ -29,7 +29,6 @@ use serde_json::Value;
 pub use features::{MOUNT_OPTIONS, SECCOMP_ARCHS, features};
 pub use id::ContainerId;
 pub use validate::PROC_MOUNT_ALLOWLIST;
-pub(crate) use validate::seccomp_receiver;
 pub use version::{SPEC_VERSION, SPEC_VERSION_MIN};
 
 /// Checks the rules between the fields of a configuration again, after a change to it.

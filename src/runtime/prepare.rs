@@ -16,7 +16,6 @@ use crate::cgroup::plan::CgroupOptions;
 use crate::cgroup::plan::CgroupPlan;
 use crate::cgroup::plan::OnPermissionDenied;
 use crate::cgroup::plan::ServiceManager;
-use crate::config;
 use crate::config::ContainerId;
 use crate::hook::Output;
 use crate::init;
@@ -303,11 +302,8 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
     }
     let mut profile = profile.clone();
     if profile.listener_path().is_none() {
-        let of_caller = config::seccomp_receiver();
-        if let Some(path) = of_caller.as_ref().filter(|path| !path.is_absolute()) {
-            bail!("RUN_OCI_SECCOMP_RECEIVER: {path:?} is not an absolute path");
-        }
-        profile.set_listener_path(extensions.receiver.clone().or(of_caller));
+        let receiver = extensions.receiver.clone();
+        profile.set_listener_path(receiver.map_or_else(receiver_of_caller, |path| Ok(Some(path)))?);
     }
     let filter = seccomp::compile(&profile)?;
     if profile.flags().as_ref().is_some_and(|flags| !flags.is_empty()) && !linux::seccomp::flags_available(filter.flags)
@@ -319,6 +315,14 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
     }
     step(|| format!("seccomp filter flags: {}", filter.flags));
     Ok(Some(filter))
+}
+
+/// Returns the socket of the seccomp agent that the caller's environment names, as for crun.
+fn receiver_of_caller() -> Result<Option<PathBuf>> {
+    const NAME: &str = "RUN_OCI_SECCOMP_RECEIVER";
+    let path = std::env::var_os(NAME).filter(|path| !path.is_empty()).map(PathBuf::from);
+    ensure!(path.as_ref().is_none_or(|path| path.is_absolute()), "{NAME}: {path:?} is not an absolute path");
+    Ok(path)
 }
 
 /// Returns what the cgroup plan depends on besides configuration and layout: the manager and the rights of the caller.

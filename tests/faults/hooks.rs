@@ -42,7 +42,7 @@ fn ft_40_n1_a_failing_create_hook_undoes_create() {
                 .stderr_contains(path.to_str().unwrap())
                 .stderr_contains(error);
             if way == "status" && is_croci() {
-                out.stderr_contains("written-to-stderr").stderr_contains("[1]");
+                out.stderr_contains("written-to-stderr").stderr_contains("hook #1:");
             }
             c.nothing_left();
             assert!(post.exists() || !is_croci(), "{kind} {way}: LC-2, poststop hooks are run on this path");

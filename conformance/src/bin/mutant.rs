@@ -39,6 +39,12 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     ("poststop hooks forgotten", Config(|c| drop_key(&mut c["hooks"], "poststop"))),
     ("hooks without their timeout", Config(|c| each_hook(c, |hook| drop_key(hook, "timeout")))),
     ("hooks with the environment of the container", Config(hooks_environment)),
+    ("hooks without an environment", Config(hooks_without_environment)),
+    (
+        "hooks in reverse order",
+        Config(|c| c["hooks"].as_object_mut().into_iter().flatten().for_each(|(_, l)| reverse(l))),
+    ),
+    ("unknown capabilities dropped in silence", Config(known_capabilities)),
     ("seccomp ignored", Config(|c| drop_key(&mut c["linux"], "seccomp"))),
     ("seccomp with EPERM only", Config(|c| each(&mut c["linux"]["seccomp"]["syscalls"], |r| drop_key(r, "errnoRet")))),
     ("the wrong uid", Config(|c| plus_one(&mut c["process"]["user"]["uid"]))),
@@ -299,6 +305,22 @@ fn hooks_environment(config: &mut Value) {
             hook["env"] = environment.clone();
         }
     });
+}
+
+fn hooks_without_environment(config: &mut Value) {
+    each_hook(config, |hook| {
+        if hook.get("env").is_none() && hook.is_object() {
+            hook["env"] = json!([]);
+        }
+    });
+}
+
+fn known_capabilities(config: &mut Value) {
+    for (_, set) in config["process"]["capabilities"].as_object_mut().into_iter().flatten() {
+        if let Some(names) = set.as_array_mut() {
+            names.retain(|name| name != "CAP_NOSUCH");
+        }
+    }
 }
 
 fn arguments_split(config: &mut Value) {

@@ -493,11 +493,6 @@ fn seccomp_profile() {
             json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}),
             "linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs",
         ),
-        (
-            "linux.seccomp",
-            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}),
-            "linux.seccomp.listenerMetadata: needs listenerPath",
-        ),
     ]);
 }
 
@@ -517,11 +512,6 @@ fn seccomp_rules() {
             "linux.seccomp.syscalls[0].action: unknown seccomp",
         ),
         ("linux.seccomp", seccomp(json!({"names": ["x"]})), "linux.seccomp.syscalls[0].action: is required"),
-        (
-            "linux.seccomp",
-            seccomp(json!({"names": ["x"], "action": "SCMP_ACT_NOTIFY"})),
-            "linux.seccomp.listenerPath: is required",
-        ),
         (
             "linux.seccomp",
             seccomp(json!({"names": ["x"], "action": "SCMP_ACT_KILL", "errnoRet": 1})),

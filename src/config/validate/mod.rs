@@ -15,7 +15,7 @@ pub use mounts::PROC_MOUNT_ALLOWLIST;
 pub(super) use process::process;
 pub(super) use resources::update as resources;
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use anyhow::{Result, bail};
 use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
@@ -42,8 +42,7 @@ pub(super) fn config(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
     if let Some(linux) = spec.linux() {
         linux::check(linux, &namespaces)?;
         if let Some(seccomp) = linux.seccomp() {
-            let has_receiver = has_annotation(spec, "run.oci.seccomp.receiver") || seccomp_receiver().is_some();
-            seccomp::check(seccomp, has_receiver, warnings)?;
+            seccomp::check(seccomp, warnings)?;
         }
         if let Some(resources) = linux.resources() {
             resources::create(resources)?;
@@ -79,16 +78,6 @@ fn annotations(spec: &Spec) -> Result<()> {
         bail!("annotations: a key is empty");
     }
     Ok(())
-}
-
-fn has_annotation(spec: &Spec, key: &str) -> bool {
-    spec.annotations().as_ref().is_some_and(|annotations| annotations.contains_key(key))
-}
-
-/// Returns the socket of the seccomp agent that the caller's environment names, as for crun, where the configuration names
-/// none.
-pub(crate) fn seccomp_receiver() -> Option<PathBuf> {
-    std::env::var_os("RUN_OCI_SECCOMP_RECEIVER").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Most lines that the kernel accepts in `uid_map` and `gid_map` (F8).

@@ -4,9 +4,9 @@
 use anyhow::{Result, bail};
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompFilterFlag as Flag};
 
-/// Checks a profile. `has_receiver`: an annotation or environment variable of crun names the agent's socket in place of
-/// the listener path.
-pub(super) fn check(seccomp: &LinuxSeccomp, has_receiver: bool, warnings: &mut Vec<String>) -> Result<()> {
+/// Checks a profile, except that it names the agent's socket where it needs one: an annotation or the caller's environment
+/// may name it in its place, and `runtime::prepare` knows both.
+pub(super) fn check(seccomp: &LinuxSeccomp, warnings: &mut Vec<String>) -> Result<()> {
     let field = "linux.seccomp";
     if seccomp.default_action() == Action::ScmpActNotify {
         bail!("{field}.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action");
@@ -23,13 +23,6 @@ pub(super) fn check(seccomp: &LinuxSeccomp, has_receiver: bool, warnings: &mut V
         }
         return_value(rule.action(), rule.errno_ret(), || format!("{field}.syscalls[{index}].errnoRet"))?;
         notifies |= rule.action() == Action::ScmpActNotify;
-    }
-    let has_listener = seccomp.listener_path().is_some() || has_receiver;
-    if notifies && !has_listener {
-        bail!("{field}.listenerPath: is required for SCMP_ACT_NOTIFY");
-    }
-    if seccomp.listener_metadata().is_some() && !has_listener {
-        bail!("{field}.listenerMetadata: needs listenerPath");
     }
     if let Some(path) = seccomp.listener_path().as_ref().filter(|path| !path.is_absolute()) {
         bail!("{field}.listenerPath: {path:?} is not an absolute path");
