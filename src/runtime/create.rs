@@ -60,11 +60,8 @@ pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups:
     }
     let mut record = planned_record(&bundle, args, &prepared)?;
     (record.resctrl_mount, record.resctrl) = prepared.probe_resctrl()?.unzip();
-    let outputs = Outputs {
-        console,
-        pid_file: args.pid_file.as_deref(),
-        pidfd_sockets: args.pidfd_socket.iter().chain(&prepared.pidfd_receiver).cloned().collect(),
-    };
+    let pidfd_sockets = args.pidfd_socket.iter().chain(&prepared.pidfd_receiver);
+    let outputs = Outputs::open(console, args.pid_file.as_deref(), pidfd_sockets)?;
     let interrupt = SignalGuard::block()?;
     let transaction = Transaction::begin(store, &id, record, &interrupt)?;
     let mut creation = Creation { transaction, prepared, opened, mode, moved: None };
@@ -98,7 +95,7 @@ struct Creation<'a> {
 
 impl Creation<'_> {
     /// Takes all steps from the journal to the commit.
-    fn run(&mut self, bundle: &Bundle, notify: bool, outputs: Outputs<'_>) -> Result<(Init, Option<OwnedFd>)> {
+    fn run(&mut self, bundle: &Bundle, notify: bool, outputs: Outputs) -> Result<(Init, Option<OwnedFd>)> {
         let result = self.start_and_commit(bundle, notify, outputs);
         // before the container's network namespace ends, because virtual devices end with it
         if let Some(moved) = self.moved.take().filter(|_| result.is_err()) {
@@ -107,12 +104,7 @@ impl Creation<'_> {
         result
     }
 
-    fn start_and_commit(
-        &mut self,
-        bundle: &Bundle,
-        notify: bool,
-        outputs: Outputs<'_>,
-    ) -> Result<(Init, Option<OwnedFd>)> {
+    fn start_and_commit(&mut self, bundle: &Bundle, notify: bool, outputs: Outputs) -> Result<(Init, Option<OwnedFd>)> {
         self.transaction.write_journal(&bundle.text)?;
         self.create_files(notify)?;
         self.apply_rdt()?;

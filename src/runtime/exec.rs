@@ -100,15 +100,14 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
 
 /// Connects to the console socket before anything is created, and refuses combinations of terminal and flags that
 /// cannot work (PR-4).
-fn outputs<'a>(process: &Process, args: &'a options::Exec) -> Result<Outputs<'a>> {
+fn outputs(process: &Process, args: &options::Exec) -> Result<Outputs> {
     let console = match (&args.console_socket, process.terminal().unwrap_or(false)) {
         (Some(_), false) => bail!("--console-socket: the process has no terminal (--tty)"),
         (None, true) if args.detach => bail!("--tty: a detached process needs --console-socket"),
         (Some(path), true) => Some(Console::connect(path)?),
         (None, _) => None,
     };
-    let pidfd_sockets = args.pidfd_socket.iter().cloned().collect();
-    Ok(Outputs { console, pid_file: args.pid_file.as_deref(), pidfd_sockets })
+    Outputs::open(console, args.pid_file.as_deref(), args.pidfd_socket.iter())
 }
 
 /// Opens what the process has to be written to so that it is in the container's cgroup, or in the sub-cgroup of

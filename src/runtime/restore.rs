@@ -96,7 +96,7 @@ pub(crate) fn restore(
     prepared.open_rootfs(&mut opened)?;
     let dirs = Dirs::open(&args.criu, "restore.log", false)?;
     let record = Record { restored: true, ..planned_record(&bundle, &args.create, &prepared)? };
-    let outputs = Outputs { console, pid_file: args.create.pid_file.as_deref(), pidfd_sockets: Vec::new() };
+    let outputs = Outputs::open(console, args.create.pid_file.as_deref(), [])?;
     let interrupt = SignalGuard::block()?;
     let mut restoration = Restoration {
         transaction: Transaction::begin(store, &id, record, &interrupt)?,
@@ -119,7 +119,7 @@ struct Restoration<'a> {
     prepared: Preparation,
     opened: Opened,
     /// Outputs for the caller, until the commit.
-    outputs: Option<Outputs<'a>>,
+    outputs: Option<Outputs>,
     /// First process, from the commit on.
     process: Option<RestoredProcess>,
 }

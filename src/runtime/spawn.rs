@@ -14,13 +14,14 @@ use crate::opened::Opened;
 use crate::plan::ContainerPlan;
 use crate::protocol::Channel;
 use crate::protocol::InitMessage;
+use crate::state::status;
 use base::signal_guard::SignalGuard;
 
 use linux::process::CloneResult;
 use linux::process::ExitStatus;
 use nix::poll::{PollFd, PollFlags};
 
-/// A child of the runtime that becomes the container's process. Dropped before [`Init::keep`] it is killed and reaped,
+/// A child of the runtime that becomes the container's process. Dropped before [`Init::keep`] it is ended and reaped,
 /// because the verb may fail, or be interrupted, at any step until it commits.
 #[derive(Debug)]
 pub(crate) struct Init {
@@ -33,9 +34,16 @@ pub(crate) struct Init {
     kept: bool,
 }
 
+/// Time for init to notice the end of the channel and to undo its work, in milliseconds.
+const UNDO_TIME: u16 = 1000;
+
 impl Drop for Init {
     fn drop(&mut self) {
         if !self.kept {
+            // init ends by itself without an answer, and removes what it has created in the image
+            if self.channel.shutdown().is_ok() {
+                let _ = status::wait_ended(&self.pidfd, UNDO_TIME);
+            }
             self.abort();
         }
     }

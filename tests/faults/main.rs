@@ -15,4 +15,5 @@ mod host_environment;
 mod interrupt;
 mod parents;
 mod record;
+mod rootfs;
 mod states;
