@@ -212,7 +212,8 @@ impl Creation<'_> {
         })?;
         let init = init.context("the builder of the root file system requested no process")?;
         sync::oom_score(&init, &self.prepared.plan, &self.opened)?;
-        let slave = built.console.as_ref().map(|master| linux::term::open_peer(master.as_fd())).transpose()?;
+        let slave = built.console.as_ref().map(|master| linux::term::open_peer(master.as_fd())).transpose();
+        let slave = slave.context("open the terminal")?;
         init.send_go_with(0, slave.as_ref().map(AsFd::as_fd))?;
         Ok((init, built))
     }
@@ -221,7 +222,7 @@ impl Creation<'_> {
     fn spawn_below(&mut self, root: OwnedFd, cgroup: &Cgroup, builder: &Init) -> Result<Init> {
         let plan = &self.prepared.plan;
         self.opened.target = Some(JoinTarget {
-            pidfd: builder.pidfd.try_clone()?,
+            pidfd: builder.pidfd.try_clone().context("copy the pidfd of the builder")?,
             flags: plan.namespaces.flags() & !libc::CLONE_NEWPID,
             root: Some(root),
         });
