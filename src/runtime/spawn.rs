@@ -36,6 +36,8 @@ pub(crate) struct Init {
 
 /// Time for init to notice the end of the channel and to undo its work, in milliseconds.
 const UNDO_TIME: u16 = 1000;
+/// Time for a process to end that was killed or has closed its channel, in milliseconds.
+const END_TIME: u16 = 10_000;
 
 impl Drop for Init {
     fn drop(&mut self) {
@@ -103,9 +105,12 @@ impl Init {
     /// Waits until the process has ended, and reaps it.
     ///
     /// # Errors
-    /// The process is not a child of this one, or was reaped before.
+    /// The process is not a child of this one, was reaped before, or does not end within 10 s.
     pub(crate) fn wait(&self) -> Result<ExitStatus> {
-        linux::process::wait(self.pidfd.as_fd(), true)?.context("init has not ended")
+        let ended = status::wait_ended(&self.pidfd, END_TIME)?.then_some(());
+        ended.with_context(|| format!("process {} does not end", self.pid))?;
+        let status = linux::process::wait(self.pidfd.as_fd(), false).context("wait for init")?;
+        status.with_context(|| format!("process {} has not ended", self.pid))
     }
 }
 

@@ -11,7 +11,7 @@ use test_support::*;
 
 /// Points of each verb in a sample.
 const POINTS: usize = 30;
-/// Longest time for a verb with a fault.
+/// Longest time for a verb with a fault; longer is a hang.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A verb: what it needs, its command, and whether it has done its work.
@@ -170,10 +170,11 @@ fn names_nothing(stderr: &str) -> bool {
 /// Runs one verb with one fault, and returns what was wrong.
 fn wrong(c: &Container, case: &Case, point: usize, fault: Fault) -> Option<String> {
     (case.prepare)(c);
-    let Faulted { hit, out, .. } = fault_at((case.command)(c).limit(LIMIT), Point::Call(point), fault);
+    let Faulted { hit, out, .. } = fault_at((case.command)(c), Point::Call(point), fault);
     let what = format!("{}: call {point} ({hit:?}), {fault:?}: {out:?}", case.name);
     let killed = fault == Fault::Kill && hit.is_some();
     let mut bad = Vec::new();
+    bad.extend((out.took > LIMIT).then_some("hangs"));
     if !killed {
         bad.extend(out.signal.map(|_| "died of a signal"));
         bad.extend(out.stderr.contains("panicked").then_some("panicked"));
