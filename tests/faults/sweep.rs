@@ -220,6 +220,7 @@ fn points(c: &Container, case: &Case) -> Vec<(usize, Fault)> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the number of points is the result")]
 fn every_verb_with_a_fault_at_a_system_call() {
     need_root!();
     if !can_fail() || !is_croci() {
