@@ -16,6 +16,14 @@ build: ## Build the static release binaries croci and corm
 test: ## Install what the tests need, then run every test (unit, and as root against the kernel)
 	scripts/test.sh
 
+faults: ## Each verb killed, and a system call of it failed, at a sample of its calls (SWEEP_VERB=create: that verb alone)
+	cargo build --workspace --locked
+	cargo test --locked -p croci --test faults sweep:: -- --nocapture
+
+faults-full: ## The same at every system call
+	cargo build --workspace --locked
+	SWEEP=all cargo test --locked -p croci --test faults -- --nocapture sweep:: interrupt::
+
 test-image: ## corm over btrfs, overlay and copy, with registries and other tools (AUFS_KERNEL=FILE: and a real AUFS)
 	scripts/test-image.sh
 

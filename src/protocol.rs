@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -173,6 +173,14 @@ impl Channel {
     pub(crate) fn send_go_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let [a, b, c, d] = pid.to_le_bytes();
         linux::socket::send(self.fd(), &[b'G', a, b, c, d], fd.as_slice())
+    }
+
+    /// Runtime: tells init that no answer comes; init exits.
+    ///
+    /// # Errors
+    /// As shutdown(2).
+    pub(crate) fn shutdown(&self) -> io::Result<()> {
+        Ok(nix::sys::socket::shutdown(self.0.as_raw_fd(), nix::sys::socket::Shutdown::Both)?)
     }
 
     /// Runtime: receives the next message; `None`: init has called exec or has ended.

@@ -1,6 +1,6 @@
 //! `exec`: runs a further process in a running container.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::{Context, LoadedContainer};
 use crate::cgroup::Cgroup;
@@ -17,7 +17,7 @@ pub(super) fn exec(context: &Context<'_>, args: &args::Exec) -> Result<i32> {
     status::check(action, status, &args.id)?;
     let Some(target) = init else { bail!("container not running: {}", args.id) };
     if !args.detach && !args.no_subreaper {
-        linux::process::set_child_subreaper(true)?;
+        linux::process::set_child_subreaper(true).context("become the subreaper")?;
     }
     let before = Cgroup::open(&record.cgroup).oom_kills();
     let executed = exec::exec(&entry, &record, target, args)?;

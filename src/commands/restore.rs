@@ -12,7 +12,7 @@ use crate::runtime::transaction::Committed;
 /// Restores the container.
 pub(super) fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32> {
     if !args.detach && !args.create.no_subreaper {
-        linux::process::set_child_subreaper(true)?;
+        linux::process::set_child_subreaper(true).context("become the subreaper")?;
     }
     let restored = restore::restore(&context.store, args, context.global.cgroups(), context.global.criu.as_deref())
         .context("restore")?;

@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
     if mode == Mode::RunForeground && !args.create.no_subreaper {
         // the subreaper of a container without a pid namespace of its own: its orphans are not re-parented to the
         // caller
-        linux::process::set_child_subreaper(true)?;
+        linux::process::set_child_subreaper(true).context("become the subreaper")?;
     }
     let mut created = create::create(&context.store, &args.create, mode, context.global.cgroups())?;
     context.warn(&created.container.warnings);

@@ -134,14 +134,7 @@ fn run_to_end(
     procfs: Procfs<'_>,
     interrupt: Option<&SignalGuard>,
 ) -> Result<(linux::process::ExitStatus, Vec<u8>)> {
-    let pidfd = match linux::process::pidfd_open(child.id() as i32) {
-        Ok(pidfd) => pidfd,
-        Err(err) => {
-            // a hook that nobody waits for must not run on
-            let _ = child.kill().and_then(|()| child.wait());
-            return Err(err).context("pidfd");
-        }
-    };
+    let pidfd = open_pidfd(&mut child)?;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     // of the streams without a file
     let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
@@ -190,6 +183,15 @@ fn run_to_end(
             Err(err) => return Err(err).context("poll"),
         }
     }
+}
+
+/// Opens a pidfd of the hook; on a failure kills the hook, because no process would wait for it.
+fn open_pidfd(child: &mut Child) -> Result<OwnedFd> {
+    let opened = linux::process::pidfd_open(child.id() as i32);
+    if opened.is_err() {
+        let _ = child.kill().and_then(|()| child.wait());
+    }
+    opened.context("pidfd")
 }
 
 /// Writes as much as the pipe holds and returns the rest: empty when all is written or the hook has closed its end. A

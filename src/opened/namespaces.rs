@@ -75,7 +75,7 @@ pub(crate) fn open(plan: &NamespacePlan) -> Result<Namespaces> {
 /// As open(2); the file is not a namespace of that type.
 pub(crate) fn open_namespace(path: &Path, flag: i32) -> Result<OwnedFd> {
     let fd = open_file(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty())?;
-    let stat = nix::sys::statfs::fstatfs(&fd)?;
+    let stat = nix::sys::statfs::fstatfs(&fd).with_context(|| format!("statfs {path:?}"))?;
     if stat.filesystem_type() != nix::sys::statfs::NSFS_MAGIC {
         bail!("not a namespace");
     }

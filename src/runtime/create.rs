@@ -66,12 +66,9 @@ pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups:
     }
     let mut record = planned_record(&bundle, args, &prepared)?;
     (record.resctrl_mount, record.resctrl) = prepared.probe_resctrl()?.unzip();
-    let outputs = Outputs {
-        console,
-        sized: prepared.plan.process.as_ref().is_some_and(|process| process.console_size.is_some()),
-        pid_file: args.pid_file.as_deref(),
-        pidfd_sockets: args.pidfd_socket.iter().chain(&prepared.pidfd_receiver).cloned().collect(),
-    };
+    let pidfd_sockets = args.pidfd_socket.iter().chain(&prepared.pidfd_receiver);
+    let mut outputs = Outputs::open(console, args.pid_file.as_deref(), pidfd_sockets)?;
+    outputs.sized = prepared.plan.process.as_ref().is_some_and(|process| process.console_size.is_some());
     let interrupt = SignalGuard::block()?;
     let transaction = Transaction::begin(store, &id, record, &interrupt)?;
     let mut creation = Creation { transaction, prepared, opened, mode, moved: None };
@@ -106,7 +103,7 @@ struct Creation<'a> {
 
 impl Creation<'_> {
     /// Takes all steps from the journal to the commit.
-    fn run(&mut self, bundle: &Bundle, notify: bool, outputs: Outputs<'_>) -> Result<(Init, Option<Foreground>)> {
+    fn run(&mut self, bundle: &Bundle, notify: bool, outputs: Outputs) -> Result<(Init, Option<Foreground>)> {
         let result = self.start_and_commit(bundle, notify, outputs);
         // before the container's network namespace ends, because virtual devices end with it
         if let Some(moved) = self.moved.take().filter(|_| result.is_err()) {
@@ -119,7 +116,7 @@ impl Creation<'_> {
         &mut self,
         bundle: &Bundle,
         notify: bool,
-        outputs: Outputs<'_>,
+        outputs: Outputs,
     ) -> Result<(Init, Option<Foreground>)> {
         self.transaction.write_journal(&bundle.text)?;
         self.create_files(notify)?;
@@ -243,7 +240,8 @@ impl Creation<'_> {
         })?;
         let init = init.context("the builder of the root file system requested no process")?;
         sync::oom_score(&init, &self.prepared.plan, &self.opened)?;
-        let slave = built.console.as_ref().map(|master| linux::term::open_peer(master.as_fd())).transpose()?;
+        let slave = built.console.as_ref().map(|master| linux::term::open_peer(master.as_fd())).transpose();
+        let slave = slave.context("open the terminal")?;
         init.send_go_with(0, slave.as_ref().map(AsFd::as_fd))?;
         Ok((init, built))
     }
@@ -252,7 +250,7 @@ impl Creation<'_> {
     fn spawn_below(&mut self, root: OwnedFd, cgroup: &Cgroup, builder: &Init) -> Result<Init> {
         let plan = &self.prepared.plan;
         self.opened.target = Some(JoinTarget {
-            pidfd: builder.pidfd.try_clone()?,
+            pidfd: builder.pidfd.try_clone().context("copy the pidfd of the builder")?,
             flags: plan.namespaces.flags() & !libc::CLONE_NEWPID,
             root: Some(root),
         });

@@ -85,7 +85,12 @@ fn remove_resources(record: &Record) -> Result<()> {
 /// The process does not end within 10 s.
 pub(crate) fn kill_and_wait(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> {
     let Some(pidfd) = status::open_pidfd(init)? else { return Ok(()) };
-    let _ = linux::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    match linux::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
+        Err(err) if !err.is_errno(&[libc::ESRCH]) => {
+            return Err(err).with_context(|| format!("kill process {}", init.pid));
+        }
+        _ => {}
+    }
     // on cgroup v1 a frozen process does not die
     if cgroup.is_frozen().unwrap_or(false) {
         cgroup.thaw().context("thaw the container")?;

@@ -108,16 +108,16 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
 
 /// Connects to the console socket before anything is created, and refuses combinations of terminal and flags that
 /// cannot work (PR-4).
-fn outputs<'a>(process: &Process, args: &'a options::Exec) -> Result<Outputs<'a>> {
+fn outputs(process: &Process, args: &options::Exec) -> Result<Outputs> {
     let console = match (&args.console_socket, process.terminal().unwrap_or(false)) {
         (Some(_), false) => bail!("--console-socket: the process has no terminal (--tty)"),
         (None, true) if args.detach => bail!("--tty: a detached process needs --console-socket"),
         (Some(path), true) => Some(Console::connect(path)?),
         (None, _) => None,
     };
-    let pidfd_sockets = args.pidfd_socket.iter().cloned().collect();
-    let size = process.console_size().is_some_and(|size| (size.height(), size.width()) != (0, 0));
-    Ok(Outputs { console, sized: size, pid_file: args.pid_file.as_deref(), pidfd_sockets })
+    let mut outputs = Outputs::open(console, args.pid_file.as_deref(), args.pidfd_socket.iter())?;
+    outputs.sized = process.console_size().is_some_and(|size| (size.height(), size.width()) != (0, 0));
+    Ok(outputs)
 }
 
 /// Creates the process in the container's cgroup, or in the sub-cgroup of `--cgroup`. Returns it with the cgroups that

@@ -80,7 +80,14 @@ pub(crate) fn change(
         if let Some(opened) = &opened {
             // because `mounts remove` removes recorded mounts only
             let added: Vec<_> = added_mounts(&plan, opened, &changed).iter().map(place_of).collect();
-            let remove = || live_mounts::remove(&plan, root.try_clone()?, &added, proc_dir.as_fd());
+            let remove = || {
+                live_mounts::remove(
+                    &plan,
+                    root.try_clone().context("copy the descriptor of the root")?,
+                    &added,
+                    proc_dir.as_fd(),
+                )
+            };
             let _ = within(&pidfd, flags, &check, &remove);
         }
         return Err(err);

@@ -1,6 +1,7 @@
 //! Outputs that callers get with a new process: its terminal, a file with its pid, a pidfd, the listener of its filter.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,20 +12,45 @@ use crate::plan::ContainerPlan;
 
 use linux::place::Place;
 
-/// Outputs that the caller of a verb requested.
+/// Outputs that the caller of a verb requested, opened before anything is created.
 #[derive(Debug)]
-pub(super) struct Outputs<'a> {
+pub(super) struct Outputs {
     /// `--console-socket`, connected.
-    pub console: Option<Console>,
+    console: Option<Console>,
     /// The terminal has the size of `process.consoleSize`.
     pub sized: bool,
-    /// `--pid-file`
-    pub pid_file: Option<&'a Path>,
-    /// `--pidfd-socket`, and the annotation `run.oci.pidfd_receiver`.
-    pub pidfd_sockets: Vec<PathBuf>,
+    /// `--pid-file`: its path, for errors, and its directory.
+    pid_file: Option<(PathBuf, Place)>,
+    /// `--pidfd-socket`, and the annotation `run.oci.pidfd_receiver`, connected.
+    pidfd_sockets: Vec<(PathBuf, UnixStream)>,
 }
 
-impl Outputs<'_> {
+/// Time for the receiver of a pidfd to accept the connection.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Outputs {
+    /// Opens the directory of the pid file, and connects to the receivers of the pidfd (CL-12).
+    ///
+    /// # Errors
+    /// The directory is missing or not to be trusted; a receiver does not listen.
+    pub(super) fn open<'a>(
+        console: Option<Console>,
+        pid_file: Option<&Path>,
+        pidfd_sockets: impl IntoIterator<Item = &'a PathBuf>,
+    ) -> Result<Outputs> {
+        let place = |path: &Path| -> Result<_> {
+            let place = Place::find(path).with_context(|| in_pid_file(path))?;
+            Ok((path.to_owned(), place))
+        };
+        let connect = |path: &PathBuf| -> Result<_> {
+            let stream = linux::socket::connect(path, TIMEOUT).with_context(|| in_socket(path))?;
+            Ok((path.clone(), stream))
+        };
+        let pid_file = pid_file.map(place).transpose()?;
+        let pidfd_sockets = pidfd_sockets.into_iter().map(connect).collect::<Result<_>>()?;
+        Ok(Outputs { console, sized: false, pid_file, pidfd_sockets })
+    }
+
     /// Hands over the process `pid` and the `master` of its terminal, before the program runs. Returns the master where
     /// no console socket takes it: croci itself is then the other end, and the terminal has got the size of croci's, unless it has a configured one.
     ///
@@ -43,10 +69,13 @@ impl Outputs<'_> {
             }
             (None, master) => master.map(|master| Foreground::new(master, self.sized)),
         };
-        if let Some(path) = self.pid_file {
-            write_pid_file(path, pid)?;
+        if let Some((path, place)) = self.pid_file {
+            // digits and nothing else; the file appears complete or not at all (CL-6)
+            place.renew(pid.to_string().as_bytes(), 0o644).with_context(|| in_pid_file(&path))?;
         }
-        self.pidfd_sockets.iter().try_for_each(|path| send_pidfd(path, pidfd))?;
+        for (path, stream) in &self.pidfd_sockets {
+            linux::socket::send(stream.as_fd(), b"pidfd", &[pidfd]).with_context(|| in_socket(path))?;
+        }
         Ok(own)
     }
 }
@@ -69,18 +98,12 @@ pub(super) fn send_listener(
     super::seccomp_listener::send(path, listener, of, filter.listener_metadata.as_deref(), &state)
 }
 
-/// Writes the pid as digits and nothing else; the file appears complete or not at all (CL-6).
-fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let written = Place::find(path).and_then(|place| place.renew(pid.to_string().as_bytes(), 0o644));
-    written.with_context(|| format!("--pid-file {path:?}"))
+/// Returns the context of errors of the pid file.
+fn in_pid_file(path: &Path) -> String {
+    format!("--pid-file {path:?}")
 }
 
-/// Time for the receiver of a pidfd to accept the connection.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Sends a pidfd over the socket at `path` (CL-12).
-fn send_pidfd(path: &Path, pidfd: BorrowedFd<'_>) -> Result<()> {
-    let context = || format!("hand the pidfd to {path:?}");
-    let stream = linux::socket::connect(path, TIMEOUT).with_context(context)?;
-    linux::socket::send(stream.as_fd(), b"pidfd", &[pidfd]).with_context(context)
+/// Returns the context of errors of a receiver of the pidfd.
+fn in_socket(path: &Path) -> String {
+    format!("hand the pidfd to {path:?}")
 }

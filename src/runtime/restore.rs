@@ -97,8 +97,7 @@ pub(crate) fn restore(
     prepared.open_rootfs(&mut opened)?;
     let dirs = Dirs::open(&args.criu, "restore.log", false)?;
     let record = Record { restored: true, ..planned_record(&bundle, &args.create, &prepared)? };
-    let pid_file = args.create.pid_file.as_deref();
-    let outputs = Outputs { console, sized: false, pid_file, pidfd_sockets: Vec::new() };
+    let outputs = Outputs::open(console, args.create.pid_file.as_deref(), [])?;
     let interrupt = SignalGuard::block()?;
     let mut restoration = Restoration {
         transaction: Transaction::begin(store, &id, record, &interrupt)?,
@@ -121,7 +120,7 @@ struct Restoration<'a> {
     prepared: Preparation,
     opened: Opened,
     /// Outputs for the caller, until the commit.
-    outputs: Option<Outputs<'a>>,
+    outputs: Option<Outputs>,
     /// First process, from the commit on.
     process: Option<RestoredProcess>,
 }

@@ -14,13 +14,14 @@ use crate::opened::Opened;
 use crate::plan::ContainerPlan;
 use crate::protocol::Channel;
 use crate::protocol::InitMessage;
+use crate::state::status;
 use base::signal_guard::SignalGuard;
 
 use linux::process::CloneResult;
 use linux::process::ExitStatus;
 use nix::poll::{PollFd, PollFlags};
 
-/// A child of the runtime that becomes the container's process. Dropped before [`Init::keep`] it is killed and reaped,
+/// A child of the runtime that becomes the container's process. Dropped before [`Init::keep`] it is ended and reaped,
 /// because the verb may fail, or be interrupted, at any step until it commits.
 #[derive(Debug)]
 pub(crate) struct Init {
@@ -33,9 +34,18 @@ pub(crate) struct Init {
     kept: bool,
 }
 
+/// Time for init to notice the end of the channel and to undo its work, in milliseconds.
+const UNDO_TIME: u16 = 1000;
+/// Time for a process to end that was killed or has closed its channel, in milliseconds.
+const END_TIME: u16 = 10_000;
+
 impl Drop for Init {
     fn drop(&mut self) {
         if !self.kept {
+            // init ends by itself without an answer, and removes what it has created in the image
+            if self.channel.shutdown().is_ok() {
+                let _ = status::wait_ended(&self.pidfd, UNDO_TIME);
+            }
             self.abort();
         }
     }
@@ -95,9 +105,12 @@ impl Init {
     /// Waits until the process has ended, and reaps it.
     ///
     /// # Errors
-    /// The process is not a child of this one, or was reaped before.
+    /// The process is not a child of this one, was reaped before, or does not end within 10 s.
     pub(crate) fn wait(&self) -> Result<ExitStatus> {
-        linux::process::wait(self.pidfd.as_fd(), true)?.context("init has not ended")
+        let ended = status::wait_ended(&self.pidfd, END_TIME)?.then_some(());
+        ended.with_context(|| format!("process {} does not end", self.pid))?;
+        let status = linux::process::wait(self.pidfd.as_fd(), false).context("wait for init")?;
+        status.with_context(|| format!("process {} has not ended", self.pid))
     }
 }
 
@@ -235,8 +248,9 @@ fn help(plan: &ContainerPlan, opened: &Opened, cgroup: Option<BorrowedFd<'_>>) -
 /// Reads the pid of a pidfd that another process sent.
 fn pid_of(opened: &Opened, pidfd: &OwnedFd) -> Result<i32> {
     let name = format!("self/fdinfo/{}", pidfd.as_raw_fd());
-    let file = openat(&opened.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let text = std::io::read_to_string(std::fs::File::from(file)).context("read fdinfo of init")?;
+    let file = openat(&opened.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .with_context(|| format!("open /proc/{name}"))?;
+    let text = std::io::read_to_string(std::fs::File::from(file)).with_context(|| format!("read /proc/{name}"))?;
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     pid.filter(|pid| *pid > 0).context("init has ended at once")
 }

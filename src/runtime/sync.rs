@@ -173,8 +173,9 @@ fn chown_stdio(init: &Init, plan: &ContainerPlan, opened: &Opened) {
 
 fn proc_write(init: &Init, opened: &Opened, name: &str, text: &str) -> Result<()> {
     let path = format!("{}/{name}", init.pid);
-    let file = openat(&opened.proc_dir, path.as_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    Ok(std::fs::File::from(file).write_all(text.as_bytes())?)
+    let file = openat(&opened.proc_dir, path.as_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .with_context(|| format!("open /proc/{path}"))?;
+    std::fs::File::from(file).write_all(text.as_bytes()).with_context(|| format!("write {text:?} to /proc/{path}"))
 }
 
 /// Returns whether setgroups(2) must be denied in a user namespace with these group mappings, because the kernel otherwise

@@ -164,7 +164,7 @@ impl<'a> Transaction<'a> {
     /// No space; as [`Outputs::hand_over`].
     pub(super) fn commit(
         &self,
-        outputs: Outputs<'_>,
+        outputs: Outputs,
         (pid, pidfd): (i32, BorrowedFd<'_>),
         master: Option<OwnedFd>,
     ) -> Result<Option<Foreground>> {

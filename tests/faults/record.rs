@@ -4,10 +4,10 @@ use test_support::*;
 
 use std::time::Duration;
 
-/// A record whose cgroup is the root of a hierarchy kills nobody. The hierarchy of this test is a cgroup of its own, so
+/// A record whose cgroup is the root of a hierarchy kills no process. The hierarchy of this test is a cgroup of its own, so
 /// that a runtime that obeys the record kills only the bystander.
 #[test]
-fn a_record_with_the_root_cgroup_kills_nobody() {
+fn a_record_with_the_root_cgroup_kills_no_process() {
     need_root!();
     need_own_cgroups!();
     if !is_croci() {

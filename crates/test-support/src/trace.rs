@@ -105,9 +105,20 @@ pub fn can_fail() -> bool {
     cfg!(target_arch = "x86_64")
 }
 
+/// Runs a command and calls `each` with the number of each system call that it makes. Its children are not traced.
+#[track_caller]
+pub fn list(cmd: Cmd, each: &mut dyn FnMut(libc::c_long)) -> Out {
+    step(cmd, Point::Call(0), Fault::Kill, each).out
+}
+
 /// Runs a command with a fault at one of its system calls. Its children are not traced.
 #[track_caller]
 pub fn fault_at(cmd: Cmd, point: Point, fault: Fault) -> Faulted {
+    step(cmd, point, fault, &mut |_| ())
+}
+
+#[track_caller]
+fn step(cmd: Cmd, point: Point, fault: Fault, each: &mut dyn FnMut(libc::c_long)) -> Faulted {
     let proc = cmd.before_exec(|| Ok(ptrace::traceme()?)).spawn();
     let pid = Pid::from_raw(proc.pid());
     let first = wait_stop(pid);
@@ -124,6 +135,7 @@ pub fn fault_at(cmd: Cmd, point: Point, fault: Fault) -> Faulted {
                 entering = false;
                 calls += 1;
                 let Some(number) = registers::number(pid) else { continue };
+                each(number);
                 let here = match point {
                     Point::Call(wanted) => calls == wanted,
                     Point::Named(wanted, nth) => {
