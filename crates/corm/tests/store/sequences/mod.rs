@@ -12,6 +12,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use corm::driver::DriverKind;
 use corm::layer::{self, Compression, Limits, Target, pack};
 use corm::model::digest::{self, Digest};
 use corm::model::layer::{Layer, WhiteoutFormat};
@@ -41,7 +42,8 @@ fn worlds() -> Vec<World> {
         let store = place.store(kind);
         World { name: format!("{kind} on {disk:?}"), place, store }
     };
-    drivers().into_iter().map(world).collect()
+    // aufs is left out: it has pseudo-links in the place of hard links, and changes times of directories when it copies
+    drivers().into_iter().filter(|(kind, _)| *kind != DriverKind::Aufs).map(world).collect()
 }
 
 impl World {
