@@ -33,6 +33,15 @@ pub fn prepare_for_depth(depth: usize) {
     }
 }
 
+/// Descriptors that a deep walk leaves to the rest of the process.
+const SPARE_DESCRIPTORS: usize = 64;
+
+/// Returns the depth that the hard limit of open files permits, with two descriptors a level.
+fn depth_of_descriptors() -> usize {
+    let hard = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| usize::try_from(hard).unwrap_or(usize::MAX));
+    (hard.saturating_sub(SPARE_DESCRIPTORS) / 2).max(DEEP)
+}
+
 /// A directory on the walk's stack.
 #[derive(Debug)]
 pub struct Directory<T> {
@@ -82,8 +91,9 @@ impl<T> Walk<T> {
     /// The directory is too deep. The message omits the path, because an untrusted path may be of any length.
     pub fn enter(&mut self, fd: OwnedFd, path: PathBuf, names: Vec<CString>, data: T) -> Result<()> {
         let depth = self.stack.len();
-        if depth > self.max_depth {
-            bail!("more than {} directories inside of each other", self.max_depth);
+        let max_depth = if depth < DEEP { self.max_depth } else { self.max_depth.min(depth_of_descriptors()) };
+        if depth > max_depth {
+            bail!("more than {max_depth} directories inside of each other");
         }
         prepare_for_depth(depth);
         self.stack.push(Directory { fd, path, depth, data, names: names.into_iter() });

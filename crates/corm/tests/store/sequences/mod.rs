@@ -12,6 +12,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use corm::driver::DriverKind;
 use corm::layer::{self, Compression, Limits, Target, pack};
 use corm::model::digest::{self, Digest};
 use corm::model::layer::{Layer, WhiteoutFormat};
@@ -41,7 +42,8 @@ fn worlds() -> Vec<World> {
         let store = place.store(kind);
         World { name: format!("{kind} on {disk:?}"), place, store }
     };
-    drivers().into_iter().map(world).collect()
+    // aufs is left out: it has pseudo-links in the place of hard links, and changes times of directories when it copies
+    drivers().into_iter().filter(|(kind, _)| *kind != DriverKind::Aufs).map(world).collect()
 }
 
 impl World {
@@ -112,6 +114,12 @@ fn run_one(operations: &[Operation], layers: &mut Vec<Layer>, world: &World, oth
     tick();
     for operation in operations {
         operation.apply(&root);
+    }
+    if driver.whiteouts() == WhiteoutFormat::OverlayXattr {
+        // A fifo, device or symlink has no user attribute for its origin: until the next mount, the kernel reports another
+        // inode number for its new hard link.
+        driver.unmount(ID, &world.place.path().join("target")).unwrap();
+        driver.mount(ID, &world.place.mkdir("target")).unwrap();
     }
     let wanted = tree::read(&root);
     let (content, list) = driver.changes(ID).unwrap();
@@ -184,7 +192,11 @@ fn tick() {
 fn sequence(seed: u64) -> Sequence {
     let mut random = Random::new(seed);
     let containers = 1 + random.below(3);
-    (0..containers).map(|_| (0..2 + random.below(14)).map(|_| Operation::random(&mut random)).collect()).collect()
+    // the first one makes what the others change
+    let count = |container, random: &mut Random| if container == 0 { 20 } else { 2 + random.below(14) };
+    (0..containers)
+        .map(|container| (0..count(container, &mut random)).map(|_| Operation::random(&mut random)).collect())
+        .collect()
 }
 
 /// Removes operations and containers as long as the sequence fails.

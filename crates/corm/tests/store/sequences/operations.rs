@@ -42,8 +42,8 @@ pub(super) enum Operation {
     Rename(PathBuf, PathBuf),
     /// `rm -rf`
     Remove(PathBuf),
-    /// `rm -rf`, then a new directory of the same name.
-    RemoveAndMakeDir(PathBuf),
+    /// `rm -rf` of a directory, then `mkdir -p` of a path in a new one.
+    RemoveAndMakeDirs(PathBuf, PathBuf),
     /// `rm -rf`, then a file.
     ReplaceByFile(PathBuf),
     /// `rm -rf`, then a symlink.
@@ -62,7 +62,7 @@ pub(super) enum Operation {
     Time(PathBuf, i64),
 }
 
-const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// Returns a path of one to four names; short ones are more frequent, because they hold the others.
 fn path(random: &mut Random) -> PathBuf {
@@ -73,20 +73,20 @@ fn path(random: &mut Random) -> PathBuf {
 impl Operation {
     pub(super) fn random(random: &mut Random) -> Operation {
         let first = path(random);
-        match random.below(28) {
+        match random.below(29) {
             0..=5 => Operation::MakeDirs(first),
             6..=9 => Operation::Write(first, random.below(9)),
             10 => Operation::Append(first),
             11..=13 => Operation::Rename(first, path(random)),
             14..=15 => Operation::Remove(first),
-            16..=17 => Operation::RemoveAndMakeDir(first),
-            18 => Operation::ReplaceByFile(first),
-            19 => Operation::ReplaceByLink(first, path(random)),
-            20 => Operation::ReplaceBySpecial(first, random.below(2) == 0),
-            21..=22 => Operation::Link(first, path(random)),
-            23..=24 => Operation::Mode(first, [0o755, 0o700, 0o4711, 0o1777, 0o600, 0][random.below(6)]),
-            25 => Operation::Owner(first, random.below(3) as u32),
-            26 => Operation::Attribute(first, (random.below(3) > 0).then(|| random.below(3) as u8)),
+            16..=18 => Operation::RemoveAndMakeDirs(first, path(random)),
+            19 => Operation::ReplaceByFile(first),
+            20 => Operation::ReplaceByLink(first, path(random)),
+            21 => Operation::ReplaceBySpecial(first, random.below(2) == 0),
+            22..=23 => Operation::Link(first, path(random)),
+            24..=25 => Operation::Mode(first, [0o755, 0o700, 0o4711, 0o1777, 0o600, 0][random.below(6)]),
+            26 => Operation::Owner(first, random.below(3) as u32),
+            27 => Operation::Attribute(first, (random.below(3) > 0).then(|| random.below(3) as u8)),
             _ => Operation::Time(first, random.below(2) as i64 * 1_000_000_000),
         }
     }
@@ -99,20 +99,19 @@ impl Operation {
     fn try_apply(&self, root: &Path) -> std::io::Result<()> {
         match self {
             Operation::MakeDirs(path) => fs::create_dir_all(root.join(path)),
+            // opening a fifo would block
+            Operation::Write(path, _) | Operation::Append(path) if is_special(&root.join(path)) => Ok(()),
             Operation::Write(path, size) => fs::write(root.join(path), vec![b'x'; *size]),
             Operation::Append(path) => {
                 use std::io::Write as _;
-                let meta = fs::metadata(root.join(path))?;
-                if !meta.is_file() {
-                    return Ok(()); // a fifo would block
-                }
                 fs::OpenOptions::new().append(true).open(root.join(path))?.write_all(b"+")
             }
             Operation::Rename(from, to) => fs::rename(root.join(from), root.join(to)),
             Operation::Remove(path) => remove(&root.join(path)),
-            Operation::RemoveAndMakeDir(path) => {
+            Operation::RemoveAndMakeDirs(path, below) => {
                 remove(&root.join(path))?;
-                fs::create_dir(root.join(path))
+                fs::create_dir(root.join(path))?;
+                fs::create_dir_all(root.join(path).join(below))
             }
             Operation::ReplaceByFile(path) => {
                 remove(&root.join(path))?;
@@ -148,6 +147,10 @@ impl Operation {
             }
         }
     }
+}
+
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
 }
 
 /// Returns the path of a file or directory that is no symlink itself.
