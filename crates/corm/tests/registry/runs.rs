@@ -20,8 +20,7 @@ fn run_pulls_what_is_missing() {
     need_root!();
     let sandbox = Sandbox::new();
     let fixture = busybox(&sandbox);
-    let honest = fixture.clone();
-    let server = Server::new(move |request| honest.answer(request));
+    let server = Server::new(move |request| fixture.answer(request));
     let name = server.name("a/b:v1");
     let run = |flags: &[&str], command: &[&str]| {
         corm(&sandbox, &[&["run", "--rm"], flags, &[&*name], command].concat()).out()
