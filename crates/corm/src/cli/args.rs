@@ -111,6 +111,18 @@ pub struct Config {
     pub labels: Vec<String>,
 }
 
+/// When `run` pulls the image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// When the store has none.
+    #[default]
+    Missing,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
 /// Period of `--cpus`, in microseconds.
 pub const CPU_PERIOD: u64 = 100_000;
 
@@ -129,6 +141,16 @@ pub struct Run {
     pub name: Option<String>,
     /// Volumes `SRC:DST[:OPTIONS]`.
     pub volumes: Vec<String>,
+    /// When the image is pulled.
+    pub pull: PullPolicy,
+    /// Platform and certificates of a pull, as in [`Pull`]; the reference is `image`.
+    pub pulled: Pull,
+    /// Pull without progress.
+    pub quiet: bool,
+    /// Files of environment variables, read before `env`.
+    pub env_files: Vec<PathBuf>,
+    /// File to write the container's ID to, which must not exist.
+    pub cidfile: Option<PathBuf>,
     /// Entrypoint: a JSON list, or a program.
     pub entrypoint: Option<String>,
     /// Labels `K=V`.
@@ -299,8 +321,8 @@ pub enum Verb {
         /// Container.
         container: String,
     },
-    /// `wait CONTAINER`
-    Wait(String),
+    /// `wait CONTAINER...`
+    Wait(Vec<String>),
     /// `stop [-t S] CONTAINER...`
     Stop {
         /// Seconds before SIGKILL.

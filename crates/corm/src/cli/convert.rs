@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::args::{Archive, CPU_PERIOD, Commit, Config, Exec, Format, Global, LogLevel, Pull, Push, Run, Save, Verb};
+use super::args::{
+    Archive, CPU_PERIOD, Commit, Config, Exec, Format, Global, LogLevel, Pull, PullPolicy, Push, Run, Save, Verb,
+};
 use crate::container::log::Limits;
 use crate::driver::DriverKind;
 use base::cli_parser::ParsedArgs;
@@ -162,6 +164,9 @@ fn log_limits(options: &[String]) -> Result<Limits> {
     Ok(limits)
 }
 
+const PULL: &[(&str, PullPolicy)] =
+    &[("missing", PullPolicy::Missing), ("always", PullPolicy::Always), ("never", PullPolicy::Never)];
+
 pub(super) fn run(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Run(Box::new(Run {
         detach: given.switch("detach")?,
@@ -170,6 +175,11 @@ pub(super) fn run(given: &mut ParsedArgs) -> Result<Verb> {
         rm: given.switch("rm")?,
         name: given.text("name")?,
         volumes: given.texts("volume")?,
+        pull: given.choice("pull", PULL)?,
+        pulled: Pull { platform: given.text("platform")?, tls_verify: tls_verify(given)?, ..Pull::default() },
+        quiet: given.switch("quiet")?,
+        env_files: given.texts("env-file")?.into_iter().map(PathBuf::from).collect(),
+        cidfile: given.path("cidfile"),
         entrypoint: given.text("entrypoint")?,
         labels: given.texts("label")?,
         env: given.texts("env")?,
@@ -210,7 +220,7 @@ pub(super) fn logs(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(super) fn wait(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(Verb::Wait(given.id()))
+    Ok(Verb::Wait(std::mem::take(&mut given.operands)))
 }
 
 pub(super) fn stop(given: &mut ParsedArgs) -> Result<Verb> {

@@ -49,6 +49,7 @@ const TLS_VERIFY: Flag = switch("tls-verify", None, "Verify certificates and req
 const ENV: Flag = many("env", Some('e'), "K=V", "Set an environment variable (repeatable)");
 const WORKDIR: Flag = one("workdir", Some('w'), "DIR", "Working directory");
 const USER: Flag = one("user", Some('u'), "USER", "Username or UID (format: USER[:GROUP])");
+const PLATFORM: Flag = one("platform", None, "OS/ARCH", "Platform of the image [default: this machine's]");
 const LABEL: Flag = many("label", Some('l'), "K=V", "Set a label (repeatable)");
 const DETACH: Flag = switch("detach", Some('d'), "Run in the background");
 const INTERACTIVE: Flag = switch("interactive", Some('i'), "Keep standard input open");
@@ -61,6 +62,12 @@ const RUN: &[Flag] = &[
     switch("rm", None, "Remove the container when it exits"),
     one("name", None, "NAME", "Container name"),
     many("volume", Some('v'), "SRC:DST[:OPTIONS]", "Bind mount a file or directory of the host (repeatable)"),
+    one("pull", None, "WHEN", "Pull the image: missing, always or never [default: missing]"),
+    PLATFORM,
+    TLS_VERIFY,
+    switch("quiet", Some('q'), "Pull without progress"),
+    many("env-file", None, "FILE", "Set the environment variables of a file, a line each (repeatable)"),
+    one("cidfile", None, "FILE", "Write the container's ID to a new file"),
     one("entrypoint", None, "WORDS", "Entrypoint in the place of the image's: a JSON list, or a program"),
     LABEL,
     ENV,
@@ -122,14 +129,7 @@ const VERBS: &[VerbSpec] = &[
         &[&[one("name", None, "NAME", "Name for the image")], HELP],
         convert::load,
     ),
-    verb(
-        "pull",
-        "Pull an image from a registry",
-        "REF",
-        (1, 1),
-        &[&[one("platform", None, "OS/ARCH", "Platform of the image [default: this machine's]"), TLS_VERIFY], HELP],
-        convert::pull,
-    ),
+    verb("pull", "Pull an image from a registry", "REF", (1, 1), &[&[PLATFORM, TLS_VERIFY], HELP], convert::pull),
     verb("push", "Push an image to a registry", "IMAGE REF", (2, 2), &[&[TLS_VERIFY], HELP], convert::push),
     verb(
         "save",
@@ -221,7 +221,14 @@ const VERBS: &[VerbSpec] = &[
         &[&[switch("follow", Some('f'), "Follow the log output")], HELP],
         convert::logs,
     ),
-    verb("wait", "Wait for a container to exit and print its exit status", "CONTAINER", (1, 1), &[HELP], convert::wait),
+    verb(
+        "wait",
+        "Wait for containers to exit and print the exit status of each",
+        "CONTAINER...",
+        (1, ANY),
+        &[HELP],
+        convert::wait,
+    ),
     verb(
         "stop",
         "Stop containers by their stop signal, then by SIGKILL",

@@ -87,7 +87,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
         Verb::Ps { all, quiet, format } => ps::run(context, all, quiet, format),
         Verb::Exec(args) => exec::run(context, &args),
         Verb::Logs { follow, container } => logs::run(context, &container, follow),
-        Verb::Wait(container) => wait::run(context, &container),
+        Verb::Wait(containers) => wait::run(context, &containers),
         Verb::Stop { timeout, containers } => stop::run(context, &containers, timeout),
         Verb::Kill { signal, containers } => kill::run(context, &containers, &signal),
         Verb::Start(containers) => start::run(context, &containers),

@@ -1,6 +1,8 @@
 //! The flags of `run` that change an image's configuration, parsed and checked.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -9,6 +11,10 @@ use super::volume::{self, Volume};
 use crate::cli::args;
 use crate::container::Overrides;
 use crate::container::log::Limits;
+use linux::place;
+
+/// Maximum size of a file of environment variables, in bytes.
+const MAX_ENV_FILE: u64 = 1 << 20;
 
 /// Settings that override the image's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,7 +64,7 @@ impl RunOptions {
             fallback: Vec::new(),
             entrypoint: run.entrypoint.as_deref().map(entrypoint).transpose()?,
             labels: labels(&run.labels)?,
-            env: environment(&run.env)?,
+            env: environment(&[env_files(&run.env_files)?, run.env.clone()].concat())?,
             workdir: run.workdir.clone(),
             user: run.user.clone(),
             tty: run.tty,
@@ -84,6 +90,21 @@ impl RunOptions {
             labels: self.labels.clone(),
         }
     }
+}
+
+/// Reads the lines of files of environment variables; empty ones and those with `#` are comments.
+fn env_files(files: &[PathBuf]) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for path in files {
+        let context = || format!("--env-file {path:?}");
+        let mut text = String::new();
+        let file = place::open_to_read(path).with_context(context)?;
+        file.take(MAX_ENV_FILE + 1).read_to_string(&mut text).with_context(context)?;
+        ensure!(text.len() as u64 <= MAX_ENV_FILE, "{}: more than {MAX_ENV_FILE} bytes", context());
+        let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        all.extend(lines.map(str::to_owned));
+    }
+    Ok(all)
 }
 
 /// Parses `--entrypoint`: a JSON list, or one program, as in Docker and Podman.

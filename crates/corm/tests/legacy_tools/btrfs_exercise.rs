@@ -49,7 +49,7 @@ fn names_what_does_not_exist(fixture: &CormFixture) {
         let out = fixture.corm(verb).out().exits(if verb[0] == "exec" { 125 } else { 1 }).one_line();
         assert_eq!(out.stderr, "corm: No container named 'nobody' exists\n", "{out:?}");
     }
-    let out = fixture.run(&[], "nothing", &["true"]).out().exits(125);
+    let out = fixture.run(&["--pull", "never"], "nothing", &["true"]).out().exits(125);
     assert_eq!(out.stderr, "corm: No image named 'nothing' exists\n");
 }
 

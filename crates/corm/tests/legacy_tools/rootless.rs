@@ -77,6 +77,20 @@ fn an_ordinary_user_runs_containers() {
     assert_eq!(user.corm(&["exec", "n", "sh", "-c", "echo in > /tmp/f; cat /tmp/f"]).out().ok().text(), "in");
     user.corm(&["commit", "n", "changed"]).out().ok();
     assert_eq!(user.corm(&["run", "--rm", "changed", "cat", "/tmp/f"]).out().ok().text(), "in");
+    for (args, status) in [(&["no-such-program"][..], 127), (&["/etc/passwd"], 126), (&["sh", "-c", "exit 3"], 3)] {
+        assert_eq!(user.corm(&[&["exec", "n"], args].concat()).out().code, Some(status), "{args:?}");
+    }
+    let state = user.corm(&["inspect", "n"]).out().ok().json()["state"].clone();
+    assert!(state["status"] == "running" && state["oomKilled"] == false, "{state}");
+    let out = user.corm(&["run", "--rm", "-v", "/dev/null:/f", "base", "sh", "-c", "echo x > /f; stat -c %t:%T /f"]);
+    assert_eq!(out.out().ok().text(), "1:3");
+    let both = ["kept1", "kept2"].map(|image| user.corm(&["commit", "-c", "USER 1000", "n", image]).spawn());
+    both.into_iter().for_each(|commit| drop(commit.wait().ok()));
+    assert_eq!(user.corm(&["run", "--rm", "kept2", "id", "-u"]).out().ok().text(), "1000");
+    for _ in 0..3 {
+        user.corm(&["run", "-d", "--rm", "--name", "again", "-e", &mark, "base", "sleep", "1000"]).out().ok();
+        user.corm(&["kill", "again"]).out().ok();
+    }
     let other = user.corm(&["run", "-d", "-e", &mark, "-u", "1000", "base", "sleep", "1000"]).out().ok();
     user.corm(&["rm", "-f", "n", other.text()]).out().ok();
     assert_eq!(user.corm(&["ps", "-aq"]).out().ok().stdout, "");

@@ -21,6 +21,9 @@ fn through(fixture: &CormFixture, runtime: &str) {
     // the container's record keeps its runtime
     assert_eq!(fixture.corm(["exec", "-u", "user", name, "id", "-u"]).out().ok().text(), "1000");
     fixture.corm(["exec", out.text(), "touch", "/new"]).out().ok();
+    for (program, status) in [("no-such-program", 127), ("/etc/passwd", 126), ("false", 1)] {
+        assert_eq!(fixture.corm(["exec", name, program]).out().code, Some(status), "{name}: {program}");
+    }
     fixture.corm(["commit", name, &format!("of-{name}")]).out().ok();
     assert_eq!(fixture.status(name), "running");
     fixture.corm(["stop", "-t", "0", name]).out().ok();

@@ -11,6 +11,7 @@ mod interop;
 mod logins;
 mod odd_servers;
 mod real;
+mod runs;
 mod server;
 mod slow_server;
 
