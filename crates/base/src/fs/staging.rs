@@ -101,12 +101,16 @@ impl StagedEntry {
         self.publish_new_as(AT_FDCWD, to)
     }
 
-    /// Renames the entry to a [`Place`], as [`StagedEntry::publish_new`] does.
+    /// Renames the directory to a [`Place`], as [`StagedEntry::publish_new`] does. Its content is on the device before,
+    /// and its name afterwards.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn publish_new_at(self, to: &Place) -> Result<bool> {
-        self.publish_new_as(to.dir(), Path::new(to.name()))
+        linux::file::sync_file_system(self.lock.as_fd()).with_context(|| format!("sync {:?}", to.name()))?;
+        let published = self.publish_new_as(to.dir(), Path::new(to.name()))?;
+        sync_names(to)?;
+        Ok(published)
     }
 
     fn publish_new_as(mut self, dir: BorrowedFd<'_>, to: &Path) -> Result<bool> {
@@ -128,12 +132,15 @@ impl StagedEntry {
         self.replace_as(AT_FDCWD, to)
     }
 
-    /// Renames the file to a [`Place`], as [`StagedEntry::replace`] does.
+    /// Renames the file to a [`Place`], as [`StagedEntry::replace`] does. Its content is on the device before, and its
+    /// name afterwards.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn replace_at(self, to: &Place) -> Result<()> {
-        self.replace_as(to.dir(), Path::new(to.name()))
+        self.lock.sync_all().with_context(|| format!("sync {:?}", to.name()))?;
+        self.replace_as(to.dir(), Path::new(to.name()))?;
+        sync_names(to)
     }
 
     fn replace_as(mut self, dir: BorrowedFd<'_>, to: &Path) -> Result<()> {
@@ -171,6 +178,21 @@ impl Drop for StagedEntry {
             // errors are ignored, because the next sweep tries again
             let _ = remove_at(self.dir.as_fd(), &self.name);
         }
+    }
+}
+
+/// Writes the names in the directory of `to` to the device.
+fn sync_names(to: &Place) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let dir = match openat(to.dir(), ".", flags, Mode::empty()) {
+        // a directory that only lets write cannot be synced, and the caller chose it
+        Err(Errno::EACCES) => return Ok(()),
+        dir => dir.map(File::from).with_context(|| format!("sync the directory of {:?}", to.name()))?,
+    };
+    match dir.sync_all() {
+        // file systems without fsync on directories have none to lose
+        Err(err) if err.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        done => done.with_context(|| format!("sync the directory of {:?}", to.name())),
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) fn run(context: &Context, what: &str, output: Option<&Path>) -> Resul
             ImageOrContainer::Image(image) => {
                 let _adding = store.shared()?;
                 store.unpack(&image.layers, &|_, _| {})?;
+                store.sync()?;
                 let view = store.driver().view(&image.chain_ids())?;
                 pack::tree(view.root()?.as_fd(), out)
             }

@@ -127,7 +127,7 @@ fn own_layer(
         && !changes.filtered
         && let Some(top) = chain(layers)
     {
-        store.driver().commit(&container.id, &top)?;
+        store.commit_layer(&container.id, &top)?;
     }
     Ok(true)
 }

@@ -47,6 +47,7 @@ pub fn remove(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<(
         Err(_) if store.find_container(&record.id).is_err() => {}
         other => other?,
     }
+    store.sync_removals()?;
     run.remove_files(&record.id)
 }
 

@@ -3,7 +3,8 @@
 //! A failure removes everything again. After SIGKILL there is a root file system without a record, which the next removal
 //! deletes (`store::gc`), because the shared lock is held from before the first until after the second.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
+use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::config::Place;
 use crate::config::RunOptions;
 use crate::config::mounts;
 use crate::config::process;
+use crate::driver::DriverKind;
 use crate::driver::mount_util;
 use crate::store::ContainerRecord;
 use crate::store::ImageRecord;
@@ -95,6 +97,10 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, report: Reporte
     let config = config::runtime_config(&configuration, &options, &place)?;
     let points = create_files(&config, &options, &place)?;
     write_config(&config, &dir, report)?;
+    // a bundle must survive a power cut; the tree of `copy` is a copy, which is worth less than no container
+    if new.purpose == Purpose::Bundle || store.driver().kind() == DriverKind::Copy {
+        store.note_unsynced();
+    }
 
     let record = ContainerRecord {
         name,
@@ -174,9 +180,12 @@ fn create_files(config: &Value, options: &RunOptions, place: &Place<'_>) -> Resu
 }
 
 fn write_config(config: &Value, dir: &Path, report: Reporter<'_>) -> Result<()> {
-    let file = dir.join("config.json");
-    std::fs::write(&file, serde_json::to_vec(config)?).with_context(|| format!("write {file:?}"))?;
-    report(&format!("configuration {}", file.display()));
+    let path = dir.join("config.json");
+    let mut file = File::create_new(&path).with_context(|| format!("write {path:?}"))?;
+    file.write_all(&serde_json::to_vec(config)?).with_context(|| format!("write {path:?}"))?;
+    // a record names it
+    file.sync_all().with_context(|| format!("sync {path:?}"))?;
+    report(&format!("configuration {}", path.display()));
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use crate::container::Setup;
+use crate::container::{Purpose, Setup};
 use crate::model::digest::Digest;
 use base::fs::atomic_file;
 use base::fs::atomic_file::Durability;
@@ -116,6 +116,7 @@ impl Store {
         if !is_id(&record.id) {
             bail!("container id {:?}: not {ID_LENGTH} digits of 0-9a-f", record.id);
         }
+        self.sync()?;
         let _records = self.records()?;
         if self.containers()?.iter().any(|other| other.name == record.name && other.id != record.id) {
             bail!("a container named '{}' exists already", record.name);
@@ -128,13 +129,18 @@ impl Store {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.with_context(|| format!("create {dir:?}"))?,
         }
-        // a power cut may lose it entirely: a tree without a record is garbage
-        atomic_file::write(
-            &self.tmp(),
-            &dir.join("record.json"),
-            &serde_json::to_vec_pretty(record)?,
-            Durability::Content,
-        )
+        // a power cut ends a container and may lose it entirely, because a tree without a record is garbage; a bundle is
+        // a file of the user
+        let durability = if record.setup.purpose == Purpose::Bundle { Durability::Full } else { Durability::Content };
+        atomic_file::write(&self.tmp(), &dir.join("record.json"), &serde_json::to_vec_pretty(record)?, durability)
+    }
+
+    /// Writes the removal of containers to the device, so that a power cut does not bring them back.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn sync_removals(&self) -> Result<()> {
+        atomic_file::sync_dir(&self.root.join("containers"))
     }
 
     /// Removes a stopped container whose tree is not mounted: its record, its files and its tree.

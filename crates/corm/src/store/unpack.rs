@@ -42,7 +42,7 @@ impl Drop for PartialLayer {
 
 impl Store {
     /// Unpacks the missing ones of these layers, lowest first; returns the topmost chain ID. The caller holds
-    /// [`Store::shared`].
+    /// [`Store::shared`], and calls [`Store::sync`] before it records what needs them.
     ///
     /// # Errors
     /// A blob is missing, does not have its DiffID, or cannot be applied; unpacked lower layers may remain.
@@ -55,7 +55,7 @@ impl Store {
         // lowest first, so that two processes with common layers cannot deadlock
         let wanted = if self.driver.keeps_each() { &chain[..] } else { std::slice::from_ref(top) };
         let mut making = Vec::new();
-        for id in wanted.iter().filter(|id| !self.driver.has(id)) {
+        for id in wanted.iter().filter(|id| !self.is_whole(id)) {
             making.push(self.lock_unpacking(id)?);
         }
         if !self.is_complete(&chain) {
@@ -69,8 +69,8 @@ impl Store {
     }
 
     fn is_complete(&self, chain: &[Digest]) -> bool {
-        let has = |id: &Digest| self.driver.has(id);
-        if self.driver.keeps_each() { chain.iter().all(has) } else { chain.last().is_none_or(has) }
+        let whole = |id: &Digest| self.is_whole(id);
+        if self.driver.keeps_each() { chain.iter().all(whole) } else { chain.last().is_none_or(whole) }
     }
 
     /// Waits for another process that unpacks the same layer, and locks it.
@@ -94,17 +94,17 @@ impl Store {
         for (number, layer) in layers.iter().enumerate() {
             self.apply(&*builder, layer, &|bytes| progress(number, bytes))?;
         }
-        builder.finish(top)
+        self.publish_layer(builder, top)
     }
 
     /// Applies each layer on top of its parent.
     fn unpack_in_sequence(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
         let mut parent = None;
         for (number, (layer, id)) in layers.iter().zip(chain).enumerate() {
-            if !self.driver.has(id) {
+            if !self.is_whole(id) {
                 let builder = self.driver.begin(parent)?;
                 self.apply(&*builder, layer, &|bytes| progress(number, bytes))?;
-                builder.finish(id)?;
+                self.publish_layer(builder, id)?;
             }
             parent = Some(id);
         }
@@ -117,7 +117,7 @@ impl Store {
         thread::scope(|scope| -> Result<()> {
             let mut threads = Vec::new();
             for (number, (layer, id)) in layers.iter().zip(chain).enumerate() {
-                if self.driver.has(id) {
+                if self.is_whole(id) {
                     continue;
                 }
                 let parent = number.checked_sub(1).and_then(|below| chain.get(below));
@@ -138,9 +138,26 @@ impl Store {
         })?;
         for (number, id, (builder, applied)) in applied_layers {
             self.adopt_implied(&*builder, &applied, chain.get(..number).unwrap_or_default())?;
-            builder.finish(id)?;
+            self.publish_layer(builder, id)?;
         }
         Ok(())
+    }
+
+    /// Unpacks one layer of a chain again, beside the tree that is there, with that of its parent below it.
+    ///
+    /// # Errors
+    /// As [`Store::unpack`].
+    pub(super) fn rebuild(&self, layers: &[Layer], chain: &[Digest], number: usize) -> Result<Box<dyn LayerBuilder>> {
+        let below = chain.get(..number).unwrap_or_default();
+        let keeps_each = self.driver.keeps_each();
+        let builder = self.driver.begin(below.last().filter(|_| keeps_each))?;
+        for layer in layers.iter().take(number + 1).skip(if keeps_each { number } else { 0 }) {
+            let applied = self.apply(&*builder, layer, &|_| {})?;
+            if self.driver.form() == LayerFormat::Delta {
+                self.adopt_implied(&*builder, &applied, below)?;
+            }
+        }
+        Ok(builder)
     }
 
     /// Sets the attributes of implied directories to those of the layers below, because in a delta they would hide

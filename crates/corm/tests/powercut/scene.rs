@@ -90,8 +90,7 @@ impl Scene {
             ),
         );
         let limit = Duration::from_secs(3600);
-        self.registry =
-            Some(self.sandbox.program("docker-registry").arg("serve").arg(config).limit(limit).spawn());
+        self.registry = Some(self.sandbox.program("docker-registry").arg("serve").arg(config).limit(limit).spawn());
         wait_for("the registry answers", || std::net::TcpStream::connect(free).is_ok());
         self.address = free.to_string();
     }
@@ -141,7 +140,7 @@ impl Scene {
     fn saved(&self) -> bool {
         let out = self.corm(&["load", "--name", "loaded", &self.on_disk("saved.tar")]).out();
         assert!(out.code == Some(0), "the saved image: {out:#?}");
-        self.corm(&["rmi", "-f", "loaded"]).out().ok();
+        self.corm(&["rmi", "loaded"]).out().ok();
         true
     }
 
