@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context, what: &str, output: Option<&Path>) -> Resul
         }
     };
     match output {
-        Some(path) => write_atomically(path, write)?,
+        Some(path) => write_atomically(&store, path, write)?,
         None => {
             let out = std::io::stdout();
             if out.is_terminal() {

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{Context, print};
 use crate::cli::args;
@@ -37,9 +37,10 @@ pub(super) fn run(context: &Context, args: &args::Run) -> Result<u8> {
         purpose: Purpose::Run,
         remove: args.rm,
         bundle: None,
+        run: Some(&run),
     };
-    let record = create::create(&store, &image, &new, &report)?;
-    let supervisor = session::become_supervisor(&run, &record);
+    let (record, supervisor) = create::create(&store, &image, &new, &report)?;
+    let supervisor = supervisor.context("the container has no supervisor");
     let started = match supervisor.map_err(NotStarted::from) {
         Err(failed) => Err(failed),
         Ok(supervisor) if args.detach => monitor::detach(&store, &run, &record, supervisor, &report)

@@ -15,7 +15,8 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::Value;
 
-use super::{Purpose, Setup, files, names, userns, within};
+use super::run_dir::{RunDir, SupervisorLock};
+use super::{Purpose, Setup, files, names, session, userns, within};
 use crate::config;
 use crate::config::Place;
 use crate::config::RunOptions;
@@ -45,6 +46,8 @@ pub struct New<'a> {
     pub remove: bool,
     /// Bundle directory; `None`: the container's own directory.
     pub bundle: Option<&'a Path>,
+    /// Run-time directory, for a container that this process will supervise.
+    pub run: Option<&'a RunDir>,
 }
 
 /// Prints a message at each step.
@@ -53,6 +56,7 @@ pub type Reporter<'a> = &'a dyn Fn(&str);
 /// A container without a record; dropped before it is `done`, everything of it is removed.
 struct Unfinished<'a> {
     store: &'a Store,
+    run: Option<&'a RunDir>,
     id: &'a str,
     done: bool,
 }
@@ -67,14 +71,20 @@ impl Drop for Unfinished<'_> {
         let _ = self.store.driver().unmount(self.id, &dir.join(ROOTFS));
         let _ = self.store.driver().destroy(self.id);
         let _ = base::fs::remove::remove_tree(&dir);
+        let _ = self.run.map(|run| run.remove_files(self.id));
     }
 }
 
-/// Creates a container and mounts its root file system.
+/// Creates a container and mounts its root file system; with a run-time directory this process is its supervisor.
 ///
 /// # Errors
 /// A part cannot be created; everything that was created is removed again.
-pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, report: Reporter<'_>) -> Result<ContainerRecord> {
+pub fn create(
+    store: &Store,
+    image: &ImageRecord,
+    new: &New<'_>,
+    report: Reporter<'_>,
+) -> Result<(ContainerRecord, Option<SupervisorLock>)> {
     let configuration = read_configuration(store, image)?;
     let nothing = Config::default();
     let stop_signal = process::stop_signal(configuration.config().as_ref().unwrap_or(&nothing))?;
@@ -86,7 +96,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, report: Reporte
     let id = store.new_id()?;
     let name = choose_name(store, new, &id)?;
 
-    let mut unfinished = Unfinished { store, id: &id, done: false };
+    let mut unfinished = Unfinished { store, run: new.run, id: &id, done: false };
     let dir = store.container_dir(&id);
     let rootfs = create_rootfs(store, image, &id, report)?;
     let root = mount_util::open_dir(&rootfs)?;
@@ -122,9 +132,11 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, report: Reporte
         },
         id: id.clone(),
     };
+    // before the record, so that a container whose creator was killed is told from one that is being created
+    let supervisor = new.run.map(|run| session::become_supervisor(run, &record)).transpose()?;
     let record = put_record(store, record, new.name.is_none())?;
     unfinished.done = true;
-    Ok(record)
+    Ok((record, supervisor))
 }
 
 /// Creates the container's directory and its write layer, and mounts the root file system; returns where.

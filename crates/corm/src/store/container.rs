@@ -51,6 +51,11 @@ impl Store {
         self.root.join("containers").join(id)
     }
 
+    /// Returns whether a container has a record, also a damaged one.
+    pub fn has_container(&self, id: &str) -> bool {
+        self.container_dir(id).join("record.json").symlink_metadata().is_ok()
+    }
+
     /// Returns the IDs in `containers/`, with or without a record.
     pub(super) fn container_ids(&self) -> Result<Vec<String>> {
         let dir = self.root.join("containers");
@@ -158,6 +163,6 @@ impl Store {
 }
 
 /// Returns whether a text is a container ID, because it is used as a file name.
-fn is_id(text: &str) -> bool {
+pub fn is_id(text: &str) -> bool {
     text.len() == ID_LENGTH && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -9,7 +9,7 @@
 //! ROOT/containers/ID/    record.json and other files of a container
 //! ROOT/layers/HEX/       the driver's layers, by chain id
 //! ROOT/trees/ID/         the driver's containers
-//! ROOT/tmp/              unfinished entries; renamed when complete
+//! ROOT/tmp/              unfinished entries; renamed when complete; notes about those beside an output path
 //! ```
 //! Every entry is published by one rename and removed by one: a kill at any time leaves the old state or the new one,
 //! and perhaps orphans in `tmp/`, `layers/`, `blobs/` and `trees/`, deleted by the next removal. What a record names is on
@@ -24,6 +24,7 @@ mod fsck;
 mod gc;
 mod image;
 mod lock;
+mod output;
 mod partial;
 mod unpack;
 
@@ -37,12 +38,13 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use blob::BlobWriter;
-pub use container::{ContainerRecord, ROOTFS};
+pub use container::{ContainerRecord, ROOTFS, is_id};
 use durable::Unsynced;
 pub use fsck::Problem;
 pub use gc::Freed;
 pub use image::ImageRecord;
 pub use lock::Lock;
+pub use output::OutputNote;
 pub use partial::Partial;
 pub use unpack::Progress;
 
