@@ -59,7 +59,7 @@ impl StagedEntry {
     }
 
     /// Creates a directory of mode 0700 beside a path where others may write; the caller fills it through
-    /// [`StagedEntry::file_ref`]. `before` is told its name before it exists.
+    /// [`StagedEntry::file_ref`]. `before` gets its name before it exists.
     ///
     /// # Errors
     /// No space, read-only; those of `before`.
@@ -68,7 +68,7 @@ impl StagedEntry {
         Self::make(&name, &place.dir().try_clone_to_owned()?, Path::new(""), make_dir)
     }
 
-    /// Creates a file of this mode beside a path where others may write. `before` is told its name before it exists.
+    /// Creates a file of this mode beside a path where others may write. `before` gets its name before it exists.
     ///
     /// # Errors
     /// No space, read-only; those of `before`.

@@ -132,7 +132,7 @@ pub fn create(
         },
         id: id.clone(),
     };
-    // before the record, so that a container whose creator was killed is told from one that is being created
+    // before the record, so that a container whose creator was killed does not look like one that is being created
     let supervisor = new.run.map(|run| session::become_supervisor(run, &record)).transpose()?;
     let record = put_record(store, record, new.name.is_none())?;
     unfinished.done = true;
