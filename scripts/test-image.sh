@@ -1,7 +1,7 @@
 #!/bin/bash
 # test-image.sh: every test of corm: stores and layers over btrfs (a loop file), overlay and copy, registries and archives
 # with Debian's docker-registry, Podman, skopeo and umoci on the other side, the seed designs, a real root file system of
-# Debian, kills at 200 points, 10 000 random sequences of operations.
+# Debian, kills at 200 points, 10 000 random sequences of operations, a sample of the power cuts.
 # Environment: AUFS_KERNEL  a User Mode Linux kernel with the AUFS patches: the store's tests run on a real AUFS in a guest.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."

@@ -2,6 +2,7 @@
 //!
 //! A bundle is staged and renamed, so it is complete or missing, and an existing one is never changed.
 
+use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -15,6 +16,7 @@ use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::symlinkat;
 
+use crate::store::{OutputNote, Store};
 use base::default_config;
 use base::fs::copy::{self, fill_tree_of};
 use base::fs::remove::remove_open_dir;
@@ -32,7 +34,7 @@ pub fn make(dir: &Path, bundle: &Path) -> Result<()> {
     if !source.metadata().with_context(|| format!("{dir:?}"))?.is_dir() {
         bail!("{dir:?}: not a directory");
     }
-    let unfinished = begin(bundle)?;
+    let unfinished = begin(None, bundle)?;
     if unfinished.path()?.starts_with(dir.canonicalize()?) {
         bail!("{bundle:?} is inside {dir:?}: the copy would contain itself");
     }
@@ -44,18 +46,23 @@ pub fn make(dir: &Path, bundle: &Path) -> Result<()> {
     unfinished.publish()
 }
 
-/// Begins a bundle at `bundle`.
+/// Begins a bundle at `bundle`. With a store a killed process leaves nothing that the store's next removal does not remove.
 ///
 /// # Errors
 /// `bundle` exists.
-pub fn begin(bundle: &Path) -> Result<Unfinished> {
+pub fn begin(store: Option<&Store>, bundle: &Path) -> Result<Unfinished> {
     let context = || format!("{bundle:?}");
     let target = Place::find(bundle).with_context(context)?;
     if target.stat().with_context(context)?.is_some() {
         bail!("{bundle:?}: already exists");
     }
-    let staged = StagedEntry::dir_beside(&target).with_context(context)?;
-    Ok(Unfinished { staged, target, bundle: bundle.to_owned() })
+    let make = |before: &dyn Fn(&OsStr) -> Result<()>| StagedEntry::dir_beside(&target, before);
+    let (staged, note) = match store {
+        Some(store) => store.output(&target, make).map(|(staged, note)| (staged, Some(note))),
+        None => make(&|_| Ok(())).map(|staged| (staged, None)),
+    }
+    .with_context(context)?;
+    Ok(Unfinished { staged, target, bundle: bundle.to_owned(), _note: note })
 }
 
 /// Finishes a bundle of a container in the store: its configuration, with the absolute path of the tree, and a symlink
@@ -133,6 +140,8 @@ pub struct Unfinished {
     staged: StagedEntry,
     target: Place,
     bundle: PathBuf,
+    // dropped last
+    _note: Option<OutputNote>,
 }
 
 impl Unfinished {

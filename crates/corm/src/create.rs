@@ -42,7 +42,7 @@ pub fn from_dir(store: &Store, dir: &Path, names: &[String]) -> Result<ImageReco
     let root = building.root()?;
     let (layer, _) = build::write_blob(store, |out| pack::tree(root.as_fd(), out))?;
     drop(root);
-    building.finish(&digest::chain(None, &layer.diff_id))?;
+    store.publish_layer(building, &digest::chain(None, &layer.diff_id))?;
     put(store, layer, names, "init", Some(source.to_string_lossy().into_owned()))
 }
 

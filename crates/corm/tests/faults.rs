@@ -168,3 +168,23 @@ fn killed_removals_can_be_done_again() {
         assert!(host::mounts_below(&fixture.sandbox.dir).is_empty(), "after {point}");
     });
 }
+
+#[test]
+fn fsck_finds_no_damage_in_what_a_container_has_committed() {
+    need_root!();
+    let fixture = CormFixture::new();
+    let changes = "rm -r /data/1; mkdir /data/1; echo n >/data/1/new; mkfifo /fifo; ln /data/2/2 /data/3/link; \
+                   chmod 700 /data/4; mv /data/5 /moved; rm /data/6/6; ln -s nowhere /link; mkdir -p /a/b; echo q >/a/b/c";
+    fixture.corm(&["run", "--name", "c", "base", "sh", "-c", changes]).out().ok();
+    fixture.corm(&["commit", "c", "made"]).out().ok();
+    fixture.is_sound("a commit");
+    // without their marks, as a killed commit leaves them, they are compared and kept
+    let mut marks = 0;
+    for layer in std::fs::read_dir(fixture.sandbox.path("store/layers")).unwrap() {
+        marks += u32::from(std::fs::remove_file(layer.unwrap().path().join("durable")).is_ok());
+    }
+    assert_eq!(marks, 2, "layers with a mark");
+    let out = fixture.corm(&["run", "--rm", "made", "cat", "/a/b/c"]).out().ok();
+    assert_eq!(out.stdout, "q\n");
+    fixture.corm(&["rm", "c"]).out().ok();
+}

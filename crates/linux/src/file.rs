@@ -64,6 +64,15 @@ pub fn clear_immutable(file: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes everything that the file system of an open file has in memory to its device.
+/// [syncfs(2)](https://man7.org/linux/man-pages/man2/syncfs.2.html)
+///
+/// # Errors
+/// The device failed, now or since the last call (Linux 5.8 and later).
+pub fn sync_file_system(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(file)?)
+}
+
 /// Returns the names of the extended attributes of the file at `path`; a symlink is not followed.
 /// [listxattr(2)](https://man7.org/linux/man-pages/man2/listxattr.2.html)
 ///

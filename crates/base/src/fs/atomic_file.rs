@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -34,6 +35,15 @@ pub fn write(staging: &Path, to: &Path, bytes: &[u8], durability: Durability) ->
     }
     staged.replace(to)?;
     if durability >= Durability::Full { sync_dir(to.parent().unwrap_or(to)) } else { Ok(()) }
+}
+
+/// Flushes all of the file system on which `dir` is to its device (syncfs).
+///
+/// # Errors
+/// The device failed.
+pub fn sync_file_system(dir: &Path) -> Result<()> {
+    let open = File::open(dir).with_context(|| format!("sync {dir:?}"))?;
+    linux::file::sync_file_system(open.as_fd()).with_context(|| format!("sync the file system of {dir:?}"))
 }
 
 /// Flushes the entries of a directory to the device (fsync).

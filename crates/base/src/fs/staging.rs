@@ -4,10 +4,11 @@
 //! The lock (a flock on the entry itself) distinguishes an entry in use from one that a killed process left: [`sweep`]
 //! removes only what it can lock. A process whose new entry is swept between creation and lock creates another.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,15 @@ use nix::sys::stat::{Mode, fstatat, mkdirat};
 use super::lock::lock;
 use super::remove::{remove_at, remove_tree};
 use linux::place::Place;
+
+/// Start of the name of an unfinished entry beside an output path.
+const HIDDEN: &str = ".corm-";
+
+/// Number of digits after it.
+const HIDDEN_DIGITS: usize = 16;
+
+/// Start of the name of a note in `tmp`. No other entry there has it, because their names are digits and digests.
+const NOTE: &str = "note.";
 
 /// An unfinished file or directory; `Drop` removes it unless it was published.
 #[derive(Debug)]
@@ -49,21 +59,36 @@ impl StagedEntry {
     }
 
     /// Creates a directory of mode 0700 beside a path where others may write; the caller fills it through
-    /// [`StagedEntry::file_ref`].
+    /// [`StagedEntry::file_ref`]. `before` gets its name before it exists.
     ///
     /// # Errors
-    /// No space, read-only.
-    pub fn dir_beside(place: &Place) -> Result<Self> {
-        Self::make(&hidden_name, &place.dir().try_clone_to_owned()?, Path::new(""), make_dir)
+    /// No space, read-only; those of `before`.
+    pub fn dir_beside(place: &Place, before: &dyn Fn(&OsStr) -> Result<()>) -> Result<Self> {
+        let name = || hidden_name().and_then(|name| before(&name).map(|()| name));
+        Self::make(&name, &place.dir().try_clone_to_owned()?, Path::new(""), make_dir)
     }
 
-    /// Creates a file of this mode beside a path where others may write.
+    /// Creates a file of this mode beside a path where others may write. `before` gets its name before it exists.
+    ///
+    /// # Errors
+    /// No space, read-only; those of `before`.
+    pub fn file_beside(place: &Place, mode: u32, before: &dyn Fn(&OsStr) -> Result<()>) -> Result<Self> {
+        let name = || hidden_name().and_then(|name| before(&name).map(|()| name));
+        let dir = place.dir().try_clone_to_owned()?;
+        Self::make(&name, &dir, Path::new(""), |dir, name| make_file(dir, name, mode))
+    }
+
+    /// Creates a note in `tmp` about an entry elsewhere, for [`sweep`], which removes that entry if this process is
+    /// killed. `path` ends with a name that [`StagedEntry::file_beside`] or [`StagedEntry::dir_beside`] has chosen.
     ///
     /// # Errors
     /// No space, read-only.
-    pub fn file_beside(place: &Place, mode: u32) -> Result<Self> {
-        let dir = place.dir().try_clone_to_owned()?;
-        Self::make(&hidden_name, &dir, Path::new(""), |dir, name| make_file(dir, name, mode))
+    pub fn note(tmp: &Path, path: &Path) -> Result<Self> {
+        let name = || Ok(OsString::from(format!("{NOTE}{}", random_id()?)));
+        let note = Self::make(&name, &open_tmp(tmp)?, tmp, |dir, name| make_file(dir, name, 0o600))?;
+        let written = note.file_ref().write_all(path.as_os_str().as_bytes());
+        written.and_then(|()| note.file_ref().sync_all()).context("write a note about an output")?;
+        Ok(note)
     }
 
     fn make(
@@ -101,12 +126,16 @@ impl StagedEntry {
         self.publish_new_as(AT_FDCWD, to)
     }
 
-    /// Renames the entry to a [`Place`], as [`StagedEntry::publish_new`] does.
+    /// Renames the directory to a [`Place`], as [`StagedEntry::publish_new`] does. Its content is on the device before,
+    /// and its name afterwards.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn publish_new_at(self, to: &Place) -> Result<bool> {
-        self.publish_new_as(to.dir(), Path::new(to.name()))
+        linux::file::sync_file_system(self.lock.as_fd()).with_context(|| format!("sync {:?}", to.name()))?;
+        let published = self.publish_new_as(to.dir(), Path::new(to.name()))?;
+        sync_names(to)?;
+        Ok(published)
     }
 
     fn publish_new_as(mut self, dir: BorrowedFd<'_>, to: &Path) -> Result<bool> {
@@ -128,12 +157,15 @@ impl StagedEntry {
         self.replace_as(AT_FDCWD, to)
     }
 
-    /// Renames the file to a [`Place`], as [`StagedEntry::replace`] does.
+    /// Renames the file to a [`Place`], as [`StagedEntry::replace`] does. Its content is on the device before, and its
+    /// name afterwards.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn replace_at(self, to: &Place) -> Result<()> {
-        self.replace_as(to.dir(), Path::new(to.name()))
+        self.lock.sync_all().with_context(|| format!("sync {:?}", to.name()))?;
+        self.replace_as(to.dir(), Path::new(to.name()))?;
+        sync_names(to)
     }
 
     fn replace_as(mut self, dir: BorrowedFd<'_>, to: &Path) -> Result<()> {
@@ -174,6 +206,21 @@ impl Drop for StagedEntry {
     }
 }
 
+/// Writes the names in the directory of `to` to the device.
+fn sync_names(to: &Place) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let dir = match openat(to.dir(), ".", flags, Mode::empty()) {
+        // a directory that only lets write cannot be synced, and the caller chose it
+        Err(Errno::EACCES) => return Ok(()),
+        dir => dir.map(File::from).with_context(|| format!("sync the directory of {:?}", to.name()))?,
+    };
+    match dir.sync_all() {
+        // file systems without fsync on directories have none to lose
+        Err(err) if err.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        done => done.with_context(|| format!("sync the directory of {:?}", to.name())),
+    }
+}
+
 fn open_tmp(tmp: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     nix::fcntl::open(tmp, flags, Mode::empty()).with_context(|| format!("open {tmp:?}"))
@@ -196,7 +243,23 @@ pub fn random_id() -> Result<String> {
 
 /// Returns a name that other users cannot predict.
 fn hidden_name() -> Result<OsString> {
-    Ok(format!(".corm-{}", random_id()?.get(..16).unwrap_or_default()).into())
+    Ok(format!("{HIDDEN}{}", random_id()?.get(..HIDDEN_DIGITS).unwrap_or_default()).into())
+}
+
+/// Removes the entry elsewhere that a note names, if no process has locked it. A note is removed whatever became of it.
+fn remove_noted(note: &Path) {
+    let Ok(path) = std::fs::read(note).map(|bytes| PathBuf::from(OsString::from_vec(bytes))) else { return };
+    let name = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix(HIDDEN)).unwrap_or_default();
+    if name.len() != HIDDEN_DIGITS || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return;
+    }
+    let Ok(place) = Place::find(&path) else { return };
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let Ok(entry) = openat(place.dir(), place.name(), flags, Mode::empty()).map(File::from) else { return };
+    let own = entry.metadata().is_ok_and(|meta| meta.uid() == linux::process::euid());
+    if own && lock(entry, FlockArg::LockExclusiveNonblock).is_ok() {
+        let _ = remove_at(place.dir(), place.name());
+    }
 }
 
 fn make_dir(dir: &OwnedFd, name: &OsStr) -> io::Result<File> {
@@ -241,6 +304,13 @@ pub fn sweep(tmp: &Path) -> Result<usize> {
             Some(Err(err)) if err.kind() == io::ErrorKind::NotFound => continue,
             _ => None,
         };
+        if path.file_name().is_some_and(|name| name.as_bytes().starts_with(NOTE.as_bytes())) {
+            remove_noted(&path);
+        }
+        // a killed process may have left a mount there; nothing else would be removed because of it
+        if let Ok(name) = CString::new(path.as_os_str().as_bytes()) {
+            let _ = linux::mount::detach(&name);
+        }
         remove_tree(&path)?;
         drop(lock);
         swept += 1;

@@ -30,8 +30,8 @@ pub fn save(store: &Store, image: &ImageRecord, name_given: &str, format: Archiv
     let names = names(image, name_given);
     let saving = Saver { store, image, parsed: &parsed, names: &names };
     let mut sink = match format {
-        Archive::OciDir => Sink::directory(output)?,
-        Archive::Oci | Archive::Docker => Sink::tar(output)?,
+        Archive::OciDir => Sink::directory(store, output)?,
+        Archive::Oci | Archive::Docker => Sink::tar(store, output)?,
     };
     match format {
         // umoci distinguishes the images of a directory by tag, podman loads an archive by the full name

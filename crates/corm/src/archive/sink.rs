@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 
+use crate::store::{OutputNote, Store};
 use base::fs::staging::StagedEntry;
 use linux::place::Place;
 
@@ -22,6 +23,8 @@ pub(super) struct Sink {
     target: Place,
     path: PathBuf,
     tar: bool,
+    // dropped last, so that a killed process leaves nothing that no note names
+    _note: OutputNote,
 }
 
 impl Sink {
@@ -29,7 +32,7 @@ impl Sink {
     ///
     /// # Errors
     /// `path` is no regular file, or its directory is not writable.
-    pub(super) fn tar(path: &Path) -> Result<Self> {
+    pub(super) fn tar(store: &Store, path: &Path) -> Result<Self> {
         let context = || format!("{path:?}");
         // a symlink is followed to the file that is to be replaced
         let target = Place::resolve(path).with_context(context)?;
@@ -37,22 +40,24 @@ impl Sink {
         if target.stat().with_context(context)?.is_some_and(|stat| stat.st_mode & libc::S_IFMT != libc::S_IFREG) {
             bail!("{path:?}: exists, and is not a regular file");
         }
-        let staged = StagedEntry::file_beside(&target, 0o666).with_context(context)?;
-        Ok(Self { staged, target, path: path.to_owned(), tar: true })
+        let staged = store.output(&target, |before| StagedEntry::file_beside(&target, 0o666, before));
+        let (staged, note) = staged.with_context(context)?;
+        Ok(Self { staged, target, path: path.to_owned(), tar: true, _note: note })
     }
 
     /// Begins a directory for `path`, which must not exist.
     ///
     /// # Errors
     /// `path` exists, or its parent directory is not writable.
-    pub(super) fn directory(path: &Path) -> Result<Self> {
+    pub(super) fn directory(store: &Store, path: &Path) -> Result<Self> {
         let context = || format!("{path:?}");
         let target = Place::find(path).with_context(context)?;
         if target.stat().with_context(context)?.is_some() {
             bail!("{path:?}: already exists");
         }
-        let staged = StagedEntry::dir_beside(&target).with_context(context)?;
-        Ok(Self { staged, target, path: path.to_owned(), tar: false })
+        let staged = store.output(&target, |before| StagedEntry::dir_beside(&target, before));
+        let (staged, note) = staged.with_context(context)?;
+        Ok(Self { staged, target, path: path.to_owned(), tar: false, _note: note })
     }
 
     /// Writes a file of known size.

@@ -36,9 +36,10 @@ pub(super) fn run(context: &Context, image: &str, dir: &Path) -> Result<u8> {
         purpose: Purpose::Bundle,
         remove: false,
         bundle: Some(&dir),
+        run: None,
     };
-    let unfinished = bundle::begin(&dir)?;
-    let record = create::create(&store, &image, &new, &|text| context.report(LogLevel::Debug, text))?;
+    let unfinished = bundle::begin(Some(&store), &dir)?;
+    let (record, _) = create::create(&store, &image, &new, &|text| context.report(LogLevel::Debug, text))?;
     if let Err(err) = bundle::link(unfinished, &store.container_dir(&record.id)) {
         monitor::remove_not_started(&store, &RunDir::of(store.root())?, &record);
         return Err(err);

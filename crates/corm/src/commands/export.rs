@@ -29,13 +29,14 @@ pub(super) fn run(context: &Context, what: &str, output: Option<&Path>) -> Resul
             ImageOrContainer::Image(image) => {
                 let _adding = store.shared()?;
                 store.unpack(&image.layers, &|_, _| {})?;
+                store.sync()?;
                 let view = store.driver().view(&image.chain_ids())?;
                 pack::tree(view.root()?.as_fd(), out)
             }
         }
     };
     match output {
-        Some(path) => write_atomically(path, write)?,
+        Some(path) => write_atomically(&store, path, write)?,
         None => {
             let out = std::io::stdout();
             if out.is_terminal() {

@@ -3,14 +3,17 @@
 use anyhow::Result;
 
 use super::{Context, print};
+use crate::container::run_dir::RunDir;
+use crate::container::sweep;
 
-/// Prints a line for each problem. Exit status 1 when one is not repaired.
+/// Prints a line for each problem. A repair also removes what killed processes left of containers. Exit status 1 when one is not repaired.
 ///
 /// # Errors
 /// The store cannot be read.
 pub(super) fn run(context: &Context, repair: bool) -> Result<u8> {
     let store = context.store()?;
     let exclusive = store.exclusive()?;
+    let run = RunDir::of(store.root())?;
     let mut left = 0;
     for problem in store.check(repair, &exclusive)? {
         match problem.repaired {
@@ -20,6 +23,10 @@ pub(super) fn run(context: &Context, repair: bool) -> Result<u8> {
                 print::line(problem.what)?;
             }
         }
+    }
+    // with an unreadable record it is unknown what was left
+    if repair && left == 0 {
+        sweep::sweep(&store, &run, &exclusive)?;
     }
     Ok(left)
 }

@@ -6,6 +6,7 @@ use super::{Context, for_each, print};
 use crate::container::cleanup;
 use crate::container::run_dir::RunDir;
 use crate::container::status;
+use crate::container::sweep;
 use crate::store::Store;
 
 /// Removes each container; with `force` running ones too.
@@ -15,6 +16,8 @@ use crate::store::Store;
 pub(super) fn run(context: &Context, names: &[String], force: bool) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
+    // of a removal that was killed; a failure here is none of this one
+    let _ = sweep::sweep_files(&store, &run);
     for_each(context, names, |name| {
         let record = match store.find_container(name) {
             Ok(record) => record,

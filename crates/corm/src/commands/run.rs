@@ -51,13 +51,14 @@ pub(super) fn run(context: &Context, args: &args::Run) -> Result<u8> {
         purpose: Purpose::Run,
         remove: args.rm,
         bundle: None,
+        run: Some(&run),
     };
-    let record = create::create(&store, &image, &new, &report)?;
+    let (record, supervisor) = create::create(&store, &image, &new, &report)?;
     if let Err(err) = args.cidfile.as_deref().map_or(Ok(()), |file| write_id(file, &record.id)) {
         monitor::remove_not_started(&store, &run, &record);
         return Err(err);
     }
-    let supervisor = session::become_supervisor(&run, &record);
+    let supervisor = supervisor.context("the container has no supervisor");
     let started = match supervisor.map_err(NotStarted::from) {
         Err(failed) => Err(failed),
         Ok(supervisor) if args.detach => monitor::detach(&store, &run, &record, supervisor, &report)

@@ -138,7 +138,7 @@ fn own_layer(
         && !changes.filtered
         && let Some(top) = chain(layers)
     {
-        store.driver().commit(&container.id, &top)?;
+        store.commit_layer(&container.id, &top)?;
     }
     Ok(true)
 }
@@ -183,7 +183,7 @@ pub fn now() -> Result<String> {
 /// # Errors
 /// No space, or the tree cannot be read.
 pub fn write_tar(store: &Store, image: &ImageRecord, path: &Path) -> Result<()> {
-    write_atomically(path, |out| {
+    write_atomically(store, path, |out| {
         let view = store.driver().view(&image.chain_ids())?;
         pack::tree(view.root()?.as_fd(), out)
     })
@@ -193,7 +193,7 @@ pub fn write_tar(store: &Store, image: &ImageRecord, path: &Path) -> Result<()> 
 ///
 /// # Errors
 /// No space, and those of `produce`; a symlink or another user's fifo in a directory that others may write to.
-pub fn write_atomically(path: &Path, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+pub fn write_atomically(store: &Store, path: &Path, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let context = || format!("write {path:?}");
     let place = Place::resolve(path).with_context(context)?;
     // a pipe or a device is opened for writing, not replaced
@@ -202,7 +202,8 @@ pub fn write_atomically(path: &Path, produce: impl FnOnce(&mut dyn Write) -> Res
         produce(&mut out)?;
         return out.flush().with_context(context);
     }
-    let staged = StagedEntry::file_beside(&place, 0o666).with_context(context)?;
+    let staged = store.output(&place, |before| StagedEntry::file_beside(&place, 0o666, before));
+    let (staged, _note) = staged.with_context(context)?;
     let mut out = BufWriter::new(staged.file_ref());
     produce(&mut out)?;
     out.flush().with_context(context)?;

@@ -13,7 +13,10 @@ use crate::store::ContainerRecord;
 use crate::store::Store;
 
 /// Time limit for the end of a killed container.
-const KILL_TIMEOUT: Duration = Duration::from_secs(20);
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time limit for the end of a supervisor whose container has ended: it calls the runtime, which has a limit too.
+const SUPERVISOR_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Cleans up after a container that has ended; the caller is its supervisor or holds its lock.
 ///
@@ -47,6 +50,7 @@ pub fn remove(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<(
         Err(_) if store.find_container(&record.id).is_err() => {}
         other => other?,
     }
+    store.sync_removals()?;
     run.remove_files(&record.id)
 }
 
@@ -69,13 +73,16 @@ pub fn kill(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()>
     wait_for_supervisor(run, record)
 }
 
-/// Waits until a container's supervisor has ended.
+/// Waits until the supervisor of a container that has ended has ended too.
 ///
 /// # Errors
-/// As [`RunDir::supervisor`].
+/// It has not ended within the limit.
 pub fn wait_for_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<()> {
-    if let Some(supervisor) = run.supervisor(&record.id)? {
-        supervisor.wait()?;
+    if let Some(supervisor) = run.supervisor(&record.id)?
+        && !supervisor.wait_at_most(SUPERVISOR_TIMEOUT)?
+    {
+        let pid = supervisor.pid()?.unwrap_or_default();
+        bail!("container '{}': its supervisor, process {pid}, does not end", record.name);
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 //! A failure removes everything again. After SIGKILL there is a root file system without a record, which the next removal
 //! deletes (`store::gc`), because the shared lock is held from before the first until after the second.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
+use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -14,12 +15,14 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::Value;
 
-use super::{Purpose, Setup, files, names, userns, within};
+use super::run_dir::{RunDir, SupervisorLock};
+use super::{Purpose, Setup, files, names, session, userns, within};
 use crate::config;
 use crate::config::Place;
 use crate::config::RunOptions;
 use crate::config::mounts;
 use crate::config::process;
+use crate::driver::DriverKind;
 use crate::driver::mount_util;
 use crate::store::ContainerRecord;
 use crate::store::ImageRecord;
@@ -43,6 +46,8 @@ pub struct New<'a> {
     pub remove: bool,
     /// Bundle directory; `None`: the container's own directory.
     pub bundle: Option<&'a Path>,
+    /// Run-time directory, for a container that this process will supervise.
+    pub run: Option<&'a RunDir>,
 }
 
 /// Prints a message at each step.
@@ -51,6 +56,7 @@ pub type Reporter<'a> = &'a dyn Fn(&str);
 /// A container without a record; dropped before it is `done`, everything of it is removed.
 struct Unfinished<'a> {
     store: &'a Store,
+    run: Option<&'a RunDir>,
     id: &'a str,
     done: bool,
 }
@@ -65,14 +71,20 @@ impl Drop for Unfinished<'_> {
         let _ = self.store.driver().unmount(self.id, &dir.join(ROOTFS));
         let _ = self.store.driver().destroy(self.id);
         let _ = base::fs::remove::remove_tree(&dir);
+        let _ = self.run.map(|run| run.remove_files(self.id));
     }
 }
 
-/// Creates a container and mounts its root file system.
+/// Creates a container and mounts its root file system; with a run-time directory this process is its supervisor.
 ///
 /// # Errors
 /// A part cannot be created; everything that was created is removed again.
-pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, report: Reporter<'_>) -> Result<ContainerRecord> {
+pub fn create(
+    store: &Store,
+    image: &ImageRecord,
+    new: &New<'_>,
+    report: Reporter<'_>,
+) -> Result<(ContainerRecord, Option<SupervisorLock>)> {
     let configuration = read_configuration(store, image)?;
     let nothing = Config::default();
     let stop_signal = process::stop_signal(configuration.config().as_ref().unwrap_or(&nothing))?;
@@ -84,7 +96,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, report: Reporte
     let id = store.new_id()?;
     let name = choose_name(store, new, &id)?;
 
-    let mut unfinished = Unfinished { store, id: &id, done: false };
+    let mut unfinished = Unfinished { store, run: new.run, id: &id, done: false };
     let dir = store.container_dir(&id);
     let rootfs = create_rootfs(store, image, &id, report)?;
     let root = mount_util::open_dir(&rootfs)?;
@@ -95,6 +107,10 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, report: Reporte
     let config = config::runtime_config(&configuration, &options, &place)?;
     let points = create_files(&config, &options, &place)?;
     write_config(&config, &dir, report)?;
+    // a bundle must survive a power cut; the tree of `copy` is a copy, which is worth less than no container
+    if new.purpose == Purpose::Bundle || store.driver().kind() == DriverKind::Copy {
+        store.note_unsynced();
+    }
 
     let record = ContainerRecord {
         name,
@@ -117,9 +133,11 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, report: Reporte
         },
         id: id.clone(),
     };
+    // before the record, so that a container whose creator was killed does not look like one that is being created
+    let supervisor = new.run.map(|run| session::become_supervisor(run, &record)).transpose()?;
     let record = put_record(store, record, new.name.is_none())?;
     unfinished.done = true;
-    Ok(record)
+    Ok((record, supervisor))
 }
 
 /// Creates the container's directory and its write layer, and mounts the root file system; returns where.
@@ -175,9 +193,12 @@ fn create_files(config: &Value, options: &RunOptions, place: &Place<'_>) -> Resu
 }
 
 fn write_config(config: &Value, dir: &Path, report: Reporter<'_>) -> Result<()> {
-    let file = dir.join("config.json");
-    std::fs::write(&file, serde_json::to_vec(config)?).with_context(|| format!("write {file:?}"))?;
-    report(&format!("configuration {}", file.display()));
+    let path = dir.join("config.json");
+    let mut file = File::create_new(&path).with_context(|| format!("write {path:?}"))?;
+    file.write_all(&serde_json::to_vec(config)?).with_context(|| format!("write {path:?}"))?;
+    // a record names it
+    file.sync_all().with_context(|| format!("sync {path:?}"))?;
+    report(&format!("configuration {}", path.display()));
     Ok(())
 }
 

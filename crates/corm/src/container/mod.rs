@@ -23,6 +23,7 @@ pub mod runtime;
 pub mod session;
 pub mod status;
 pub mod supervise;
+pub mod sweep;
 pub mod userns;
 pub mod within;
 

@@ -4,11 +4,17 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::supervise::wait_gone;
 use super::userns;
 use crate::model::digest::Digest;
+use crate::store::is_id;
+
+/// Time between two looks at a lock that another process releases.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Digits of the digest that distinguishes stores.
 const KEY_DIGITS: usize = 16;
@@ -54,6 +60,34 @@ impl RunDir {
     /// ask the runtime before signalling it.
     pub fn pid(&self, id: &str) -> Option<i32> {
         std::fs::read_to_string(self.pid_file(id)).ok()?.trim().parse().ok()
+    }
+
+    /// Returns the IDs of containers with run-time files.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn containers(&self) -> Result<Vec<String>> {
+        let context = || format!("read {:?}", self.0);
+        let mut ids = Vec::new();
+        for entry in std::fs::read_dir(&self.0).with_context(context)? {
+            let name = entry.with_context(context)?.file_name().into_string();
+            ids.extend(name.into_iter().filter(|name| is_id(name)));
+        }
+        Ok(ids)
+    }
+
+    /// Returns whether a container has, or had since boot, a supervisor.
+    pub fn had_supervisor(&self, id: &str) -> bool {
+        self.container(id).join("supervisor").exists()
+    }
+
+    /// Becomes the supervisor of a container that has run-time files; `None` when there is one, or when the files are
+    /// gone by now.
+    ///
+    /// # Errors
+    /// As [`RunDir::lock_supervisor`].
+    pub fn lock_existing(&self, id: &str) -> Result<Option<SupervisorLock>> {
+        if self.container(id).exists() { self.lock_supervisor(id) } else { Ok(None) }
     }
 
     /// Becomes the supervisor of a container; `None` when there is one.
@@ -152,6 +186,27 @@ impl SupervisorHandle {
     /// The file cannot be read.
     pub fn pid(&self) -> Result<Option<i32>> {
         Ok(self.lines()?.first().copied())
+    }
+
+    /// Waits until the supervisor has ended, or the time is over; returns whether it has ended.
+    ///
+    /// # Errors
+    /// As flock(2).
+    pub fn wait_at_most(&self, limit: Duration) -> Result<bool> {
+        let end = Instant::now() + limit;
+        loop {
+            match self.0.try_lock_shared() {
+                Ok(()) => return Ok(true),
+                Err(TryLockError::WouldBlock) if Instant::now() >= end => return Ok(false),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(err)) => return Err(err).context("wait for the end of a supervisor"),
+            }
+            // flock(2) has no time limit; the pid may be that of a process that has forked the supervisor
+            match self.pid()? {
+                Some(pid) if !wait_gone(pid, Some(POLL_INTERVAL * 10))? => {}
+                _ => std::thread::sleep(POLL_INTERVAL),
+            }
+        }
     }
 
     /// Waits until the supervisor has ended; returns the program's exit status, unless the supervisor was killed.

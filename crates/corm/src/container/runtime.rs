@@ -1,17 +1,26 @@
 //! The OCI runtime: any program with runc's command line.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::Deserialize;
 
+use super::supervise::wait_gone;
 use base::error::describe;
 
 /// Name of the default runtime, beside corm or in `PATH`.
 const DEFAULT: &str = "croci";
+
+/// Time limit of one call. croci's own limits are shorter, so that its message is the one that is printed.
+const TIMEOUT: Duration = Duration::from_secs(12);
 
 /// A runtime and its state directory.
 #[derive(Debug, Clone)]
@@ -59,9 +68,30 @@ impl Runtime {
     }
 
     fn call(&self, verb: &str, args: &[&OsStr]) -> Result<Output> {
+        let context = || format!("{:?} {verb}", self.program);
+        // files, because a process that a hook leaves behind would keep a pipe open
+        let file = || memfd_create(c"output", MFdFlags::MFD_CLOEXEC).map(File::from);
+        let (stdout, stderr) = (file().with_context(context)?, file().with_context(context)?);
         let mut command = self.verb(verb);
         command.args(args).stdin(Stdio::null());
-        command.output().with_context(|| format!("{:?}", self.program))
+        command.stdout(stdout.try_clone().with_context(context)?).stderr(stderr.try_clone().with_context(context)?);
+        let mut child = command.spawn().with_context(|| format!("{:?}", self.program))?;
+        let pid = i32::try_from(child.id()).with_context(context)?;
+        if !wait_gone(pid, Some(TIMEOUT)).with_context(context)? {
+            child.kill().with_context(context)?;
+            child.wait().with_context(context)?;
+            bail!("{:?} {verb}: has not ended within {TIMEOUT:?}", self.program);
+        }
+        let status = child.wait().with_context(context)?;
+        if let Some(signal) = status.signal() {
+            bail!("{:?} {verb}: was killed by signal {signal}", self.program);
+        }
+        let read = |mut file: File| -> Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            file.rewind().and_then(|()| file.read_to_end(&mut bytes)).with_context(context)?;
+            Ok(bytes)
+        };
+        Ok(Output { status, stdout: read(stdout)?, stderr: read(stderr)? })
     }
 
     fn must(&self, verb: &str, args: &[&OsStr]) -> Result<()> {
@@ -75,7 +105,7 @@ impl Runtime {
     /// Returns the status of a container; `None` for an unknown one.
     ///
     /// # Errors
-    /// The runtime cannot be executed, or its output is no state.
+    /// The runtime cannot be executed, was killed, or its output is no state.
     pub fn state(&self, id: &str) -> Result<Option<RuntimeStatus>> {
         #[derive(Deserialize)]
         struct State {

@@ -105,6 +105,19 @@ pub fn runtime(run: &RunDir, record: &ContainerRecord) -> Runtime {
     Runtime::new(record.setup.runtime.clone(), run.runtime_root())
 }
 
+/// Returns whether the process `pid` runs and is a child of the container's supervisor: then it is the container's, and
+/// the pid was not reused.
+fn is_supervised(run: &RunDir, id: &str, pid: i32) -> Result<bool> {
+    let Some(supervisor) = run.supervisor(id)?.map(|handle| handle.pid()).transpose()?.flatten() else {
+        return Ok(false);
+    };
+    // the fields after the name, which may have parentheses: state, parent
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let (state, parent) = (fields.next(), fields.next());
+    Ok(state.is_some_and(|state| state != "Z" && state != "X") && parent == Some(&*supervisor.to_string()))
+}
+
 /// Determines the status of a container.
 ///
 /// # Errors
@@ -117,6 +130,8 @@ pub fn of(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<Statu
         match runtime(run, record).state(&record.id)? {
             Some(RuntimeStatus::Running | RuntimeStatus::Created) => return Ok(Status::Running(pid)),
             Some(RuntimeStatus::Paused) => return Ok(Status::Paused(pid)),
+            // a call that failed for another reason than an unknown container
+            None if is_supervised(run, &record.id, pid)? => return Ok(Status::Running(pid)),
             Some(RuntimeStatus::Stopped) | None => {}
         }
     }

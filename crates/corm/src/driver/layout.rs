@@ -1,26 +1,31 @@
 //! Directory layout of all drivers: directories named by layers and containers, published and removed by a rename.
 //!
 //! ```text
-//! layers/HEX/tree     the layer           layers/HEX/…  other data of the driver
-//! trees/ID/base.json  the chain below     trees/ID/…    the container, in the driver's format
+//! layers/HEX/tree     the layer           layers/HEX/durable  the mark of one that is on the device
+//! trees/ID/base.json  the chain below     trees/ID/…          the container, in the driver's format
 //! ```
 
-use std::fs::DirBuilder;
-use std::io;
-use std::os::fd::AsFd as _;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use nix::fcntl::AT_FDCWD;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::sys::stat::Mode;
 
-use super::{DriverPaths, Tree, c_path, set_root_defaults};
+use super::{DriverPaths, Tree, c_path, mount_util, set_root_defaults};
 use crate::model::digest::Digest;
 use base::fs::staging::StagedEntry;
 use linux::path::openat;
 
 /// Name of the directory with the content.
 pub(super) const TREE: &str = "tree";
+
+/// Name of the mark beside a layer's tree, which is created last: when all of the tree is on the device.
+const DURABLE: &str = "durable";
 
 /// Name of the file with the chain that a container was created on.
 const BASE: &str = "base.json";
@@ -81,6 +86,16 @@ impl DriverDirs {
         self.layer(layer).is_dir()
     }
 
+    /// Returns whether the layer has the mark: a power cut has not damaged it.
+    pub fn is_durable(&self, layer: &Digest) -> bool {
+        self.path(Tree::Layer(layer)).join(DURABLE).is_file()
+    }
+
+    /// Returns the open directory of a layer, for [`mark_durable`].
+    pub fn open_layer(&self, layer: &Digest) -> Result<OwnedFd> {
+        mount_util::open_dir(&self.path(Tree::Layer(layer)))
+    }
+
     /// Returns the path of an existing layer's content, or an error.
     pub fn require_layer(&self, layer: &Digest) -> Result<PathBuf> {
         let path = self.layer(layer);
@@ -118,7 +133,10 @@ impl DriverDirs {
     /// Publishes a staged directory as a container.
     pub fn publish_container(&self, staged: StagedEntry, container: &str, chain: &[Digest]) -> Result<()> {
         let base = staged.path().join(BASE);
-        std::fs::write(&base, serde_json::to_vec(chain)?).with_context(|| format!("write {base:?}"))?;
+        // on the device before a record names the container, because without it no removal is possible
+        let mut file = File::create_new(&base).with_context(|| format!("write {base:?}"))?;
+        file.write_all(&serde_json::to_vec(chain)?).with_context(|| format!("write {base:?}"))?;
+        file.sync_all().with_context(|| format!("sync {base:?}"))?;
         if !staged.publish_new(&self.container(container))? {
             bail!("container {container}: its tree is there already");
         }
@@ -140,6 +158,18 @@ impl DriverDirs {
         let staged = self.stage()?;
         staged.take(&self.path(of))?;
         staged.remove()
+    }
+}
+
+/// Marks a layer, whose directory is open, as one that is on the device. A layer that was removed meanwhile stays removed.
+///
+/// # Errors
+/// No space, read-only.
+pub fn mark_durable(layer: BorrowedFd<'_>) -> Result<()> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    match nix::fcntl::openat(layer, DURABLE, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
+        Ok(_) | Err(Errno::ENOENT) => Ok(()),
+        Err(err) => Err(err).context("mark a layer as durable"),
     }
 }
 

@@ -9,7 +9,7 @@ mod copy;
 mod delta;
 pub mod detect;
 mod diff_upper;
-mod layout;
+pub mod layout;
 pub mod mount_util;
 mod overlay;
 mod tree_diff;
@@ -166,6 +166,16 @@ pub trait Driver: Send + Sync {
     /// Returns whether the complete layer exists.
     fn has(&self, layer: &Digest) -> bool {
         self.dirs().has(layer)
+    }
+
+    /// Returns whether the layer is on the device, as its mark says.
+    fn is_durable(&self, layer: &Digest) -> bool {
+        self.dirs().is_durable(layer)
+    }
+
+    /// Opens the tree of an existing layer.
+    fn layer_root(&self, layer: &Digest) -> Result<OwnedFd> {
+        mount_util::open_dir(&self.dirs().require_layer(layer)?)
     }
 
     /// Returns all existing layers.

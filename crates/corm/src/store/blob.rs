@@ -4,13 +4,14 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-use super::Store;
+use super::{Store, Unsynced};
 use crate::model::digest::Digest;
 use crate::model::digest::Hashing;
 use base::fs::staging::StagedEntry;
@@ -73,7 +74,8 @@ impl Store {
     pub fn blob_writer(&self) -> Result<BlobWriter> {
         let staged = StagedEntry::file(&self.tmp())?;
         let file = staged.file_ref().try_clone().context("create a temporary file for a blob")?;
-        Ok(BlobWriter { blobs: self.root.join("blobs/sha256"), out: Hashing::new(file), staged })
+        let (blobs, unsynced) = (self.root.join("blobs/sha256"), self.unsynced.clone());
+        Ok(BlobWriter { blobs, out: Hashing::new(file), staged, unsynced })
     }
 
     /// Stores bytes as a blob; returns digest and size.
@@ -100,6 +102,7 @@ pub struct BlobWriter {
     blobs: PathBuf,
     out: Hashing<File>,
     staged: StagedEntry,
+    unsynced: Arc<Unsynced>,
 }
 
 impl BlobWriter {
@@ -112,8 +115,11 @@ impl BlobWriter {
         if let Some((wanted, wanted_size)) = expected {
             expect_digest(wanted, wanted_size, &digest, size)?;
         }
+        // a name in `blobs/` is a promise that the content is there, also after a power cut
+        file.sync_data().with_context(|| format!("sync blob {digest}"))?;
         drop(file);
         publish(self.staged, &self.blobs, &digest)?;
+        self.unsynced.note();
         Ok((digest, size))
     }
 }
@@ -139,9 +145,20 @@ pub(super) fn expect_digest(wanted: &Digest, wanted_size: u64, digest: &Digest, 
     Ok(())
 }
 
-fn publish(staged: StagedEntry, blobs: &std::path::Path, digest: &Digest) -> Result<()> {
-    // a blob that exists already has the same content
-    staged.publish_new(&blobs.join(digest.hex())).map(|_| ()).with_context(|| format!("blob {digest}"))
+fn publish(staged: StagedEntry, blobs: &Path, digest: &Digest) -> Result<()> {
+    let to = blobs.join(digest.hex());
+    let is_damaged = match to.symlink_metadata() {
+        Ok(meta) if meta.is_file() => {
+            let found = File::open(&to).and_then(|file| hash_file(&file));
+            !found.is_ok_and(|(found, _)| found == *digest)
+        }
+        Ok(_) => true,
+        Err(_) => false,
+    };
+    if is_damaged {
+        return staged.replace(&to).with_context(|| format!("blob {digest}"));
+    }
+    staged.publish_new(&to).map(|_| ()).with_context(|| format!("blob {digest}"))
 }
 
 /// Hashes a file from its start.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use crate::container::Setup;
+use crate::container::{Purpose, Setup};
 use crate::model::digest::Digest;
 use base::fs::atomic_file;
 use base::fs::atomic_file::Durability;
@@ -49,6 +49,11 @@ impl Store {
     /// Returns the directory of a container: its record and its run-time files.
     pub fn container_dir(&self, id: &str) -> PathBuf {
         self.root.join("containers").join(id)
+    }
+
+    /// Returns whether a container has a record, also a damaged one.
+    pub fn has_container(&self, id: &str) -> bool {
+        self.container_dir(id).join("record.json").symlink_metadata().is_ok()
     }
 
     /// Returns the IDs in `containers/`, with or without a record.
@@ -116,6 +121,7 @@ impl Store {
         if !is_id(&record.id) {
             bail!("container id {:?}: not {ID_LENGTH} digits of 0-9a-f", record.id);
         }
+        self.sync()?;
         let _records = self.records()?;
         if self.containers()?.iter().any(|other| other.name == record.name && other.id != record.id) {
             bail!("a container named '{}' exists already", record.name);
@@ -128,13 +134,18 @@ impl Store {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.with_context(|| format!("create {dir:?}"))?,
         }
-        // a power cut may lose it entirely: a tree without a record is garbage
-        atomic_file::write(
-            &self.tmp(),
-            &dir.join("record.json"),
-            &serde_json::to_vec_pretty(record)?,
-            Durability::Content,
-        )
+        // a power cut ends a container and may lose it entirely, because a tree without a record is garbage; a bundle is
+        // a file of the user
+        let durability = if record.setup.purpose == Purpose::Bundle { Durability::Full } else { Durability::Content };
+        atomic_file::write(&self.tmp(), &dir.join("record.json"), &serde_json::to_vec_pretty(record)?, durability)
+    }
+
+    /// Writes the removal of containers to the device, so that a power cut does not bring them back.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn sync_removals(&self) -> Result<()> {
+        atomic_file::sync_dir(&self.root.join("containers"))
     }
 
     /// Removes a stopped container whose tree is not mounted: its record, its files and its tree.
@@ -152,6 +163,6 @@ impl Store {
 }
 
 /// Returns whether a text is a container ID, because it is used as a file name.
-fn is_id(text: &str) -> bool {
+pub fn is_id(text: &str) -> bool {
     text.len() == ID_LENGTH && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

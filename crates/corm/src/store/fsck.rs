@@ -1,4 +1,5 @@
-//! Verification and repair of a store: every blob by its digest, every record by its references.
+//! Verification and repair of a store: every blob by its digest, every record by its references, and every tree of a
+//! layer by a new one that is unpacked beside it.
 //!
 //! Leftovers of a killed process in `tmp/`, and unreferenced layers and blobs, are no damage: the next removal deletes
 //! them, and so does a repair.
@@ -43,6 +44,7 @@ impl Store {
         checker.names()?;
         let images = checker.images()?;
         checker.layers(&images)?;
+        checker.trees(&images)?;
         let problems = checker.problems;
         // with an unreadable record it is unknown what is unused
         if repair && problems.iter().all(|problem| problem.repaired.is_some()) {
@@ -196,6 +198,68 @@ impl Checker<'_> {
             self.repair_problem(what, "unpacked", |store| store.unpack(&image.layers, &|_, _| {}).map(|_| ()))?;
         }
         Ok(())
+    }
+}
+
+impl Checker<'_> {
+    /// Compares the tree of each layer with a new one, lowest first, and replaces it by that if it differs.
+    fn trees(&mut self, images: &[ImageRecord]) -> Result<()> {
+        // whether each is whole
+        let mut seen = BTreeMap::new();
+        for image in images {
+            // an image whose blobs are damaged is kept for a container, and was reported
+            if image.layers.iter().any(|layer| self.blobs.get(&layer.blob) == Some(&false)) {
+                continue;
+            }
+            let chain = image.chain_ids();
+            let first = if self.store.driver().keeps_each() { 0 } else { chain.len().saturating_sub(1) };
+            for (number, id) in chain.iter().enumerate().skip(first) {
+                if !seen.contains_key(id) {
+                    let whole = self.tree(image, &chain, number);
+                    seen.insert(id.clone(), whole.with_context(|| format!("layer {id}: verify its tree"))?);
+                }
+                // those above would be built on a damaged tree
+                if seen.get(id) == Some(&false) {
+                    break;
+                }
+            }
+        }
+        self.store.sync()
+    }
+
+    /// Compares one tree; returns whether it is whole now. A repair marks one that is, because the mark may have been
+    /// lost.
+    fn tree(&mut self, image: &ImageRecord, chain: &[Digest], number: usize) -> Result<bool> {
+        let (store, Some(id)) = (self.store, chain.get(number)) else { return Ok(true) };
+        // a missing one was reported
+        if !store.driver().has(id) {
+            return Ok(false);
+        }
+        let built = match store.rebuild(&image.layers, chain, number) {
+            Ok(built) => built,
+            // no space, or a read-only file system
+            Err(err) => {
+                self.found(format!("layer {id}: its tree was not verified: {}", describe(&err)), None);
+                return Ok(false);
+            }
+        };
+        let Some(path) = store.differs(&*built, id)? else {
+            if self.repair && !store.is_whole(id) {
+                store.note_layer(id)?;
+            }
+            return Ok(true);
+        };
+        let what = format!("layer {id}: its tree is damaged at {path:?}");
+        if let Some(name) = store.mounted_on(id)? {
+            self.found(format!("{what} (kept: container {name} uses it, stop that first)"), None);
+            return Ok(false);
+        }
+        self.repair_problem(what, "unpacked again", |store| {
+            store.driver().remove(id)?;
+            built.finish(id)?;
+            store.note_layer(id)
+        })?;
+        Ok(self.repair)
     }
 }
 

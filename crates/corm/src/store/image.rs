@@ -168,6 +168,7 @@ impl Store {
         source: Option<String>,
     ) -> Result<ImageRecord> {
         let mut record = self.describe(manifest, source)?;
+        self.sync()?;
         let _records = self.records()?;
         let path = self.record_path(&record.id);
         // when pulled later by its own digest, it keeps that index

@@ -9,18 +9,22 @@
 //! ROOT/containers/ID/    record.json and other files of a container
 //! ROOT/layers/HEX/       the driver's layers, by chain id
 //! ROOT/trees/ID/         the driver's containers
-//! ROOT/tmp/              unfinished entries; renamed when complete
+//! ROOT/tmp/              unfinished entries; renamed when complete; notes about those beside an output path
 //! ```
 //! Every entry is published by one rename and removed by one: a kill at any time leaves the old state or the new one,
-//! and perhaps orphans in `tmp/`, `layers/`, `blobs/` and `trees/`, deleted by the next removal.
+//! and perhaps orphans in `tmp/`, `layers/`, `blobs/` and `trees/`, deleted by the next removal. What a record names is on
+//! the device before the record is (`durable`), so that a power cut does the same.
 
 mod ancestors;
 mod blob;
+mod compare;
 mod container;
+mod durable;
 mod fsck;
 mod gc;
 mod image;
 mod lock;
+mod output;
 mod partial;
 mod unpack;
 
@@ -28,16 +32,19 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use blob::BlobWriter;
-pub use container::{ContainerRecord, ROOTFS};
+pub use container::{ContainerRecord, ROOTFS, is_id};
+use durable::Unsynced;
 pub use fsck::Problem;
 pub use gc::Freed;
 pub use image::ImageRecord;
 pub use lock::Lock;
+pub use output::OutputNote;
 pub use partial::Partial;
 pub use unpack::Progress;
 
@@ -78,6 +85,8 @@ pub struct Store {
     root: PathBuf,
     driver: Box<dyn Driver>,
     limits: Limits,
+    /// Shared with the writers of blobs.
+    unsynced: Arc<Unsynced>,
 }
 
 impl Store {
@@ -102,7 +111,7 @@ impl Store {
             bail!("store {root:?} has the driver {}, not {wanted}: use another --root", meta.driver);
         }
         let driver = driver::open(meta.driver, &places(&root), meta.user_xattrs)?;
-        Ok(Self { root, driver, limits: Limits::default() })
+        Ok(Self { root, driver, limits: Limits::default(), unsynced: Arc::default() })
     }
 
     /// Sets the limits of layers that are unpacked.
@@ -201,6 +210,8 @@ fn make(root: &Path, wanted: Option<DriverKind>) -> Result<Meta> {
         return Ok(meta);
     }
     let chosen = driver::detect::choose(&places(root), wanted)?;
+    // the directories must not be lost while the file that says that they exist is kept
+    atomic_file::sync_file_system(root).with_context(context)?;
     let meta = Meta { format: FORMAT, driver: chosen.kind, user_xattrs: chosen.user_xattrs };
     atomic_file::write(&root.join("tmp"), &root.join("store.json"), &serde_json::to_vec(&meta)?, Durability::Full)
         .with_context(context)?;

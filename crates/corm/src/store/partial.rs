@@ -6,12 +6,13 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use nix::fcntl::Flock;
 
-use super::Store;
 use super::blob::expect_digest;
+use super::{Store, Unsynced};
 use crate::model::digest::Digest;
 use crate::model::digest::Hasher;
 use base::fs::lock::create_locked;
@@ -24,6 +25,7 @@ pub struct Partial {
     file: Flock<File>,
     hasher: Hasher,
     len: u64,
+    unsynced: Arc<Unsynced>,
 }
 
 impl Store {
@@ -38,7 +40,8 @@ impl Store {
         // another process may have finished it, or a sweep removed it
         let file = create_locked(&path).with_context(context)?;
         let (hasher, len) = hash_present(&file).with_context(context)?;
-        Ok(Partial { digest: digest.clone(), path, blob: self.blob_path(digest), file, hasher, len })
+        let (blob, unsynced) = (self.blob_path(digest), self.unsynced.clone());
+        Ok(Partial { digest: digest.clone(), path, blob, file, hasher, len, unsynced })
     }
 }
 
@@ -89,6 +92,9 @@ impl Partial {
             let _ = std::fs::remove_file(&self.path);
             return Err(err);
         }
+        // a name in `blobs/` is a promise that the content is there, also after a power cut
+        self.file.sync_data().with_context(|| format!("sync blob {digest}"))?;
+        self.unsynced.note();
         std::fs::rename(&self.path, &self.blob).with_context(|| format!("blob {digest}"))?;
         Ok((digest, self.len))
     }

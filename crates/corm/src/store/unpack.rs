@@ -41,7 +41,7 @@ impl Drop for PartialLayer {
 
 impl Store {
     /// Unpacks the missing ones of these layers, lowest first; returns the topmost chain ID. The caller holds
-    /// [`Store::shared`].
+    /// [`Store::shared`], and calls [`Store::sync`] before it records what needs them.
     ///
     /// # Errors
     /// A blob is missing, does not have its DiffID, or cannot be applied; unpacked lower layers may remain.
@@ -54,7 +54,7 @@ impl Store {
         // lowest first, so that two processes with common layers cannot deadlock
         let wanted = if self.driver.keeps_each() { &chain[..] } else { std::slice::from_ref(top) };
         let mut making = Vec::new();
-        for id in wanted.iter().filter(|id| !self.driver.has(id)) {
+        for id in wanted.iter().filter(|id| !self.is_whole(id)) {
             making.push(self.lock_unpacking(id)?);
         }
         if !self.is_complete(&chain) {
@@ -68,8 +68,8 @@ impl Store {
     }
 
     fn is_complete(&self, chain: &[Digest]) -> bool {
-        let has = |id: &Digest| self.driver.has(id);
-        if self.driver.keeps_each() { chain.iter().all(has) } else { chain.last().is_none_or(has) }
+        let whole = |id: &Digest| self.is_whole(id);
+        if self.driver.keeps_each() { chain.iter().all(whole) } else { chain.last().is_none_or(whole) }
     }
 
     /// Waits for another process that unpacks the same layer, and locks it.
@@ -98,17 +98,17 @@ impl Store {
         for (number, layer) in layers.iter().enumerate() {
             self.apply(&*builder, layer, WhiteoutFormat::Delete, &|bytes| progress(number, bytes))?;
         }
-        builder.finish(top)
+        self.publish_layer(builder, top)
     }
 
     /// Applies each layer on top of its parent.
     fn unpack_in_sequence(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
         let mut parent = None;
         for (number, (layer, id)) in layers.iter().zip(chain).enumerate() {
-            if !self.driver.has(id) {
+            if !self.is_whole(id) {
                 let builder = self.driver.begin(parent)?;
                 self.apply(&*builder, layer, WhiteoutFormat::Delete, &|bytes| progress(number, bytes))?;
-                builder.finish(id)?;
+                self.publish_layer(builder, id)?;
             }
             parent = Some(id);
         }
@@ -122,17 +122,11 @@ impl Store {
         thread::scope(|scope| -> Result<()> {
             let mut threads = Vec::new();
             for (number, (layer, id)) in layers.iter().zip(chain).enumerate() {
-                if self.driver.has(id) {
+                if self.is_whole(id) {
                     continue;
                 }
                 let parent = number.checked_sub(1).and_then(|below| chain.get(below));
-                let work = move || -> Result<(Box<dyn LayerBuilder>, Applied)> {
-                    let builder = self.driver.begin(parent)?;
-                    // nothing is below the lowest layer, so that its changes are a whole tree
-                    let whiteouts = parent.map_or(WhiteoutFormat::Delete, |_| self.driver.whiteouts());
-                    let applied = self.apply(&*builder, layer, whiteouts, &|bytes| progress(number, bytes))?;
-                    Ok((builder, applied))
-                };
+                let work = move || self.apply_delta(layer, parent, &|bytes| progress(number, bytes));
                 let name = format!("layer {number}");
                 let thread = thread::Builder::new().name(name).spawn_scoped(scope, work).context("start a thread")?;
                 threads.push((number, layer, id, thread));
@@ -148,19 +142,64 @@ impl Store {
             Ok(())
         })?;
         for (below, layer, id, done) in applied_layers {
-            match done {
-                Some((builder, applied)) => {
-                    self.drop_ghosts(&*builder, &applied, below)?;
-                    builder.finish(id)?;
-                }
-                None => {
-                    let builder = self.driver.begin_whole(below)?;
-                    self.apply(&*builder, layer, WhiteoutFormat::Delete, &|_| {})?;
-                    builder.finish(id)?;
-                }
-            }
+            self.publish_layer(self.complete_delta(done, layer, below)?, id)?;
         }
         Ok(())
+    }
+
+    /// Unpacks one layer of a chain again, beside the tree that is there, with that of its parent below it.
+    ///
+    /// # Errors
+    /// As [`Store::unpack`].
+    pub(super) fn rebuild(&self, layers: &[Layer], chain: &[Digest], number: usize) -> Result<Box<dyn LayerBuilder>> {
+        let below = chain.get(..number).unwrap_or_default();
+        let keeps_each = self.driver.keeps_each();
+        if keeps_each && self.driver.form() == LayerFormat::Delta {
+            let layer = layers.get(number).context("the image has no such layer")?;
+            return match self.apply_delta(layer, below.last(), &|_| {}) {
+                Err(err) if err.is::<NeedsLower>() => self.complete_delta(None, layer, below),
+                done => self.complete_delta(Some(done?), layer, below),
+            };
+        }
+        let builder = self.driver.begin(below.last().filter(|_| keeps_each))?;
+        for layer in layers.iter().take(number + 1).skip(if keeps_each { number } else { 0 }) {
+            self.apply(&*builder, layer, WhiteoutFormat::Delete, &|_| {})?;
+        }
+        Ok(builder)
+    }
+
+    /// Applies a layer as changes to its parent, which need not be there yet.
+    ///
+    /// # Errors
+    /// [`NeedsLower`]: the layers below decide its tree.
+    fn apply_delta(
+        &self,
+        layer: &Layer,
+        parent: Option<&Digest>,
+        progress: &dyn Fn(u64),
+    ) -> Result<(Box<dyn LayerBuilder>, Applied)> {
+        let builder = self.driver.begin(parent)?;
+        // nothing is below the lowest layer, so that its changes are a whole tree
+        let whiteouts = parent.map_or(WhiteoutFormat::Delete, |_| self.driver.whiteouts());
+        let applied = self.apply(&*builder, layer, whiteouts, progress)?;
+        Ok((builder, applied))
+    }
+
+    /// Completes what [`Store::apply_delta`] has applied now that the layers below are there; without that, applies the
+    /// layer on top of them.
+    fn complete_delta(
+        &self,
+        applied: Option<(Box<dyn LayerBuilder>, Applied)>,
+        layer: &Layer,
+        below: &[Digest],
+    ) -> Result<Box<dyn LayerBuilder>> {
+        if let Some((builder, applied)) = applied {
+            self.drop_ghosts(&*builder, &applied, below)?;
+            return Ok(builder);
+        }
+        let builder = self.driver.begin_whole(below)?;
+        self.apply(&*builder, layer, WhiteoutFormat::Delete, &|_| {})?;
+        Ok(builder)
     }
 
     /// Removes the whiteouts of a delta that hide nothing.

@@ -124,3 +124,85 @@ fn a_container_record_that_cannot_be_read_stops_every_removal() {
         assert!(store.driver().has(image.chain.as_ref().unwrap()));
     });
 }
+
+/// Returns a file with content in the unpacked tree of the image's first layer, or of its whole tree.
+fn file_of_tree(store: &Store, image: &ImageRecord) -> PathBuf {
+    let layer = if store.driver().keeps_each() { &image.chain_ids()[0] } else { image.chain.as_ref().unwrap() };
+    let mut todo = vec![store.root().join("layers").join(layer.hex()).join("tree")];
+    while let Some(path) = todo.pop() {
+        let meta = path.symlink_metadata().unwrap();
+        if meta.is_dir() {
+            todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if meta.is_file() && meta.len() > 0 {
+            return path;
+        }
+    }
+    panic!("a file with content");
+}
+
+/// Empties a file of a tree, as a power cut does.
+fn empty(store: &Store, file: &std::path::Path) {
+    let top = file.ancestors().find(|path| path.file_name().is_some_and(|name| name == "tree")).unwrap();
+    let read_only = |value: &str| {
+        if store.driver().kind() == corm::driver::DriverKind::Btrfs {
+            crate::store_fixture::run(
+                std::process::Command::new("btrfs").args(["property", "set"]).arg(top).args(["ro", value]),
+            );
+        }
+    };
+    read_only("false");
+    fs::File::options().write(true).open(file).unwrap().set_len(0).unwrap();
+    read_only("true");
+}
+
+#[test]
+fn a_file_that_is_empty_in_a_tree_is_found_and_the_layer_unpacked_again() {
+    over_all(|place, store| {
+        case(place, store, "its tree is damaged at", |image| empty(store, &file_of_tree(store, image)));
+        let image = store.find_image("good").unwrap();
+        assert!(file_of_tree(store, &image).metadata().unwrap().len() > 0);
+    });
+}
+
+#[test]
+fn a_damaged_tree_without_its_mark_is_not_used_and_a_whole_one_is_kept() {
+    over_all(|place, store| {
+        let layers = three_layers(place, store);
+        let image = record(store, "good:latest", &layers);
+        let marks = || -> Vec<PathBuf> {
+            let layers = store.driver().layers().unwrap();
+            layers.iter().map(|layer| store.root().join("layers").join(layer.hex()).join("durable")).collect()
+        };
+        assert!(!marks().is_empty() && marks().iter().all(|mark| mark.is_file()), "marked when it was recorded");
+        let file = file_of_tree(store, &image);
+        let before = file.metadata().unwrap();
+        // a process that was killed before it had synced
+        marks().iter().for_each(|mark| fs::remove_file(mark).unwrap());
+        let again =
+            Store::open(&corm::store::StoreOptions { root: Some(store.root().to_owned()), driver: None }).unwrap();
+        again.unpack(&image.layers, &|_, _| {}).unwrap();
+        again.sync().unwrap();
+        assert!(marks().iter().all(|mark| mark.is_file()));
+        let kept = std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
+        assert_eq!(kept, std::os::unix::fs::MetadataExt::ino(&before), "a tree that may be in use is not replaced");
+        // a power cut
+        marks().iter().for_each(|mark| fs::remove_file(mark).unwrap());
+        empty(store, &file);
+        let again =
+            Store::open(&corm::store::StoreOptions { root: Some(store.root().to_owned()), driver: None }).unwrap();
+        again.unpack(&image.layers, &|_, _| {}).unwrap();
+        again.sync().unwrap();
+        assert_eq!(file.metadata().unwrap().len(), before.len());
+        assert_eq!(check(store, false), []);
+    });
+}
+
+#[test]
+fn a_damaged_blob_that_no_record_names_is_replaced() {
+    over_all(|_, store| {
+        let (digest, _) = store.put_blob(b"content").unwrap();
+        fs::write(blob(store, &digest), b"").unwrap();
+        store.put_blob(b"content").unwrap();
+        assert_eq!(store.read_blob(&digest).unwrap(), b"content");
+    });
+}

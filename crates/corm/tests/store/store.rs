@@ -359,7 +359,7 @@ fn opening_takes_less_than_a_millisecond() {
 fn a_full_disk_is_an_error_and_nothing_is_left_on_it() {
     for (kind, disk) in drivers() {
         let run = move || {
-            let place = Place::of_size(disk, 128);
+            let place = Place::of_size(disk, 192);
             let store = place.store(kind);
             let text = "x".repeat(1 << 20);
             let names: Vec<String> = (0..24).map(|number| format!("file{number}")).collect();

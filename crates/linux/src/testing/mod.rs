@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod child;
+pub mod disk;
 pub mod keys;
 
 use std::io::Write as _;

@@ -1,0 +1,55 @@
+//! Removal of what killed processes left of containers: run-time files without a container, containers that no program
+//! was started in, and mounts and state of those that ended without a supervisor.
+
+use anyhow::Result;
+
+use super::Purpose;
+use super::cleanup;
+use super::run_dir::RunDir;
+use super::runtime::RuntimeStatus;
+use super::status::{self, Last};
+use crate::store::Lock;
+use crate::store::Store;
+
+/// Removes all of it; returns the number of containers. The caller holds the exclusive lock, because a container that is
+/// being created looks like one whose creator was killed.
+///
+/// # Errors
+/// A record is damaged, the runtime fails, or the file system refuses.
+pub fn sweep(store: &Store, run: &RunDir, _exclusive: &Lock) -> Result<usize> {
+    let mut swept = 0;
+    for record in store.containers()? {
+        // a supervisor that ends removes its file, which is older than the record, and no file survives a reboot
+        if record.setup.purpose != Purpose::Run || !run.had_supervisor(&record.id) {
+            continue;
+        }
+        let Some(_supervisor) = run.lock_supervisor(&record.id)? else { continue };
+        let now = status::runtime(run, &record).state(&record.id)?;
+        if now.is_some_and(|now| now != RuntimeStatus::Stopped) {
+            continue;
+        }
+        match Last::read(&store.container_dir(&record.id))? {
+            Some(_) => cleanup::cleanup(store, run, &record, &|_| {})?,
+            None => cleanup::remove(store, run, &record)?,
+        }
+        swept += 1;
+    }
+    Ok(swept + sweep_files(store, run)?)
+}
+
+/// Removes the run-time files of containers that have no record; returns the number of containers.
+///
+/// # Errors
+/// The file system refuses.
+pub fn sweep_files(store: &Store, run: &RunDir) -> Result<usize> {
+    let mut swept = 0;
+    for id in run.containers()? {
+        // a creator has the lock before its container has a record
+        let Some(_supervisor) = run.lock_existing(&id)? else { continue };
+        if !store.has_container(&id) {
+            run.remove_files(&id)?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}

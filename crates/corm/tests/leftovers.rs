@@ -1,0 +1,211 @@
+//! corm or its runtime is killed at system calls spread over a verb: no later verb hangs, and the next removal finds
+//! all that was left. Needs root.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corm::model::digest::Digest;
+use test_support::trace::{Traced, kill_at};
+use test_support::*;
+
+/// Longest time that a verb may take when its runtime fails.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Returns the number of system calls at which each verb is killed: `$KILLS`, else 20.
+fn points() -> usize {
+    std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
+}
+
+/// A store with an image `base`, and a runtime that is croci but for calls that a test chooses.
+struct Fixture {
+    sandbox: Arc<Sandbox>,
+    runtime: PathBuf,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        let sandbox = Sandbox::new();
+        let root = bundle::make_rootfs(&sandbox.mkdir("tree"));
+        // counts its calls; one of them does what `how` says in the place of the call
+        let body = format!(
+            "#!/bin/sh\ncd {}\nn=$(($(cat count) + 1))\necho $n >count\nif [ $n = $(cat at) ]; then\n  echo >reached\n  \
+             eval \"$(cat how)\"\nfi\nexec {} \"$@\"",
+            sandbox.dir.display(),
+            runtime().display()
+        );
+        let runtime = sandbox.script("runtime", &body);
+        let fixture = Fixture { sandbox, runtime };
+        fixture.at_call(0, "");
+        fixture.corm(&["init", root.to_str().unwrap(), "base"]).out().ok();
+        fixture
+    }
+
+    fn corm(&self, args: &[&str]) -> Cmd {
+        let corm = self.sandbox.program(test_support::corm()).arg("--root").arg(self.sandbox.path("store"));
+        corm.args(["--driver", "overlay", "--log-level", "error", "--runtime"]).arg(&self.runtime).args(args)
+    }
+
+    /// Lets the runtime do `how` at its n-th call from now on, in the place of the call; 0 is never.
+    fn at_call(&self, n: usize, how: &str) {
+        let _ = std::fs::remove_file(self.sandbox.path("reached"));
+        self.sandbox.write("count", "0");
+        self.sandbox.write("at", n.to_string());
+        self.sandbox.write("how", how);
+    }
+
+    fn start(&self) {
+        self.corm(&["run", "-d", "--name", "c", "base", "sleep", "1000"]).out().ok();
+    }
+
+    /// Removes the container again, if it is still there.
+    #[track_caller]
+    fn remove(&self, point: &str) {
+        let out = self.corm(&["rm", "-f", "c"]).limit(LIMIT * 2).out();
+        let gone = out.code == Some(0) || out.stderr.contains("No container named 'c' exists");
+        assert!(gone, "rm after {point}: {out:#?}");
+    }
+
+    /// Fails if something of a container is left: a record, run-time files, a mount, a process.
+    #[track_caller]
+    fn is_clean(&self, point: &str) {
+        let out = self.corm(&["ps", "-aq"]).out().ok();
+        assert_eq!(out.stdout, "", "containers after {point}");
+        let root = self.sandbox.path("store");
+        let key = Digest::of(root.as_os_str().as_encoded_bytes());
+        let run = PathBuf::from("/run/corm").join(&key.hex()[..16]);
+        let names = |dir: &PathBuf| -> Vec<String> {
+            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            entries
+                .map(|entry| entry.file_name().into_string().unwrap())
+                .filter(|name| !name.starts_with('.'))
+                .collect()
+        };
+        let mut left = names(&run);
+        left.retain(|name| name != "runtime");
+        left.extend(names(&run.join("runtime")));
+        assert!(left.is_empty(), "run-time files after {point}: {left:?}");
+        assert_eq!(host::mounts_below(&self.sandbox.dir), Vec::<String>::new(), "mounts after {point}");
+        assert_eq!(names(&root.join("trees")), Vec::<String>::new(), "trees after {point}");
+        assert_eq!(names(&root.join("tmp")), Vec::<String>::new(), "unfinished entries after {point}");
+    }
+
+    /// Kills the verb at system calls from its first to its last, and calls `after` after each kill.
+    #[track_caller]
+    fn sweep(&self, args: &[&str], prepare: impl Fn(), after: impl Fn(&str)) {
+        prepare();
+        let Traced::Ended { calls, code: 0 } = kill_at(self.corm(args), 0) else { panic!("{args:?} without a kill") };
+        after("no kill");
+        let mut killed = 0;
+        for n in 0..points() {
+            prepare();
+            let call = 1 + calls * n / points();
+            killed += usize::from(kill_at(self.corm(args), call) == Traced::Killed);
+            after(&format!("{args:?} was killed at call {call} of {calls}"));
+        }
+        assert!(killed > points() / 2, "killed {killed} times of {}", points());
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.at_call(0, "");
+        self.corm(&["rm", "-f", "c"]).out();
+    }
+}
+
+#[test]
+fn a_removal_does_not_hang_when_a_call_of_the_runtime_fails_or_is_killed() {
+    need_root!();
+    let fixture = Fixture::new();
+    for how in ["kill -9 $$", "exit 1"] {
+        let mut reached = 0;
+        for n in 1..=5 {
+            fixture.at_call(0, "");
+            fixture.start();
+            fixture.at_call(n, how);
+            let point = format!("{how:?} in the place of call {n}");
+            let out = fixture.corm(&["rm", "-f", "c"]).limit(LIMIT).out();
+            assert!(out.code == Some(0) || !out.stderr.is_empty(), "{point}: {out:#?}");
+            reached += u32::from(fixture.sandbox.path("reached").exists());
+            fixture.at_call(0, "");
+            fixture.remove(&point);
+            fixture.corm(&["system", "prune"]).out().ok();
+            fixture.is_clean(&point);
+        }
+        assert!(reached >= 3, "{how:?} was reached {reached} times");
+    }
+}
+
+#[test]
+fn a_removal_does_not_wait_for_ever_for_a_runtime_that_does_not_end() {
+    need_root!();
+    let fixture = Fixture::new();
+    fixture.start();
+    fixture.at_call(1, "exec sleep 1000");
+    let out = fixture.corm(&["rm", "-f", "c"]).limit(LIMIT * 3).out();
+    assert!(out.code == Some(1) && out.stderr.contains("has not ended within"), "{out:#?}");
+    assert!(fixture.sandbox.path("reached").exists());
+    fixture.at_call(0, "");
+    fixture.remove("a runtime that does not end");
+    fixture.is_clean("a runtime that does not end");
+}
+
+#[test]
+fn what_a_killed_removal_left_is_found_by_the_next() {
+    need_root!();
+    let fixture = Fixture::new();
+    let prepare = || fixture.start();
+    fixture.sweep(&["rm", "-f", "c"], prepare, |point| {
+        fixture.remove(point);
+        fixture.corm(&["system", "prune"]).out().ok();
+        fixture.is_clean(point);
+    });
+}
+
+#[test]
+fn what_a_killed_run_left_is_found_by_prune_and_its_name_is_free() {
+    need_root!();
+    let fixture = Fixture::new();
+    let args = ["run", "-d", "--name", "c", "base", "sleep", "1000"];
+    fixture.sweep(
+        &args,
+        || {},
+        |point| {
+            // a supervisor that was forked before the kill starts the container all the same
+            wait_until(point, || {
+                fixture.corm(&["system", "prune"]).out().ok();
+                let out = fixture.corm(&["ps", "-a", "--format", "json"]).out().ok().stdout.to_lowercase();
+                (!out.contains("\"c\"") || out.contains("running")).then_some(())
+            });
+            fixture.remove(point);
+            fixture.is_clean(point);
+            fixture.start();
+            fixture.remove(point);
+            fixture.is_clean(point);
+        },
+    );
+}
+
+#[test]
+fn what_a_killed_save_left_beside_its_output_is_removed_by_a_repair() {
+    need_root!();
+    let fixture = Fixture::new();
+    let dir = fixture.sandbox.mkdir("outputs");
+    for format in ["oci-archive", "oci-dir"] {
+        let output = dir.join(format);
+        let args = ["save", "--format", format, "base", "-o", output.to_str().unwrap()];
+        let prepare = || {
+            let _ = std::fs::remove_dir_all(&output);
+            let _ = std::fs::remove_file(&output);
+        };
+        fixture.sweep(&args, prepare, |point| {
+            fixture.corm(&["fsck", "--repair"]).out().ok();
+            let names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert!(names.iter().all(|name| name == format), "{point}: {names:?}");
+            fixture.is_clean(point);
+        });
+    }
+}

@@ -1,0 +1,195 @@
+//! A disk in memory whose power can be cut: a file system in a file, mounted in the namespace of the test's own thread.
+//!
+//! The file is on a btrfs in memory, so that a copy of it is a reflink. ext4 and XFS are shut down by ioctl without a
+//! flush of their journals. btrfs has no such ioctl before Linux 6.19: its device is cloned instead, which holds what
+//! the file system has written until then and nothing of its caches.
+
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::mount::{MntFlags, MsFlags};
+use nix::sched::CloneFlags;
+use test_support::host;
+
+/// Size of the file system in MiB; XFS needs 300.
+const MEGABYTES: u64 = 384;
+
+/// A kind of file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Ext4,
+    Xfs,
+    Btrfs,
+}
+
+impl Kind {
+    /// Returns its name, as mkfs and mount know it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Ext4 => "ext4",
+            Kind::Xfs => "xfs",
+            Kind::Btrfs => "btrfs",
+        }
+    }
+
+    /// Returns what is missing on this machine, if anything is.
+    pub(crate) fn lacks(self) -> Option<String> {
+        for kind in [self, Kind::Btrfs] {
+            let program = format!("/usr/sbin/mkfs.{}", kind.name());
+            let known = std::fs::read_to_string("/proc/filesystems").unwrap();
+            if !Path::new(&program).exists() || !known.lines().any(|line| line.trim() == kind.name()) {
+                return Some(format!("needs {program} and a kernel with {}", kind.name()));
+            }
+        }
+        None
+    }
+}
+
+/// The disk, mounted at [`Disk::at`].
+pub(crate) struct Disk {
+    kind: Kind,
+    dir: PathBuf,
+}
+
+impl Disk {
+    /// Creates and mounts an empty disk with all of its files below `dir`.
+    pub(crate) fn new(kind: Kind, dir: PathBuf) -> Disk {
+        nix::sched::unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        mount(None, Path::new("/"), None, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
+        // corm's run-time files are the test's own too
+        std::fs::create_dir_all("/run/corm").unwrap();
+        mount(Some("tmpfs"), Path::new("/run/corm"), Some("tmpfs"), MsFlags::empty());
+        std::fs::create_dir_all(&dir).unwrap();
+        mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty());
+        let disk = Disk { kind, dir };
+        for name in ["outer", "at"] {
+            std::fs::create_dir(disk.dir.join(name)).unwrap();
+        }
+        let outer = disk.dir.join("outer.img");
+        make_file_system(Kind::Btrfs, &outer, 8 * MEGABYTES);
+        mount_loop(&outer, &disk.dir.join("outer"), "");
+        make_file_system(kind, &disk.image("disk"), MEGABYTES);
+        disk.attach("disk");
+        disk
+    }
+
+    /// Returns the mount point.
+    pub(crate) fn at(&self) -> PathBuf {
+        self.dir.join("at")
+    }
+
+    fn image(&self, name: &str) -> PathBuf {
+        self.dir.join("outer").join(format!("{name}.img"))
+    }
+
+    fn attach(&self, name: &str) {
+        if self.kind == Kind::Btrfs {
+            // else the kernel compares the generation with that of the device it saw last
+            run(Command::new("btrfs").args(["device", "scan", "--forget"]));
+        }
+        let option = if self.kind == Kind::Xfs { ",nouuid" } else { "" };
+        mount_loop(&self.image(name), &self.at(), option);
+    }
+
+    /// Unmounts everything below the mount point, and the disk; only then its loop device is free.
+    fn detach(&self) {
+        let at = self.at();
+        let below = |line: &String| line.split(' ').nth(4).is_some_and(|point| Path::new(point).starts_with(&at));
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            // of this thread's namespace
+            let table = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+            let points: Vec<String> = table.lines().map(str::to_owned).filter(below).collect();
+            // an overlay that was mounted on it may be freed later than its mount point is gone
+            if points.is_empty() && run(Command::new("losetup").arg("-j").arg(self.image("disk"))).is_empty() {
+                return;
+            }
+            for line in points.iter().rev() {
+                let _ = nix::mount::umount2(line.split(' ').nth(4).unwrap(), MntFlags::empty());
+            }
+            assert!(Instant::now() < end, "busy: {points:#?}, or its loop device");
+            std::thread::yield_now();
+        }
+    }
+
+    fn clone_image(&self, from: &str, to: &str) {
+        let from = File::open(self.image(from)).unwrap();
+        let to = File::create(self.image(to)).unwrap();
+        linux::file::ficlone(to.as_fd(), from.as_fd()).unwrap();
+    }
+
+    /// Keeps the present content for [`Disk::restore`].
+    pub(crate) fn keep(&self) {
+        self.detach();
+        self.clone_image("disk", "kept");
+        self.attach("disk");
+    }
+
+    /// Mounts the kept content in the place of the present one.
+    pub(crate) fn restore(&self) {
+        self.detach();
+        self.clone_image("kept", "disk");
+        self.attach("disk");
+    }
+
+    /// Cuts the power: what is not on the device by now is lost.
+    pub(crate) fn cut(&self) {
+        match self.kind {
+            Kind::Btrfs => self.clone_image("disk", "cut"),
+            _ => linux::testing::disk::shut_down(File::open(self.at()).unwrap().as_fd()).unwrap(),
+        }
+    }
+
+    /// Mounts the disk again after a cut, when all processes that use it have ended.
+    pub(crate) fn boot(&self) {
+        self.detach();
+        // run-time files do not survive either
+        for entry in std::fs::read_dir("/run/corm").unwrap().flatten() {
+            std::fs::remove_dir_all(entry.path()).unwrap();
+        }
+        if self.kind == Kind::Btrfs {
+            self.clone_image("cut", "disk");
+        }
+        self.attach("disk");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        for point in [self.at(), self.dir.join("outer"), self.dir.clone(), PathBuf::from("/run/corm")] {
+            let _ = nix::mount::umount2(&point, MntFlags::MNT_DETACH);
+        }
+        let left = host::mounts_below(&self.dir);
+        assert!(std::thread::panicking() || left.is_empty(), "the host has mounts of the test: {left:#?}");
+    }
+}
+
+fn make_file_system(kind: Kind, image: &Path, megabytes: u64) {
+    File::create(image).unwrap().set_len(megabytes << 20).unwrap();
+    let mut command = Command::new(format!("mkfs.{}", kind.name()));
+    // nothing is initialized in the background
+    let options: &[&str] =
+        if kind == Kind::Ext4 { &["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"] } else { &["-q"] };
+    run(command.args(options).arg(image));
+}
+
+fn mount_loop(image: &Path, at: &Path, option: &str) {
+    // the kernel frees the device of `-o loop` when it is unmounted
+    run(Command::new("mount").arg("-o").arg(format!("loop{option}")).arg(image).arg(at));
+}
+
+fn mount(source: Option<&str>, at: &Path, kind: Option<&str>, flags: MsFlags) {
+    let mode = kind.map(|_| "mode=700");
+    nix::mount::mount(source, at, kind, flags, mode).unwrap();
+}
+
+/// Runs a program that must succeed, and returns its output.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> String {
+    let out = command.output().unwrap();
+    assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}

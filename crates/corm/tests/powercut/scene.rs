@@ -1,0 +1,268 @@
+//! A store on a disk whose power is cut, the verbs that are cut, and what must be there afterwards.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use test_support::{Cmd, Out, Proc, Sandbox, bundle, host, runtime, wait_for};
+
+use crate::disk::{Disk, Kind, run};
+
+/// A verb that is cut.
+pub(crate) struct Case {
+    /// What it is called in messages.
+    pub(crate) name: &'static str,
+    args: Vec<String>,
+    /// Whether its result is there, once it was reported.
+    done: Box<dyn Fn(&Scene) -> bool>,
+}
+
+/// The store, and the trees that its images must have.
+pub(crate) struct Scene {
+    // unmounted before the sandbox is removed
+    disk: Disk,
+    kind: Kind,
+    registry: Option<Proc>,
+    address: String,
+    sandbox: Arc<Sandbox>,
+}
+
+impl Scene {
+    pub(crate) fn new(kind: Kind) -> Scene {
+        let sandbox = Sandbox::new();
+        let disk = Disk::new(kind, sandbox.path("mem"));
+        let mut scene = Scene { disk, kind, registry: None, address: String::new(), sandbox };
+        scene.make_trees();
+        scene.start_registry();
+        let new = scene.tree("new");
+        scene.corm(&["init", &new, "new"]).out().ok();
+        scene.corm(&["save", "new", "-o", &scene.memory("new.tar")]).out().ok();
+        scene.corm(&["push", "--tls-verify=false", "new", &format!("{}/new:1", scene.address)]).out().ok();
+        run(Command::new("tar").args(["-C", &new, "-cf", &scene.memory("plain.tar"), "."]));
+        scene.corm(&["rmi", "-f", "new"]).out().ok();
+        scene.corm(&["init", &scene.tree("base"), "base"]).out().ok();
+        scene.corm(&["run", "--name", "c", "base", "sh", "-c", "echo changed >/changed; rm -r /data/5"]).out().ok();
+        run(Command::new("sync").arg("-f").arg(scene.disk.at()));
+        scene.disk.keep();
+        scene
+    }
+
+    fn memory(&self, name: &str) -> String {
+        self.sandbox.path("mem").join(name).to_str().unwrap().to_owned()
+    }
+
+    fn on_disk(&self, name: &str) -> String {
+        self.disk.at().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn tree(&self, name: &str) -> String {
+        self.memory(&format!("tree-{name}/rootfs"))
+    }
+
+    /// Creates the trees that the images must have: `base`, `new` of other files, `commit` of the changed container.
+    fn make_trees(&self) {
+        for name in ["base", "new"] {
+            let top = PathBuf::from(self.memory(&format!("tree-{name}")));
+            std::fs::create_dir(&top).unwrap();
+            let root = bundle::make_rootfs(&top);
+            for n in 0..120_usize {
+                let dir = root.join(format!("data/{}", n % 17));
+                std::fs::create_dir_all(&dir).unwrap();
+                std::fs::write(dir.join(n.to_string()), format!("{name} {n} ").repeat(400 * (n % 7))).unwrap();
+            }
+        }
+        let commit = PathBuf::from(self.memory("tree-commit"));
+        run(Command::new("cp").arg("-a").arg(self.memory("tree-base")).arg(&commit));
+        std::fs::write(commit.join("rootfs/changed"), "changed\n").unwrap();
+        std::fs::remove_dir_all(commit.join("rootfs/data/5")).unwrap();
+    }
+
+    /// Starts Debian's docker-registry on a free port of loopback, with its data outside of the disk.
+    fn start_registry(&mut self) {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let data = self.memory("registry");
+        let config = self.sandbox.write(
+            "registry.yml",
+            format!(
+                "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {data}\nhttp:\n  addr: {free}\n"
+            ),
+        );
+        let limit = Duration::from_secs(3600);
+        self.registry = Some(self.sandbox.program("docker-registry").arg("serve").arg(config).limit(limit).spawn());
+        wait_for("the registry answers", || std::net::TcpStream::connect(free).is_ok());
+        self.address = free.to_string();
+    }
+
+    fn corm(&self, args: &[&str]) -> Cmd {
+        let driver = if self.kind == Kind::Btrfs { "btrfs" } else { "overlay" };
+        let corm = self.sandbox.program(test_support::corm()).arg("--root").arg(self.on_disk("store"));
+        corm.args(["--driver", driver, "--log-level", "error", "--runtime"]).arg(runtime()).args(args)
+    }
+
+    /// Returns the verbs.
+    pub(crate) fn cases(&self) -> Vec<Case> {
+        let case = |name, args: &[&str], done: fn(&Scene) -> bool| Case {
+            name,
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            done: Box::new(done),
+        };
+        let pulled = format!("{}/new:1", self.address);
+        let output = self.on_disk("saved.tar");
+        let bundled = self.on_disk("bundle");
+        vec![
+            case("init", &["init", &self.tree("new"), "new"], |scene| scene.has("new")),
+            case("import", &["import", &self.memory("plain.tar"), "new"], |scene| scene.has("new")),
+            case("load", &["load", "--name", "new", &self.memory("new.tar")], |scene| scene.has("new")),
+            case("pull", &["pull", "--tls-verify=false", &pulled], |scene| scene.has("/new:1")),
+            case("commit", &["commit", "c", "commit"], |scene| scene.has("commit")),
+            case("tag", &["tag", "base", "base-too"], |scene| scene.has("base-too")),
+            case("save", &["save", "base", "-o", &output], |scene| scene.saved()),
+            case("bundle", &["bundle", "base", &bundled], |scene| scene.bundled()),
+            case("rm", &["rm", "c"], |scene| scene.corm(&["ps", "-aq"]).out().ok().stdout.is_empty()),
+            case("rmi", &["rmi", "base-unused"], |scene| !scene.has("base-unused")),
+        ]
+    }
+
+    fn names(&self) -> Vec<String> {
+        let out = self.corm(&["images", "--format", "json"]).out().ok();
+        let images: test_support::Value = serde_json::from_str(&out.stdout).unwrap();
+        let names = images.as_array().unwrap().iter().flat_map(|image| image["names"].as_array().cloned());
+        names.flatten().map(|name| name.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Returns whether an image has a name that is this one, or ends so.
+    fn has(&self, name: &str) -> bool {
+        self.names().iter().any(|found| *found == format!("{name}:latest") || found.ends_with(name))
+    }
+
+    fn saved(&self) -> bool {
+        let out = self.corm(&["load", "--name", "loaded", &self.on_disk("saved.tar")]).out();
+        assert!(out.code == Some(0), "the saved image: {out:#?}");
+        self.corm(&["rmi", "loaded"]).out().ok();
+        true
+    }
+
+    fn bundled(&self) -> bool {
+        let dir = self.on_disk("bundle");
+        if !Path::new(&dir).exists() {
+            return false;
+        }
+        let config = std::fs::read(Path::new(&dir).join("config.json")).unwrap();
+        let config: test_support::Value = serde_json::from_slice(&config).expect("the configuration of the bundle");
+        let of_bundle = self.corm(&["ps", "-aq"]).out().ok();
+        // mounted again, as after each boot
+        for id in of_bundle.stdout.split_whitespace() {
+            let _ = self.corm(&["start", id]).out();
+        }
+        let root = config["root"]["path"].as_str().unwrap();
+        self.same("base", Path::new(root)).is_none()
+    }
+
+    /// Compares a tree with the one that an image must have; returns the difference.
+    fn same(&self, tree: &str, found: &Path) -> Option<String> {
+        let out = Command::new("diff").args(["-r", "--no-dereference", "-q"]).arg(self.tree(tree)).arg(found).output();
+        let out = out.unwrap();
+        (!out.status.success()).then(|| String::from_utf8_lossy(&out.stdout).lines().take(5).collect())
+    }
+
+    /// Checks that every image that is listed is whole.
+    fn all_whole(&self, point: &str) {
+        for name in self.names() {
+            let last = name.rsplit('/').next().unwrap();
+            let tree = ["base", "new", "commit"].into_iter().find(|tree| last.starts_with(tree));
+            let tree = tree.unwrap_or_else(|| panic!("image {name}?"));
+            let (archive, out_dir) = (self.memory("export.tar"), self.memory("export"));
+            let out = self.corm(&["export", &name, "-o", &archive]).out();
+            assert_eq!(out.code, Some(0), "{point}: image {name} is listed: {out:#?}");
+            let _ = std::fs::remove_dir_all(&out_dir);
+            std::fs::create_dir(&out_dir).unwrap();
+            run(Command::new("tar").args(["-C", &out_dir, "-xf", &archive]));
+            let difference = self.same(tree, Path::new(&out_dir));
+            assert_eq!(difference, None, "{point}: the tree of image {name}");
+            let out = self.corm(&["save", &name, "-o", &archive]).out();
+            assert_eq!(out.code, Some(0), "{point}: the blobs of image {name}: {out:#?}");
+        }
+    }
+
+    fn spawn(&self, case: &Case) -> Proc {
+        self.corm(&case.args.iter().map(String::as_str).collect::<Vec<_>>()).spawn()
+    }
+
+    /// Runs the verb without a cut, which must do its work; returns how long it took.
+    pub(crate) fn undisturbed(&self, case: &Case) -> Duration {
+        self.prepare(case);
+        let started = Instant::now();
+        let out = self.spawn(case).wait();
+        let took = started.elapsed();
+        assert!(out.code == Some(0), "{out:#?}");
+        assert!((case.done)(self), "{} without a cut", case.name);
+        took
+    }
+
+    fn prepare(&self, case: &Case) {
+        self.disk.restore();
+        if case.name == "rmi" {
+            self.corm(&["tag", "base", "base-unused"]).out().ok();
+            run(Command::new("sync").arg("-f").arg(self.disk.at()));
+        }
+    }
+
+    /// Cuts the power after a delay, or right after the verb's end, and checks the store after the next boot. Returns
+    /// whether the verb had reported its end.
+    pub(crate) fn cut(&self, case: &Case, delay: Option<Duration>) -> bool {
+        self.prepare(case);
+        let started = Instant::now();
+        let mut verb = self.spawn(case);
+        match delay {
+            // the delay is the fault itself
+            Some(delay) => {
+                while started.elapsed() < delay && host::alive(verb.pid()) {
+                    std::hint::spin_loop();
+                }
+            }
+            None => wait_for("the verb's end", || verb.ended()),
+        }
+        let ended = verb.ended();
+        self.disk.cut();
+        verb.signal(libc::SIGKILL);
+        let out = verb.wait();
+        let reported = ended && out.code == Some(0);
+        assert!(delay.is_some() || reported, "{out:#?}");
+        self.disk.boot();
+        let point = format!("{:?}, {} cut after {:?}", self.kind, case.name, started.elapsed());
+        self.all_whole(&point);
+        assert!(!reported || (case.done)(self), "{point}: reported as done, and lost");
+        self.works_again(case, &point);
+        reported
+    }
+
+    /// Repairs the store and does the verb once more.
+    fn works_again(&self, case: &Case, point: &str) {
+        let out = self.corm(&["fsck", "--repair"]).out();
+        assert_eq!(out.code, Some(0), "{point}: fsck --repair: {out:#?}");
+        let out = self.corm(&["fsck"]).out();
+        assert!(out.code == Some(0) && out.stdout.is_empty(), "{point}: fsck after the repair: {out:#?}");
+        let again: Out = self.spawn(case).wait();
+        let words = ["already exists", "No container named", "No image named"];
+        let was_done = words.iter().any(|words| again.stderr.contains(words));
+        assert!(again.code == Some(0) || was_done, "{point}: once more: {again:#?}");
+        self.all_whole(&format!("{point}, once more"));
+        assert!((case.done)(self), "{point}: done once more");
+    }
+
+    /// Prints a line past the capture of the test harness, for the page of figures.
+    pub(crate) fn report(&self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "powercut: {} {text}", self.kind.name());
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Some(registry) = self.registry.take() {
+            registry.signal(libc::SIGKILL);
+            registry.wait();
+        }
+    }
+}
