@@ -1,20 +1,16 @@
 //! Removal of a container's cgroup: the directories that croci created, and those that the container created below.
 
 use std::ffi::CStr;
-use std::fs;
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::files::{self, is_gone, value_of, walk};
+use super::files::{self, TIMEOUT, is_gone, remove_dir, value_of, walk};
 use super::freeze::{Pause, wait_for_event};
 use super::{Cgroup, CgroupDir, parents};
 use base::error::HasErrno as _;
 use linux::path as sys_path;
-
-/// Longest wait for killed processes, because one that frees gigabytes takes long.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Cgroup {
     /// Kills the processes in the cgroups that croci created, and removes these cgroups with all below. A cgroup that
@@ -74,16 +70,6 @@ impl Cgroup {
             }
         }
         Ok(())
-    }
-}
-
-/// Removes one directory; `false` when the kernel says that it is busy.
-pub(super) fn remove_dir(path: &str) -> Result<bool> {
-    match fs::remove_dir(path) {
-        Ok(()) => Ok(true),
-        Err(err) if is_gone(&err) => Ok(true),
-        Err(err) if err.is_errno(&[libc::EBUSY, libc::ENOTEMPTY]) => Ok(false),
-        Err(err) => Err(err).with_context(|| format!("remove cgroup {path}")),
     }
 }
 

@@ -4,11 +4,15 @@ use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use base::error::HasErrno;
 use linux::path as sys_path;
+
+/// Longest wait for killed processes, because one that frees gigabytes takes long.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Writes `value` with one write(2), as cgroup files require.
 pub(super) fn try_write(path: &str, value: &str) -> io::Result<()> {
@@ -161,4 +165,14 @@ fn processes_of_threads(dir: BorrowedFd<'_>) -> io::Result<Vec<i32>> {
 /// Reports whether an error is that of a removed cgroup: ENOENT for its path, ENODEV for a file that is still open.
 pub(super) fn is_gone(err: &impl HasErrno) -> bool {
     err.is_errno(&[libc::ENOENT, libc::ENODEV])
+}
+
+/// Removes one directory; `false` when the kernel says that it is busy.
+pub(super) fn remove_dir(path: &str) -> Result<bool> {
+    match fs::remove_dir(path) {
+        Ok(()) => Ok(true),
+        Err(err) if is_gone(&err) => Ok(true),
+        Err(err) if err.is_errno(&[libc::EBUSY, libc::ENOTEMPTY]) => Ok(false),
+        Err(err) => Err(err).with_context(|| format!("remove cgroup {path}")),
+    }
 }

@@ -11,8 +11,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::CgroupDir;
-use super::destroy::{TIMEOUT, remove_dir};
-use super::files;
+use super::files::{self, TIMEOUT, remove_dir};
 use super::freeze::Pause;
 use base::error::HasErrno as _;
 use linux::file;

@@ -253,7 +253,7 @@ impl Entry {
     /// As flock(2); no other process has deleted the container then.
     pub fn try_lock(&self) -> Result<Option<Locked>> {
         file::lock_exclusive(self.dir.as_fd())
-            .map_err(|err| linux::process::named("flock", err))
+            .map_err(|err| linux::named("flock", err))
             .with_context(|| format!("lock {:?}", self.path))?;
         let lock = Locked(self.dir.clone());
         // another process may have deleted the container while this one waited for the lock

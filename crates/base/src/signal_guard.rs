@@ -39,7 +39,7 @@ impl SignalGuard {
         let mut before = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).context("signal mask")?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .map_err(|err| linux::process::named("signalfd4", err.into()))
+            .map_err(|err| linux::named("signalfd4", err.into()))
             .context("watch for signals")?;
         Ok(SignalGuard { signals, before })
     }

@@ -38,3 +38,13 @@ use std::io;
 pub(crate) fn cvt(result: libc::c_long) -> io::Result<libc::c_long> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
+
+/// Names a system call that the kernel does not have, or that a filter answers so, because "function not implemented"
+/// alone says nothing to the user.
+pub fn named(call: &str, err: io::Error) -> io::Error {
+    if err.raw_os_error() != Some(libc::ENOSYS) {
+        return err;
+    }
+    let text = format!("the kernel, or a seccomp filter of the caller, does not have the system call {call}");
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}

@@ -81,7 +81,7 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneRes
             // where `parent_tid` points, which lives through the call.
             cvt(unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) })
         }
-        other => other.map_err(|err| named("clone3", err)),
+        other => other.map_err(|err| crate::named("clone3", err)),
     }?;
     if pid == 0 {
         IS_CHILD.store(true, Ordering::Relaxed);
@@ -92,23 +92,13 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneRes
     Ok(CloneResult::Parent { pid: pid as i32, pidfd })
 }
 
-/// Names a system call that the kernel does not have, or that a filter answers so, because "function not implemented"
-/// alone says nothing to the user.
-pub fn named(call: &str, err: io::Error) -> io::Error {
-    if err.raw_os_error() != Some(libc::ENOSYS) {
-        return err;
-    }
-    let text = format!("the kernel, or a seccomp filter of the caller, does not have the system call {call}");
-    io::Error::new(io::ErrorKind::Unsupported, text)
-}
-
 /// Opens a pidfd of the process `pid`. [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)
 ///
 /// # Errors
 /// `ESRCH`: no such process.
 pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     let pid = Pid::from_raw(pid.max(0)).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
-    rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|err| named("pidfd_open", err.into()))
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|err| crate::named("pidfd_open", err.into()))
 }
 
 /// Sends `signal` to the process of a pidfd, which is immune to pid reuse.
@@ -161,7 +151,7 @@ pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<ExitStatus>
     loop {
         let status = match waitid(WaitId::PidFd(pidfd), options) {
             Err(rustix::io::Errno::INTR) => continue,
-            status => status.map_err(|err| named("waitid", err.into()))?,
+            status => status.map_err(|err| crate::named("waitid", err.into()))?,
         };
         return Ok(status.map(|status| match status.exit_status() {
             Some(code) => ExitStatus::Exited(code),

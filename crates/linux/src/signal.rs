@@ -138,7 +138,7 @@ pub fn descriptor(set: SignalSet) -> io::Result<OwnedFd> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: the set is the kernel's 8 bytes and lives for the call.
     let fd = cvt(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const set.0, size_of::<u64>(), flags) })
-        .map_err(|err| crate::process::named("signalfd4", err))?;
+        .map_err(|err| crate::named("signalfd4", err))?;
     // SAFETY: the kernel has just created this descriptor for us; no other process has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }

@@ -19,7 +19,7 @@ pub fn lock(mut file: File, how: FlockArg) -> io::Result<Flock<File>> {
         match Flock::lock(file, how) {
             Ok(lock) => return Ok(lock),
             Err((back, Errno::EINTR)) => file = back,
-            Err((_, err)) => return Err(linux::process::named("flock", err.into())),
+            Err((_, err)) => return Err(linux::named("flock", err.into())),
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Edits of an image configuration as a JSON document, so that unknown keys are kept.
 
-use std::str::FromStr as _;
-
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
+use super::overrides::Overrides;
 use super::process;
+use super::words::words;
 use crate::cli::args;
-use crate::container::Overrides;
 use crate::model::digest::Digest;
 use base::users;
 
@@ -247,15 +246,6 @@ impl Edit {
         }
         Ok(())
     }
-}
-
-/// Parses a JSON list of strings, or splits at blanks; there is no quoting, because no shell is involved.
-pub(super) fn words(text: &str) -> Result<Vec<String>> {
-    if text.trim_start().starts_with('[') {
-        let list = Value::from_str(text).context("not a JSON list")?;
-        return serde_json::from_value(list).context("not a JSON list of strings");
-    }
-    Ok(text.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Parses the command line of a Dockerfile: a JSON list, or text for a shell.

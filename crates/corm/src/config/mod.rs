@@ -8,9 +8,11 @@ mod annotations;
 pub mod edit;
 pub mod mounts;
 pub mod options;
+mod overrides;
 pub mod process;
 mod seccomp;
 mod volume;
+mod words;
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use base::default_config::default_config;
 use base::users;
 use base::users::User;
 pub use options::RunOptions;
+pub use overrides::Overrides;
 pub use volume::Volume;
 
 /// Version of the runtime specification in the result: no newer feature is used, and older runtimes refuse newer

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::edit::words;
+use super::overrides::Overrides;
 use super::volume::{self, Volume};
+use super::words::words;
 use crate::cli::args;
-use crate::container::Overrides;
 use crate::container::log::Limits;
 use linux::place;
 

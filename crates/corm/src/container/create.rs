@@ -15,8 +15,8 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::Value;
 
-use super::run_dir::{RunDir, SupervisorLock};
-use super::{Purpose, Setup, files, names, session, userns, within};
+use super::run_dir::{RunDir, SupervisorLock, become_supervisor};
+use super::{Purpose, Setup, files, names, userns, within};
 use crate::config;
 use crate::config::Place;
 use crate::config::RunOptions;
@@ -134,7 +134,7 @@ pub fn create(
         id: id.clone(),
     };
     // before the record, so that a container whose creator was killed does not look like one that is being created
-    let supervisor = new.run.map(|run| session::become_supervisor(run, &record)).transpose()?;
+    let supervisor = new.run.map(|run| become_supervisor(run, &record)).transpose()?;
     let record = put_record(store, record, new.name.is_none())?;
     unfinished.done = true;
     Ok((record, supervisor))

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::supervise::wait_gone;
 use super::userns;
 use crate::model::digest::Digest;
-use crate::store::is_id;
+use crate::store::{ContainerRecord, is_id};
 
 /// Time between two looks at a lock that another process releases.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -254,4 +254,13 @@ fn make(dir: &Path) -> Result<()> {
     let ours = meta.is_dir() && meta.uid() == linux::process::euid() && meta.mode() & 0o022 == 0;
     ensure!(ours, "{dir:?}: is no directory that only this user writes to");
     Ok(())
+}
+
+/// Becomes the supervisor of a container that has none.
+///
+/// # Errors
+/// The container is running.
+pub fn become_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
+    let supervisor = run.lock_supervisor(&record.id)?;
+    supervisor.with_context(|| format!("container '{}' is running already", record.name))
 }

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Error, Result, ensure};
 use super::create::Reporter;
 use super::log::Log;
 use super::oom::OomCount;
-use super::run_dir::{RunDir, SupervisorLock};
+use super::run_dir::{RunDir, SupervisorLock, become_supervisor};
 use super::runtime::{error_message, failed_start};
 use super::status::{self, Last};
 use super::supervise::{self, Ended, Started};
@@ -255,15 +255,6 @@ impl Session<'_> {
         let Ended { status, output } = ended?;
         Ok(SessionEnd { status, output, cleanup })
     }
-}
-
-/// Becomes the supervisor of a container that has none.
-///
-/// # Errors
-/// The container is running.
-pub fn become_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
-    let supervisor = run.lock_supervisor(&record.id)?;
-    supervisor.with_context(|| format!("container '{}' is running already", record.name))
 }
 
 /// Mounts and cleans up before another start.

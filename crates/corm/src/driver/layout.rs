@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::Mode;
 
-use super::{DriverPaths, Tree, c_path, mount_util, set_root_defaults};
+use super::{DriverPaths, Tree, c_path, set_root_defaults};
 use crate::model::digest::Digest;
 use base::fs::staging::StagedEntry;
 use linux::path::openat;
@@ -93,7 +93,9 @@ impl DriverDirs {
 
     /// Returns the open directory of a layer, for [`mark_durable`].
     pub fn open_layer(&self, layer: &Digest) -> Result<OwnedFd> {
-        mount_util::open_dir(&self.path(Tree::Layer(layer)))
+        let path = self.path(Tree::Layer(layer));
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        openat(AT_FDCWD, &c_path(&path)?, flags, 0).with_context(|| format!("open {path:?}"))
     }
 
     /// Returns the path of an existing layer's content, or an error.
