@@ -92,7 +92,9 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
     let (init, cgroups) = spawn(&plan, &mut opened, &cgroup, target, args)?;
     step(|| format!("nsexec container setup: process {} created in the container", init.pid));
     let master = prepare_program(&init, (&plan, &opened), (record, &cgroups), target, &interrupt)?;
+    step(|| format!("child process in init(): {}", init.pid));
     let console = outputs.hand_over((init.pid, init.pidfd.as_fd()), master)?;
+    step(|| "setns_init: about to exec".to_owned());
     if !args.detach {
         terminal::block_forwarded()?;
     }

@@ -313,7 +313,8 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
     if filter.notify && filter.listener_path.is_none() {
         bail!("linux.seccomp.listenerPath: SCMP_ACT_NOTIFY needs one");
     }
-    step(|| format!("seccomp filter flags: {}", filter.flags));
+    // without TSYNC, as runc counts them
+    step(|| format!("seccomp filter flags: {}", filter.flags & !libc::SECCOMP_FILTER_FLAG_TSYNC));
     Ok(Some(filter))
 }
 

@@ -104,7 +104,9 @@ pub(crate) fn check(action: Action, status: Status, id: &str) -> Result<()> {
              (by the runtime specification delete takes stopped containers only: use --force, or kill it first)"
         ),
         (Action::Delete, _) => bail!("cannot delete container {id} that is not stopped: {status}"),
-        (Action::Exec, Status::Paused) => bail!("cannot exec in paused container {id} (use --ignore-paused)"),
+        (Action::Exec, Status::Paused) => {
+            bail!("cannot exec in a paused container (use --ignore-paused to override): {id}")
+        }
         (Action::Exec | Action::ExecPaused, _) => {
             bail!("cannot exec in container {id}: container not running (it is {status})")
         }

@@ -185,7 +185,7 @@ fn unpack_into(
 /// Detects the compression of a file; its offset is unchanged.
 ///
 /// # Errors
-/// As [`detect`], and pread(2).
+/// As those of an unknown format, and pread(2).
 pub fn detect_file(file: &File) -> Result<Compression> {
     use std::os::unix::fs::FileExt as _;
     let mut first = [0; 6];
