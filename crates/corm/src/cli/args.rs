@@ -58,7 +58,7 @@ pub enum Archive {
 }
 
 /// Arguments of `pull`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pull {
     /// Image reference.
     pub reference: String,
@@ -66,6 +66,12 @@ pub struct Pull {
     pub platform: Option<String>,
     /// `--tls-verify`; `false` accepts plain HTTP and unknown certificate authorities.
     pub tls_verify: bool,
+}
+
+impl Default for Pull {
+    fn default() -> Self {
+        Self { reference: String::new(), platform: None, tls_verify: true }
+    }
 }
 
 /// Arguments of `push`.
