@@ -24,7 +24,7 @@ fn what_the_page_of_differences_lists_is_refused_with_its_words() {
             },
             "is given twice",
         ),
-        (|config| config["ociVersion"] = json!("1.0"), "is not a semantic version"),
+        (|config| config["ociVersion"] = json!("garbage"), "is not a semantic version"),
         (|config| config["linux"]["readonlyPaths"] = json!(["/"]), "is the root"),
         (|config| config["linux"]["maskedPaths"] = json!(["proc/kcore"]), "is not an absolute path"),
         (|config| config["annotations"] = json!({ "": "x" }), "a key is empty"),

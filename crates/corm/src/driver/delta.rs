@@ -87,14 +87,17 @@ impl LayerBuilder for DeltaBuilder {
         }
     }
 
+    fn complete(&mut self) -> Result<()> {
+        let Some(Merged { root, clean }) = self.merged.take() else { return Ok(()) };
+        drop(root);
+        remove_tree(&self.staged.path().join(WORK))?;
+        clean(&self.staged.path().join(TREE))
+    }
+
     #[allow(clippy::disallowed_methods, reason = "no other user may write to a directory just created")]
     fn finish(mut self: Box<Self>, id: &Digest) -> Result<()> {
+        self.complete()?;
         let tree = self.staged.path().join(TREE);
-        if let Some(Merged { root, clean }) = self.merged.take() {
-            drop(root);
-            remove_tree(&self.staged.path().join(WORK))?;
-            clean(&tree)?;
-        }
         let meta = std::fs::metadata(&tree).with_context(|| format!("{tree:?}"))?;
         // the layer had no entry for the root: its attributes are the parent's
         if meta.mode() & 0o7777 == MODE_WITHOUT_ENTRY

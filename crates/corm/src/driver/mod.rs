@@ -91,6 +91,14 @@ pub trait LayerBuilder: Send {
     /// Opens the directory to which entries are applied.
     fn root(&self) -> Result<OwnedFd>;
 
+    /// Ends the mount of the layers below that [`Driver::begin_whole`] has made, if any: the root is the layer alone then.
+    ///
+    /// # Errors
+    /// The attributes that the mount has left cannot be removed.
+    fn complete(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Publishes the directory as the layer `id`, atomically; a layer that another process finished first is kept.
     ///
     /// # Errors

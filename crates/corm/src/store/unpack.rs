@@ -197,8 +197,9 @@ impl Store {
             self.drop_ghosts(&*builder, &applied, below)?;
             return Ok(builder);
         }
-        let builder = self.driver.begin_whole(below)?;
+        let mut builder = self.driver.begin_whole(below)?;
         self.apply(&*builder, layer, WhiteoutFormat::Delete, &|_| {})?;
+        builder.complete()?;
         Ok(builder)
     }
 
