@@ -114,9 +114,8 @@ fn kill_all_reaches_every_member() {
     }
 }
 
-#[test]
-fn kill_all_of_a_stopped_container_kills_what_is_left_and_exits_0() {
-    need_root!();
+/// Returns a stopped container in the host's pid namespace, and the pid of its second process, which has outlived init.
+fn with_init_gone() -> (Container, i32) {
     let c = Container::sh("sleep 1000 & echo $! > /child; wait").edit(|config| {
         config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "pid");
     });
@@ -125,6 +124,13 @@ fn kill_all_of_a_stopped_container_kills_what_is_left_and_exits_0() {
     let init = nix::unistd::Pid::from_raw(c.pid());
     nix::sys::signal::kill(init, nix::sys::signal::Signal::SIGKILL).unwrap();
     c.wait_status("stopped");
+    (c, child)
+}
+
+#[test]
+fn kill_all_of_a_stopped_container_kills_what_is_left_and_exits_0() {
+    need_root!();
+    let (c, child) = with_init_gone();
     assert!(host::alive(child));
     c.croci(["kill", "--all", &c.id, "9"]).out().ok();
     wait_for("the member dies", || !host::alive(child));
@@ -137,14 +143,7 @@ fn kill_all_of_a_stopped_container_kills_what_is_left_and_exits_0() {
 #[test]
 fn ki_2_kill_of_a_container_whose_init_is_gone_kills_what_is_left() {
     need_root!();
-    let c = Container::sh("sleep 1000 & echo $! > /child; wait").edit(|config| {
-        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "pid");
-    });
-    let c = c.up();
-    let child: i32 = c.wait_file("/child").trim().parse().unwrap();
-    let init = nix::unistd::Pid::from_raw(c.pid());
-    nix::sys::signal::kill(init, nix::sys::signal::Signal::SIGKILL).unwrap();
-    c.wait_status("stopped");
+    let (c, child) = with_init_gone();
     for signal in ["0", "TERM"] {
         c.kill(signal).fails().one_line().stderr_contains("container not running");
     }
