@@ -97,10 +97,18 @@ pub fn set_exit(signal: i32) -> io::Result<()> {
         // SAFETY: _exit(2) is async-signal-safe and does not return.
         unsafe { libc::_exit(128 + signal) }
     }
-    let handler = SigHandler::Handler(exit);
-    let (none, signal) = (SigSet::empty(), Signal::try_from(signal)?);
     // SAFETY: the handler makes one async-signal-safe call, whatever the process was doing.
-    unsafe { sigaction(signal, &SigAction::new(handler, SaFlags::empty(), none)) }?;
+    unsafe { set_handler(signal, exit, SaFlags::empty()) }
+}
+
+/// Sets a handler, with which no other signal is blocked.
+///
+/// # Safety
+/// The handler makes async-signal-safe calls only.
+unsafe fn set_handler(signal: i32, handler: extern "C" fn(libc::c_int), flags: SaFlags) -> io::Result<()> {
+    let action = SigAction::new(SigHandler::Handler(handler), flags, SigSet::empty());
+    // SAFETY: the caller promises what a handler may do.
+    unsafe { sigaction(Signal::try_from(signal)?, &action) }?;
     Ok(())
 }
 
@@ -111,10 +119,8 @@ pub fn set_exit(signal: i32) -> io::Result<()> {
 /// `EINVAL` for KILL, STOP and invalid numbers.
 pub fn set_without_effect(signal: i32) -> io::Result<()> {
     extern "C" fn nothing(_: libc::c_int) {}
-    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
     // SAFETY: the handler calls nothing and accesses no memory.
-    unsafe { sigaction(Signal::try_from(signal)?, &action) }?;
-    Ok(())
+    unsafe { set_handler(signal, nothing, SaFlags::SA_RESTART) }
 }
 
 /// Waits for a signal of `set`, which the caller has blocked, and consumes it.
