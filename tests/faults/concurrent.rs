@@ -2,23 +2,26 @@
 
 use test_support::*;
 
+/// Creates one container by `number` runtimes at once: one of them wins, and the container works.
+pub(crate) fn one_winner(number: usize) {
+    let c = Container::new(&["sleep", "1000"]);
+    let creates: Vec<_> = (0..number).map(|_| c.create_with(&[]).spawn()).collect();
+    let outs: Vec<_> = creates.into_iter().map(Proc::wait).collect();
+    let winners = outs.iter().filter(|out| out.code == Some(0)).count();
+    assert_eq!(winners, 1, "{outs:#?}");
+    for loser in outs.into_iter().filter(|out| out.code != Some(0)) {
+        loser.fails().one_line().stderr_contains("exist");
+    }
+    assert_eq!(c.status(), "created");
+    c.start().ok();
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
 #[test]
 fn ft_13_k4_parallel_creates_of_one_id() {
     need_root!();
-    for round in 0..10 {
-        let c = Container::new(&["sleep", "1000"]);
-        let creates: Vec<_> = (0..6).map(|_| c.create_with(&[]).spawn()).collect();
-        let outs: Vec<_> = creates.into_iter().map(Proc::wait).collect();
-        let winners = outs.iter().filter(|out| out.code == Some(0)).count();
-        assert_eq!(winners, 1, "round {round}: {outs:#?}");
-        for loser in outs.into_iter().filter(|out| out.code != Some(0)) {
-            loser.fails().one_line().stderr_contains("exist");
-        }
-        assert_eq!(c.status(), "created");
-        c.start().ok();
-        c.delete_force().ok();
-        c.nothing_left();
-    }
+    (0..10).for_each(|_| one_winner(6));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Many runtimes at once, and limits of descriptors for each verb.
 
+use crate::concurrent::one_winner;
 use test_support::*;
 
 /// Number of runtimes at once.
@@ -8,17 +9,7 @@ const MANY: usize = 64;
 #[test]
 fn many_creates_of_one_id_have_one_winner() {
     need_root!();
-    let c = Container::new(&["sleep", "1000"]);
-    let creates: Vec<_> = (0..MANY).map(|_| c.create_with(&[]).spawn()).collect();
-    let outs: Vec<_> = creates.into_iter().map(Proc::wait).collect();
-    assert_eq!(outs.iter().filter(|out| out.code == Some(0)).count(), 1, "{outs:#?}");
-    for loser in outs.into_iter().filter(|out| out.code != Some(0)) {
-        loser.fails().one_line().stderr_contains("exist");
-    }
-    assert_eq!(c.status(), "created");
-    c.start().ok();
-    c.delete_force().ok();
-    c.nothing_left();
+    one_winner(MANY);
 }
 
 #[test]
