@@ -111,6 +111,11 @@ fn enter_namespaces(
     linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
     credentials::reset_signals()?;
     namespaces::enter(plan, opened, channel)?;
+    if let (Some(kernel_mounts), Some(rootfs), Some(sources)) =
+        (opened.kernel_mounts.take(), &plan.rootfs, &mut opened.rootfs)
+    {
+        rootfs::leave_host_mounts(rootfs, sources, &kernel_mounts)?;
+    }
     check::own_namespaces(opened, pid)?;
     let namespaces = check::namespaces_of_plan(plan, opened)?;
     channel.send(&InitMessage::Namespaces(namespaces)).context("send to the runtime")?;

@@ -2,6 +2,7 @@
 //!
 //! `runtime` opens them; the child inherits them by clone3(2).
 
+pub(crate) mod kernel_mounts;
 pub(crate) mod namespaces;
 
 use std::os::fd::OwnedFd;
@@ -53,6 +54,8 @@ pub(crate) struct Opened {
     pub hook_output: Output,
     /// Descriptors of the root file system: its directory and the sources of mounts.
     pub rootfs: Option<rootfs::OpenedRootfs>,
+    /// A mount namespace of few mounts, of which init's is a copy in the place of the runtime's; see [`kernel_mounts`].
+    pub kernel_mounts: Option<OwnedFd>,
     /// The way in which init waits for `start`.
     pub start_sync: StartSync,
     /// cgroup v1: the `tasks` files to which the child writes `0`; see `Cgroup::join_fds`.

@@ -56,3 +56,17 @@ pub(crate) struct ContainerPlan {
     /// The child compares what it created with the plan; off with `--no-verify`.
     pub self_check: bool,
 }
+
+impl ContainerPlan {
+    /// Reports whether all that init needs of the host's mounts can be cloned before it leaves them, so that its mount
+    /// namespace need not start as a copy of the runtime's. Hooks that run meanwhile look for the host's files there.
+    pub(crate) fn can_leave_host_mounts(&self) -> bool {
+        let hooks = self.hooks_after_mounts || !self.hooks.create_container.is_empty();
+        let namespaces = &self.namespaces;
+        namespaces.clone_flags & libc::CLONE_NEWNS != 0
+            && !namespaces.own_user()
+            && namespaces.pid.is_none()
+            && !hooks
+            && self.rootfs.as_ref().is_some_and(rootfs::RootfsPlan::can_leave_host_mounts)
+    }
+}

@@ -13,7 +13,7 @@ use oci_spec::runtime::{Linux, Spec};
 use super::annotation;
 use super::context::{CgroupView, RootfsContext};
 use super::device::{self, Device};
-use super::mount::{self, MountStep, PlannedRoot};
+use super::mount::{self, MountKind, MountStep, PlannedRoot};
 use super::mount_options::{self, Propagation};
 use crate::config::path::clean;
 use crate::config::path::container_path;
@@ -58,6 +58,38 @@ pub(crate) struct RootfsPlan {
     pub readonly_ignored: bool,
     /// Warnings for the log.
     pub warnings: Vec<String>,
+}
+
+/// File systems of the kernel, whose source and options name no file of the host.
+const WITHOUT_SOURCE: [&CStr; 14] = [
+    c"proc",
+    c"sysfs",
+    c"tmpfs",
+    c"ramfs",
+    c"devpts",
+    c"mqueue",
+    c"cgroup2",
+    c"devtmpfs",
+    c"bpf",
+    c"debugfs",
+    c"tracefs",
+    c"securityfs",
+    c"hugetlbfs",
+    c"binfmt_misc",
+];
+
+/// Most steps whose descriptors are open at once, because the usual limit is 1024.
+const MANY_STEPS: usize = 256;
+
+impl RootfsPlan {
+    /// See [`super::ContainerPlan::can_leave_host_mounts`].
+    pub(super) fn can_leave_host_mounts(&self) -> bool {
+        let apart = |step: &MountStep| match &step.kind {
+            MountKind::New(new) => WITHOUT_SOURCE.contains(&new.fs.as_c_str()),
+            MountKind::Bind(_) | MountKind::Cgroup | MountKind::Remount { .. } => true,
+        };
+        !self.no_pivot && self.steps.len() <= MANY_STEPS && self.steps.iter().all(apart)
+    }
 }
 
 /// Plans the container's root file system.

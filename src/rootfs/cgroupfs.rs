@@ -28,17 +28,61 @@ use linux::path as sys_path;
 
 const HOST: &str = "/sys/fs/cgroup";
 
+/// The detached mounts of one step.
+#[derive(Debug)]
+pub(crate) enum Trees {
+    /// A mount of the unified hierarchy, or of the host's directory of all hierarchies.
+    One(OwnedFd),
+    /// A mount of each hierarchy of cgroup v1, by its name.
+    Legacy(Vec<(String, OwnedFd)>),
+}
+
+/// Attaches the mounts of a step, and creates those that were not created before.
+///
+/// # Errors
+/// As [`trees`]; the mount point cannot be opened or created.
 pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {
-    let (plan, step) = (step.plan, step.planned);
-    let mount_point = root.open_mount_point(step, FileKind::Dir)?;
-    let tree = match &plan.cgroup {
-        CgroupView::Unified { path } => unified(plan, step, &format!("{HOST}/{}", path.trim_start_matches('/')))?,
-        CgroupView::Legacy(hierarchies) => return legacy(step, mount_point.as_fd(), hierarchies),
-        CgroupView::None if host_is_unified() && plan.cgroup_ns => unified(plan, step, HOST)?,
-        // without a cgroup of its own the container sees the host's read-only
-        CgroupView::None => bound(step, HOST, true, true)?,
+    let mount_point = root.open_mount_point(step.planned, FileKind::Dir)?;
+    let created;
+    let trees = match step.cgroup() {
+        Some(trees) => trees,
+        None => {
+            created = trees(step.plan, step.planned)?;
+            &created
+        }
     };
-    root.attach(plan.live, tree.as_fd(), mount_point.as_fd())
+    match trees {
+        Trees::One(tree) => root.attach(step.plan.live, tree.as_fd(), mount_point.as_fd()),
+        Trees::Legacy(trees) => legacy(step, mount_point.as_fd(), trees),
+    }
+}
+
+/// Creates the mounts of a step, detached. The host's directories are cloned from this namespace's mounts.
+///
+/// # Errors
+/// The kernel refuses a mount; a directory of the host is missing.
+pub(super) fn trees(plan: &RootfsPlan, step: &MountStep) -> Result<Trees> {
+    let one = match &plan.cgroup {
+        CgroupView::Unified { path } => unified(plan, step, &format!("{HOST}/{}", path.trim_start_matches('/'))),
+        CgroupView::Legacy(hierarchies) => return hierarchy_trees(step, hierarchies),
+        CgroupView::None if host_is_unified() && plan.cgroup_ns => unified(plan, step, HOST),
+        // without a cgroup of its own the container sees the host's read-only
+        CgroupView::None => bound(step, HOST, true, true),
+    };
+    one.map(Trees::One)
+}
+
+fn hierarchy_trees(step: &MountStep, hierarchies: &[Hierarchy]) -> Result<Trees> {
+    let mut trees = Vec::with_capacity(hierarchies.len());
+    for Hierarchy { name, mount_point, path } in hierarchies {
+        let own = format!("{}/{}", mount_point.trim_end_matches('/'), path.trim_start_matches('/'));
+        match bound(step, own.trim_end_matches('/'), false, false) {
+            // the hierarchy in which an unprivileged user could not create the container's cgroup
+            Err(err) if err.is_errno(&[libc::ENOENT]) => {}
+            tree => trees.push((name.clone(), tree.with_context(|| format!("hierarchy {name:?}"))?)),
+        }
+    }
+    Ok(Trees::Legacy(trees))
 }
 
 fn host_is_unified() -> bool {
@@ -85,27 +129,22 @@ fn bound(step: &MountStep, path: &str, readonly: bool, recursive: bool) -> Resul
 }
 
 /// Mounts cgroup v1: a tmpfs with a directory for each hierarchy, and a symlink for each controller of a joined one.
-fn legacy(step: &MountStep, mount_point: BorrowedFd<'_>, hierarchies: &[Hierarchy]) -> Result<()> {
+fn legacy(step: Step<'_>, mount_point: BorrowedFd<'_>, trees: &[(String, OwnedFd)]) -> Result<()> {
+    let flags = step.planned.attr.set;
     let fs = FsContext::open(c"tmpfs").context("tmpfs")?;
     for (key, value) in [(c"source", c"cgroup"), (c"mode", c"755")] {
         fs.option(key, Some(value)).with_context(|| format!("tmpfs: option {key:?}"))?;
     }
     fs.create().context("tmpfs")?;
-    let tmpfs = fs.mount(step.attr.set & !ATTR_RDONLY).context("tmpfs")?;
+    let tmpfs = fs.mount(flags & !ATTR_RDONLY).context("tmpfs")?;
     // attached first, because mounts can only be attached to a tree of this namespace
     sys_mount::move_mount(tmpfs.as_fd(), mount_point).context("attach")?;
-    let mut names = BTreeSet::new();
-    for one in hierarchies {
-        match hierarchy(step, tmpfs.as_fd(), one) {
-            // the hierarchy in which an unprivileged user could not create the container's cgroup
-            Err(err) if err.is_errno(&[libc::ENOENT]) => {}
-            result => {
-                result.with_context(|| format!("hierarchy {:?}", one.name))?;
-                names.insert(one.name.as_str());
-            }
-        }
+    for (name, tree) in trees {
+        hierarchy(tmpfs.as_fd(), name, tree.as_fd()).with_context(|| format!("hierarchy {name:?}"))?;
     }
-    for joined in hierarchies.iter().map(|one| one.name.as_str()).filter(|name| name.contains(',')) {
+    let names: BTreeSet<&str> = trees.iter().map(|(name, _)| name.as_str()).collect();
+    let CgroupView::Legacy(all) = &step.plan.cgroup else { return Ok(()) };
+    for joined in all.iter().map(|one| one.name.as_str()).filter(|name| name.contains(',')) {
         for alias in joined.split(',').filter(|alias| !names.contains(alias)) {
             match sys_path::symlinkat(&CString::new(joined)?, tmpfs.as_fd(), &CString::new(alias)?) {
                 Err(err) if err.raw_os_error() != Some(libc::EEXIST) => return Err(err).context("link"),
@@ -113,19 +152,16 @@ fn legacy(step: &MountStep, mount_point: BorrowedFd<'_>, hierarchies: &[Hierarch
             }
         }
     }
-    if step.attr.set & ATTR_RDONLY != 0 {
+    if flags & ATTR_RDONLY != 0 {
         let readonly = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
         sys_mount::set_attr(tmpfs.as_fd(), false, readonly).context("read-only")?;
     }
     Ok(())
 }
 
-fn hierarchy(step: &MountStep, tmpfs: BorrowedFd<'_>, hierarchy: &Hierarchy) -> Result<()> {
-    let Hierarchy { name, mount_point, path } = hierarchy;
-    let own = format!("{}/{}", mount_point.trim_end_matches('/'), path.trim_start_matches('/'));
-    let tree = bound(step, own.trim_end_matches('/'), false, false)?;
-    let name = CString::new(name.as_str())?;
+fn hierarchy(tmpfs: BorrowedFd<'_>, name: &str, tree: BorrowedFd<'_>) -> Result<()> {
+    let name = CString::new(name)?;
     sys_path::mkdirat(tmpfs, &name, 0o755)?;
     let dir = sys_path::openat(tmpfs, &name, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
-    sys_mount::move_mount(tree.as_fd(), dir.as_fd()).context("attach")
+    sys_mount::move_mount(tree, dir.as_fd()).context("attach")
 }

@@ -114,9 +114,11 @@ fn node(
         match sys_path::mknodat(dir, name, device.mode, device.device) {
             Ok(()) => {
                 record_created(root, dir, name)?;
-                return set_owner(dir, name, device);
+                return set_owner(root, dir, name, device);
             }
-            Err(err) if err.raw_os_error() == Some(libc::EEXIST) => return check_existing(dir, name, device, proc_fd),
+            Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {
+                return check_existing(root, dir, name, device, proc_fd);
+            }
             Err(err) if err.raw_os_error() == Some(libc::EPERM) && !fifo && may_be_refused() => {}
             Err(err) => return Err(err).context("mknod"),
         }
@@ -148,32 +150,39 @@ fn open_node(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<(Owned
 /// of the configuration is, or in the host's /dev.
 ///
 /// Only device numbers of directories are compared, because the other files of an overlay have those of their layers.
-fn is_host_node(dir: BorrowedFd<'_>, node: BorrowedFd<'_>) -> Result<bool> {
+fn is_host_node(root: &Root, dir: BorrowedFd<'_>, node: BorrowedFd<'_>) -> Result<bool> {
     if sys_path::mount_id(dir)? != sys_path::mount_id(node)? {
         return Ok(true);
     }
     let device = sys_path::fstat(dir)?.identity().0;
-    Ok(sys_path::stat_at(AT_FDCWD, c"/dev", true).is_ok_and(|dev| dev.identity().0 == device))
+    let host_dev = || sys_path::stat_at(AT_FDCWD, c"/dev", true).ok().map(|dev| dev.identity().0);
+    Ok(root.host_dev.unwrap_or_else(host_dev) == Some(device))
 }
 
 /// Sets the owner of the node that was just created.
-fn set_owner(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<()> {
+fn set_owner(root: &Root, dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<()> {
     let (uid, gid) = device.owner;
     if (uid, gid) == (0, 0) {
         return Ok(());
     }
     let (node, _) = open_node(dir, name, device)?;
-    if !is_host_node(dir, node.as_fd())? {
+    if !is_host_node(root, dir, node.as_fd())? {
         sys_path::chown_fd(node.as_fd(), uid, gid).context("chown")?;
     }
     Ok(())
 }
 
 /// Checks that an existing file is the configured device, and sets mode and owner.
-fn check_existing(dir: BorrowedFd<'_>, name: &CStr, device: &Device, proc_fd: BorrowedFd<'_>) -> Result<()> {
+fn check_existing(
+    root: &Root,
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    device: &Device,
+    proc_fd: BorrowedFd<'_>,
+) -> Result<()> {
     let (node, stat) = open_node(dir, name, device)?;
     let mode = device.mode & 0o7777;
-    if (stat.permissions() == mode && stat.owner() == device.owner) || is_host_node(dir, node.as_fd())? {
+    if (stat.permissions() == mode && stat.owner() == device.owner) || is_host_node(root, dir, node.as_fd())? {
         return Ok(());
     }
     if stat.owner() != device.owner {

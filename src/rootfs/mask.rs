@@ -21,9 +21,14 @@ use linux::mount::MountAttr;
 use linux::path as sys_path;
 use linux::path::Stat;
 
-/// Returns a detached bind of the host's /dev/null, if that is character device 1:3 (CVE-2025-31133).
-pub(super) fn host_null() -> Option<OwnedFd> {
+/// Returns a detached bind of the host's /dev/null, if that is character device 1:3 (CVE-2025-31133). With `in_host_group`
+/// it is cloned from the host's own mount, whose peer group it leaves.
+pub(super) fn host_null(in_host_group: bool) -> Option<OwnedFd> {
     let tree = sys_mount::clone_tree(AT_FDCWD, c"/dev/null", CloneFlags { recursive: false, nofollow: true }).ok()?;
+    let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
+    if in_host_group && sys_mount::set_attr(tree.as_fd(), false, slave).is_err() {
+        return None;
+    }
     is_null(tree.as_fd()).then_some(tree)
 }
 

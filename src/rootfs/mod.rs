@@ -14,6 +14,7 @@ mod bind;
 mod cgroupfs;
 mod copyup;
 pub(crate) mod device;
+mod leave;
 pub(crate) mod live_mounts;
 mod long_options;
 pub(crate) mod mask;
@@ -27,6 +28,7 @@ pub(crate) mod unmount;
 
 use crate::plan::rootfs::RootfsPlan;
 use bind::prepare_root;
+pub(crate) use leave::leave_host_mounts;
 use linux::mount as sys_mount;
 use linux::path as sys_path;
 use opened::Step;
@@ -74,7 +76,10 @@ pub(crate) fn build(plan: &RootfsPlan, opened: &OpenedRootfs, host: &Host<'_>) -
 fn fill(plan: &RootfsPlan, opened: &OpenedRootfs, root: &mut Root, host: &Host<'_>) -> Result<()> {
     if !plan.masked.is_empty() {
         // now, while the host's /dev is accessible, because the image's cannot be trusted (CVE-2025-31133)
-        root.null = mask::host_null();
+        root.null = match &opened.taken {
+            Some(taken) => taken.null.as_ref().map(|null| sys_path::dup(null.as_fd())).transpose()?,
+            None => mask::host_null(false),
+        };
     }
     for step in Step::all(plan, opened) {
         mount::mount(root, step, host).with_context(|| step.planned.label.clone())?;
@@ -113,17 +118,21 @@ fn attach_root(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<Root> {
     let fd = root_fd(plan, opened)?;
     let host_path = plan.path.clone();
     let mut root = Root { attach_point: AttachPoint::None, host_path, ..Root::live(fd, None) };
+    root.host_dev = opened.taken.as_ref().map(|taken| taken.dev);
     if plan.mount_ns {
-        let (attach_point, fd) = open_attach_point(plan)?;
+        let (attach_point, fd) = open_attach_point(plan, opened)?;
         sys_mount::move_mount(root.fd(), fd.as_fd()).context("attaching the root file system")?;
         root.attach_point = attach_point;
     }
     Ok(root)
 }
 
-fn open_attach_point(plan: &RootfsPlan) -> Result<(AttachPoint, OwnedFd)> {
+fn open_attach_point(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<(AttachPoint, OwnedFd)> {
     let path = CString::new(plan.path.as_os_str().as_bytes())?;
-    if let Ok(fd) = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0) {
+    // a path of the host would lead to a file of the kernel's mounts
+    if opened.taken.is_none()
+        && let Ok(fd) = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)
+    {
         return Ok((AttachPoint::Own, fd));
     }
     Ok((AttachPoint::OldRoot, old_root()?))

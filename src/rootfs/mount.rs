@@ -50,8 +50,9 @@ pub(super) fn mount(root: &mut Root, step: Step<'_>, host: &Host<'_>) -> Result<
 fn bind_mount(root: &mut Root, step: Step<'_>, bind: &Bind, found: &ResolvedSource) -> Result<()> {
     let parent_tree = found.tree.as_ref().map(|tree| tree.as_fd());
     let planned = step.planned;
-    // in a running container a path would be resolved in the container
-    if let Some(tree) = parent_tree.filter(|_| planned.idmap.is_some() || bind.shared_with_host || step.plan.live) {
+    // in a running container a path would be resolved in the container, and init may have left the host's mounts
+    let elsewhere = step.plan.live || step.opened.taken.is_some();
+    if let Some(tree) = parent_tree.filter(|_| planned.idmap.is_some() || bind.shared_with_host || elsewhere) {
         return attach_bind(root, step, bind, found.dir, tree);
     }
     // cloned in the child, because then flags of the host's mount stay locked for a user namespace (MT-9)
@@ -62,7 +63,7 @@ fn bind_mount(root: &mut Root, step: Step<'_>, bind: &Bind, found: &ResolvedSour
             attach_bind(root, step, bind, found.dir, tree.as_fd())
         }
         (Err(_), Some(tree)) => attach_bind(root, step, bind, found.dir, tree),
-        (Err(err), None) => Err(err).with_context(|| format!("source {:?}", bind.source)),
+        (Err(err), None) => Err(err),
     }
 }
 
@@ -98,13 +99,20 @@ fn bind_inside(root: &mut Root, step: Step<'_>, bind: &Bind, host: &Host<'_>) ->
     attach_bind(root, step, bind, dir, tree)
 }
 
-fn clone_source(bind: &Bind, found: &ResolvedSource) -> Result<OwnedFd> {
+/// Clones the source of a bind mount from this namespace's mounts.
+///
+/// # Errors
+/// As open_tree(2); the path leads to another file than before.
+pub(super) fn clone_source(bind: &Bind, found: &ResolvedSource) -> Result<OwnedFd> {
     let how = CloneFlags { recursive: bind.recursive, nofollow: bind.nofollow };
-    let tree = sys_mount::clone_tree(AT_FDCWD, &bind.source, how)?;
-    if sys_path::fstat(tree.as_fd())?.identity() != found.identity {
-        bail!("changed while the container was being created");
-    }
-    Ok(tree)
+    let clone = || {
+        let tree = sys_mount::clone_tree(AT_FDCWD, &bind.source, how)?;
+        if sys_path::fstat(tree.as_fd())?.identity() != found.identity {
+            bail!("changed while the container was being created");
+        }
+        Ok(tree)
+    };
+    clone().with_context(|| format!("source {:?}", bind.source))
 }
 
 fn attach_bind(root: &mut Root, step: Step<'_>, bind: &Bind, dir: bool, tree: BorrowedFd<'_>) -> Result<()> {

@@ -12,6 +12,8 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
 use super::bind::{Place, apply_idmap, prepare_bind, prepare_root};
+use super::cgroupfs;
+use super::leave::Taken;
 use super::outside_devices::{self, OutsideDevices};
 use crate::plan::mount::Bind;
 use crate::plan::mount::IdmapSource;
@@ -39,6 +41,8 @@ pub(crate) struct OpenedRootfs {
     pub labels: bool,
     /// Device nodes that a container with a user namespace may not create.
     pub devices: Option<OutsideDevices>,
+    /// What init took from the host's mounts before it left them.
+    pub(super) taken: Option<Taken>,
     /// Configured protections that this host does not have, reported at any log level.
     pub unprotected: Vec<String>,
 }
@@ -61,6 +65,8 @@ pub(crate) struct OpenedStep {
     pub source: Source,
     /// The user namespace with the ID mapping of the mount.
     pub userns: Option<Rc<OwnedFd>>,
+    /// The mounts of a step for `type: cgroup`, where they were created before the host's mounts were left.
+    pub(super) cgroup: Option<cgroupfs::Trees>,
 }
 
 /// The source of a step.
@@ -118,6 +124,11 @@ impl<'a> Step<'a> {
         self.opened.attaches(self.plan, self.index)
     }
 
+    /// The mounts for `type: cgroup` that were created before.
+    pub(super) fn cgroup(&self) -> Option<&'a cgroupfs::Trees> {
+        self.opened.steps.get(self.index)?.cgroup.as_ref()
+    }
+
     /// The user namespace with the ID mapping of the mount.
     pub(super) fn userns(&self) -> Option<BorrowedFd<'a>> {
         self.opened.steps.get(self.index)?.userns.as_ref().map(|fd| fd.as_fd())
@@ -125,6 +136,11 @@ impl<'a> Step<'a> {
 }
 
 impl OpenedRootfs {
+    /// Reports whether the root is a detached copy, which needs no path of the host any more.
+    pub(crate) fn has_clone(&self) -> bool {
+        matches!(self.root, RootSource::Tree(_))
+    }
+
     /// Reports whether the step `index` attaches or changes a mount.
     pub(crate) fn mounts(&self, index: usize) -> bool {
         let source = self.steps.get(index).map(|step| &step.source);
@@ -207,7 +223,7 @@ fn open_steps(
     let one = |step: &MountStep| {
         let userns = open_idmap(step, &mut user_namespaces).with_context(|| step.label.clone())?;
         let source = open(step, userns.as_ref().map(|fd| fd.as_fd())).with_context(|| step.label.clone())?;
-        Ok(OpenedStep { source, userns })
+        Ok(OpenedStep { source, userns, cgroup: None })
     };
     plan.steps.iter().map(one).collect()
 }
@@ -221,7 +237,7 @@ fn finish(plan: &RootfsPlan, root: RootSource, steps: Vec<OpenedStep>) -> Opened
     if plan.readonly_ignored {
         unprotected.push("root.readonly: ignored: the container has no mount namespace of its own".to_owned());
     }
-    OpenedRootfs { root, steps, labels, unprotected, devices: None }
+    OpenedRootfs { root, steps, labels, unprotected, devices: None, taken: None }
 }
 
 /// Opens the root, and reports whether this process may clone trees.

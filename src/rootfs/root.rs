@@ -26,6 +26,8 @@ pub(crate) struct Root {
     pub(super) null: Option<OwnedFd>,
     /// Mounts that were attached to a running container, in order.
     pub(super) attached: Vec<OwnedFd>,
+    /// Device number of the host's /dev, where it was read before the host's mounts were left.
+    pub(super) host_dev: Option<Option<libc::dev_t>>,
     /// The container's pid namespace, if this process is not in it.
     pub(super) pid_namespace: Option<OwnedFd>,
     /// The mount point of the root before the pivot.
@@ -41,7 +43,8 @@ pub(super) enum AttachPoint {
     None,
     /// The root directory itself, because createContainer hooks look for the container's mounts there.
     Own,
-    /// The old root, when the user namespace has no permission for the path of the directory. Paths of the host still
+    /// The old root, when the user namespace has no permission for the path of the directory, or its namespace is no copy
+    /// of the host's. Paths of the host still
     /// resolve, because they start at the process's root, below that mount.
     OldRoot,
 }
@@ -56,7 +59,8 @@ impl Root {
     pub(super) fn live(fd: OwnedFd, pid_namespace: Option<OwnedFd>) -> Root {
         let (created, late_readonly) = (Vec::new(), Vec::new());
         let (attached, attach_point, host_path) = (Vec::new(), AttachPoint::Own, PathBuf::new());
-        Root { fd, created, late_readonly, null: None, attached, pid_namespace, attach_point, host_path }
+        let host_dev = None;
+        Root { fd, created, late_readonly, null: None, attached, host_dev, pid_namespace, attach_point, host_path }
     }
 
     /// Attaches the detached mount `tree` at `mount_point`. With `live` a descriptor of the mount is kept, so that on

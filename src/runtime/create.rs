@@ -21,6 +21,7 @@ use crate::bundle;
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::config::ContainerId;
+use crate::opened;
 use crate::opened::JoinTarget;
 use crate::opened::Opened;
 use crate::opened::StartSync;
@@ -120,6 +121,11 @@ impl Creation<'_> {
     ) -> Result<(Init, Option<Foreground>)> {
         self.transaction.write_journal(&bundle.text)?;
         self.create_files(notify)?;
+        if self.prepared.plan.can_leave_host_mounts() && self.opened.rootfs.as_ref().is_some_and(|fs| fs.has_clone()) {
+            let state_root = self.transaction.entry.path.parent();
+            let find = |root| opened::kernel_mounts::find(self.opened.proc_dir.as_fd(), root);
+            self.opened.kernel_mounts = state_root.and_then(find);
+        }
         self.apply_rdt()?;
         let mut cgroup = self.transaction.create_cgroup(&mut self.prepared)?;
         let (init, handover) = self.start(&mut cgroup).map_err(|err| explain_oom(err, &cgroup))?;

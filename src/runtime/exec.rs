@@ -264,6 +264,7 @@ fn open_target(record: &Record, target: ProcessId, pidfd: OwnedFd, flags: i32) -
         namespace_rules,
         hook_output: Output::default(),
         rootfs: None,
+        kernel_mounts: None,
         start_sync: StartSync::Channel,
         cgroup_join: Vec::new(),
         target: Some(JoinTarget { pidfd, flags, root }),

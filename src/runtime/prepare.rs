@@ -231,6 +231,7 @@ impl Preparation {
             namespace_rules,
             hook_output,
             rootfs: None,
+            kernel_mounts: None,
             // for `create` replaced by fifos, when their directory exists
             start_sync: StartSync::Channel,
             cgroup_join: Vec::new(),

@@ -130,7 +130,9 @@ pub(crate) fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<Bo
         return Ok(init);
     }
     let (ours, theirs) = Channel::pair().context("socket pair")?;
-    match linux::process::clone3(namespaces.clone_flags as u64, cgroup).map_err(|err| explain(err, plan))? {
+    // with the kernel's mounts init itself unshares the mount namespace
+    let later = if opened.kernel_mounts.is_some() { libc::CLONE_NEWNS } else { 0 };
+    match linux::process::clone3((namespaces.clone_flags & !later) as u64, cgroup).map_err(|err| explain(err, plan))? {
         CloneResult::Child => {
             drop(ours);
             init::run(plan, opened, &part(), theirs)

@@ -7,6 +7,7 @@ mod bind_flags;
 mod devices;
 mod file_systems;
 mod live;
+mod many_host_mounts;
 mod places;
 mod sources;
 

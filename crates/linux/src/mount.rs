@@ -252,6 +252,34 @@ fn statx(fd: BorrowedFd<'_>, mask: StatxFlags) -> io::Result<Statx> {
     path::statx(fd, c"", AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT, mask)
 }
 
+/// Returns whether this mount namespace has more than `few` mounts, at most [`MAX_FEW`].
+/// [listmount(2)](https://man7.org/linux/man-pages/man2/listmount.2.html)
+///
+/// # Errors
+/// `ENOSYS` before Linux 6.8; `EPERM` where the root directory is below none of the mounts that this process may list.
+pub fn more_than(few: usize) -> io::Result<bool> {
+    /// The kernel's `struct mnt_id_req`, its first version.
+    #[repr(C)]
+    struct Request {
+        size: u32,
+        spare: u32,
+        mount: u64,
+        after: u64,
+    }
+    const SYS_LISTMOUNT: libc::c_long = 458;
+    const LSMT_ROOT: u64 = u64::MAX;
+    let request = Request { size: size_of::<Request>() as u32, spare: 0, mount: LSMT_ROOT, after: 0 };
+    let mut ids = [0_u64; MAX_FEW + 1];
+    let count = ids.len().min(few + 1);
+    // SAFETY: `request` has its own size and lives through the call, and the kernel writes at most `count` IDs to `ids`,
+    // which has at least as many.
+    let listed = cvt(unsafe { libc::syscall(SYS_LISTMOUNT, &raw const request, ids.as_mut_ptr(), count, 0) })?;
+    Ok(usize::try_from(listed).is_ok_and(|listed| listed > few))
+}
+
+/// Largest argument of [`more_than`].
+pub const MAX_FEW: usize = 255;
+
 /// Makes every mount of this namespace, from `/` down, a slave: its later mounts do not propagate to the peer group.
 ///
 /// # Errors
