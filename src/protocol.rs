@@ -52,7 +52,10 @@ impl InitMessage {
 /// The first byte of [`InitMessage::Listener`], which is its only one.
 pub(crate) const LISTENER: u8 = b'L';
 
-/// What init writes into the status fifo just before execve(2), so that `start` can tell a program that has ended already
+/// What `start` writes into the fifo, to release init.
+pub(crate) const START: u8 = b'S';
+
+/// What init writes into the fifo just before execve(2), so that `start` can tell a program that has ended already
 /// from an init that was killed before. An error text may follow.
 pub(crate) const EXECUTING: u8 = b'X';
 

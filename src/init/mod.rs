@@ -76,11 +76,11 @@ pub(crate) fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channe
             socket = channel.into_fd();
             socket.as_fd()
         }
-        StartSync::Fifos { status, .. } => {
+        StartSync::Fifo(fifo) => {
             // init must not keep the runtime's socket, because the runtime's callers wait until it is closed
             // (not dropped, because a debug build then calls fcntl(2) too)
             let _ = nix::unistd::close(channel.into_fd());
-            status.as_fd()
+            fifo.as_fd()
         }
     };
     let Err(err) = start(plan, opened, program);
@@ -306,8 +306,8 @@ fn become_user(
 fn close_rest(plan: &ContainerPlan, opened: &Opened, channel: &Channel) -> Result<()> {
     let mut keep: Vec<i32> = (0..3 + plan.preserve_fds as i32).collect();
     keep.push(channel.fd().as_raw_fd());
-    if let StartSync::Fifos { start, status } = &opened.start_sync {
-        keep.extend([start.as_raw_fd(), status.as_raw_fd()]);
+    if let StartSync::Fifo(fifo) = &opened.start_sync {
+        keep.push(fifo.as_raw_fd());
     }
     // for the startContainer hooks
     if !plan.hooks.start_container.is_empty() {
@@ -351,10 +351,10 @@ fn with_environment(hooks: &[HookPlan], program: &exec::Program) -> Vec<HookPlan
 
 /// Waits for `start`, runs the `startContainer` hooks and the program.
 fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) -> Result<Infallible> {
-    if let StartSync::Fifos { start, .. } = &opened.start_sync {
+    if let StartSync::Fifo(fifo) = &opened.start_sync {
         let mut byte = [0u8; 1];
         // a seccomp filter may return 0 in the kernel's place: nothing was read, and nothing may start
-        let length = nix::unistd::read(start, &mut byte).context("wait for start")?;
+        let length = nix::unistd::read(fifo, &mut byte).context("wait for start")?;
         anyhow::ensure!(length == 1, "wait for start: nothing was read");
     }
     let (Some(process), Some(program)) = (&plan.process, program) else {
@@ -369,8 +369,8 @@ fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) 
     for fd in 3..3 + plan.preserve_fds as i32 {
         linux::process::clear_cloexec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;
     }
-    if let StartSync::Fifos { status, .. } = &opened.start_sync {
-        let length = nix::unistd::write(status, &[protocol::EXECUTING]).context("answer start")?;
+    if let StartSync::Fifo(fifo) = &opened.start_sync {
+        let length = nix::unistd::write(fifo, &[protocol::EXECUTING]).context("answer start")?;
         anyhow::ensure!(length == 1, "answer start: nothing was written");
     }
     Err(exec::exec(process, &program))

@@ -21,13 +21,9 @@ pub(crate) use namespaces::{Joined, Namespaces};
 pub(crate) enum StartSync {
     /// The channel to the runtime, for `run` and `exec`.
     Channel,
-    /// The two fifos of the state directory, for a later `start`.
-    Fifos {
-        /// Fifo from which init reads the byte that `start` writes.
-        start: OwnedFd,
-        /// Fifo to which init writes the error of a failed execve; closed by a successful one.
-        status: OwnedFd,
-    },
+    /// The fifo of the state directory, for a later `start`: init reads the byte that `start` writes, and writes the error
+    /// of a failed execve; a successful one closes it.
+    Fifo(OwnedFd),
 }
 
 /// The running process whose namespaces and root directory a further process of the container joins.

@@ -133,7 +133,7 @@ impl Creation<'_> {
         Ok((init.keep(), console))
     }
 
-    /// Creates what the state directory has for init: the socket of readiness messages, and the fifos of `start`.
+    /// Creates what the state directory has for init: the socket of readiness messages, and the fifo of `start`.
     fn create_files(&mut self, notify: bool) -> Result<()> {
         let entry = &self.transaction.entry;
         if notify {
@@ -141,8 +141,7 @@ impl Creation<'_> {
             self.prepared.open_rootfs(&mut self.opened)?;
         }
         if self.mode == Mode::Create {
-            let (start, status) = entry.make_fifos()?;
-            self.opened.start_sync = StartSync::Fifos { start, status };
+            self.opened.start_sync = StartSync::Fifo(entry.make_fifo()?);
         }
         Ok(())
     }

@@ -232,7 +232,7 @@ impl Preparation {
             hook_output,
             rootfs: None,
             kernel_mounts: None,
-            // for `create` replaced by fifos, when their directory exists
+            // for `create` replaced by the fifo, when its directory exists
             start_sync: StartSync::Channel,
             cgroup_join: Vec::new(),
             target: None,

@@ -13,11 +13,11 @@ use super::job_control::{poll_unless_stopped, poll_until_executed};
 use super::spawn::Init;
 use crate::protocol::EXECUTING;
 use crate::protocol::InitMessage;
+use crate::protocol::START;
 use crate::state::Entry;
 use crate::state::ProcessId;
 use crate::state::status;
 use crate::state::store::START_FIFO;
-use crate::state::store::STATUS_FIFO;
 use base::error::HasErrno as _;
 use base::log::step;
 
@@ -27,14 +27,15 @@ use base::log::step;
 /// The program, or a startContainer hook, failed; the message is init's.
 pub(crate) fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
     let Some(pidfd) = status::open_pidfd(init)? else { bail!("container {} exited before it was started", entry.id) };
-    let answer = open_fifo(entry, STATUS_FIFO, OFlag::O_RDONLY)?;
-    // ENXIO means that init has exited, because init keeps the read end open
-    let order = match open_fifo(entry, START_FIFO, OFlag::O_WRONLY) {
+    // first, because ENXIO means that init has exited, because only init has the read end open then
+    let order = match open_fifo(entry, OFlag::O_WRONLY) {
         Err(err) if err.is_errno(&[libc::ENXIO]) => bail!("container {} exited before it was started", entry.id),
         order => order?,
     };
-    File::from(order).write_all(b"S").context("release init")?;
-    // exec closes init's end; the program may have ended by then, which is no failure
+    let answer = open_fifo(entry, OFlag::O_RDONLY)?;
+    // the write end closes with it, because exec's closing of init's end has to be the last
+    File::from(order).write_all(&[START]).context("release init")?;
+    // the program may have ended by then, which is no failure
     let mut set = [PollFd::new(answer.as_fd(), PollFlags::empty()), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     poll_until_executed(&mut set, init, &pidfd)?;
     let mut text = String::new();
@@ -43,8 +44,12 @@ pub(crate) fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
         Err(err) if err.kind() != std::io::ErrorKind::WouldBlock => return Err(err).context("read init's answer"),
         _ => {}
     }
+    // the order is still there when init was killed before it read it
+    let rest =
+        text.strip_prefix(char::from(START)).filter(|rest| rest.is_empty() || rest.starts_with(char::from(EXECUTING)));
+    let text = rest.unwrap_or(&text);
     let executing = text.starts_with(char::from(EXECUTING));
-    let text = text.strip_prefix(char::from(EXECUTING)).unwrap_or(&text);
+    let text = text.strip_prefix(char::from(EXECUTING)).unwrap_or(text);
     if !text.is_empty() {
         bail!("{text}");
     }
@@ -63,14 +68,14 @@ pub(crate) fn check_executed(init: ProcessId, executing: bool) -> Result<()> {
     bail!("init ended before it ran the program: another process has killed it")
 }
 
-/// Opens a fifo of the state; never waits for its other end.
-fn open_fifo(entry: &Entry, name: &str, flags: OFlag) -> Result<OwnedFd> {
-    let context = || format!("open the fifo {:?}", entry.path.join(name));
-    let stat = fstatat(entry.dir(), name, AtFlags::AT_SYMLINK_NOFOLLOW).with_context(context)?;
+/// Opens the fifo of the state; never waits for its other end.
+fn open_fifo(entry: &Entry, flags: OFlag) -> Result<OwnedFd> {
+    let context = || format!("open the fifo {:?}", entry.path.join(START_FIFO));
+    let stat = fstatat(entry.dir(), START_FIFO, AtFlags::AT_SYMLINK_NOFOLLOW).with_context(context)?;
     // before the open, which does something to other types of files
     ensure!(stat.st_mode & libc::S_IFMT == libc::S_IFIFO, "{}: it is no fifo", context());
     let flags = flags | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    openat(entry.dir(), name, flags, Mode::empty()).with_context(context)
+    openat(entry.dir(), START_FIFO, flags, Mode::empty()).with_context(context)
 }
 
 /// `run` and `exec`: releases the waiting child; returns when its program runs.

@@ -3,8 +3,7 @@
 //! ```text
 //! ROOT/ID/record.json   journal, then (renamed into place) the committed record
 //! ROOT/ID/config.json   the configuration as it was at create (CF-6)
-//! ROOT/ID/start         fifo: `start` writes a byte, init waits for it
-//! ROOT/ID/status        fifo: closed by init's execve, or init writes the error to it
+//! ROOT/ID/exec.fifo     fifo: init waits for a byte of `start`; closed by init's execve, or init writes the error to it
 //! ```
 //! The lock is a flock(2) on the directory itself. Verbs that change the container hold it, other verbs do not lock.
 //!
@@ -35,10 +34,9 @@ pub(crate) const RECORD: &str = "record.json";
 const NEXT_RECORD: &str = "record.json.new";
 /// File name of the private copy of the configuration.
 pub(crate) const CONFIG: &str = "config.json";
-/// File name of the fifo to which `start` writes a byte.
-pub(crate) const START_FIFO: &str = "start";
-/// File name of the fifo from which `start` reads the error of a failed execve.
-pub(crate) const STATUS_FIFO: &str = "status";
+/// File name of the fifo to which `start` writes a byte, and from which it reads the error of a failed execve; runc's name,
+/// because programs that look at a waiting init know it.
+pub(crate) const START_FIFO: &str = "exec.fifo";
 
 /// The state directories below one state root (`--root`).
 #[derive(Debug, Clone)]
@@ -361,7 +359,7 @@ impl Entry {
     /// As unlink(2) and rmdir(2).
     pub fn remove(&self) -> Result<()> {
         // by name first, which saves reading the directory; a damaged state may have other files
-        for name in [RECORD, CONFIG, START_FIFO, STATUS_FIFO] {
+        for name in [RECORD, CONFIG, START_FIFO] {
             let _ = unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir);
         }
         let removed = |result: nix::Result<()>| matches!(result, Ok(()) | Err(nix::Error::ENOENT));
@@ -376,17 +374,15 @@ impl Entry {
         }
     }
 
-    /// Creates the two fifos of `start` and opens them for init, with O_RDWR because neither open may wait for a peer.
+    /// Creates the fifo of `start` and opens it for init, with O_RDWR because the open may not wait for a peer.
     ///
     /// # Errors
     /// As mknod(2) and open(2).
-    pub fn make_fifos(&self) -> Result<(OwnedFd, OwnedFd)> {
-        let create = |name: &str| -> Result<OwnedFd> {
-            let context = || format!("fifo {:?}", self.path.join(name));
-            let mode = Mode::from_bits_truncate(0o600);
-            nix::sys::stat::mknodat(&self.dir, name, nix::sys::stat::SFlag::S_IFIFO, mode, 0).with_context(context)?;
-            openat(&self.dir, name, OFlag::O_RDWR | OFlag::O_NOFOLLOW, Mode::empty()).with_context(context)
-        };
-        Ok((create(START_FIFO)?, create(STATUS_FIFO)?))
+    pub fn make_fifo(&self) -> Result<OwnedFd> {
+        let context = || format!("fifo {:?}", self.path.join(START_FIFO));
+        let mode = Mode::from_bits_truncate(0o600);
+        nix::sys::stat::mknodat(&self.dir, START_FIFO, nix::sys::stat::SFlag::S_IFIFO, mode, 0)
+            .with_context(context)?;
+        openat(&self.dir, START_FIFO, OFlag::O_RDWR | OFlag::O_NOFOLLOW, Mode::empty()).with_context(context)
     }
 }
