@@ -209,6 +209,7 @@ fn bind_node(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, device: &Device,
 }
 
 /// Returns a detached bind of the host's node with these numbers: from the same path, else from udev's links by number.
+/// It is nosuid and noexec, as with crun.
 fn host_node(device: &Device) -> Result<OwnedFd> {
     let (major, minor) = (libc::major(device.device), libc::minor(device.device));
     let list = if device.mode & libc::S_IFMT == libc::S_IFBLK { "block" } else { "char" };
@@ -218,6 +219,7 @@ fn host_node(device: &Device) -> Result<OwnedFd> {
         let Ok(tree) = sys_mount::clone_tree(AT_FDCWD, path, how) else { continue };
         let stat = sys_path::fstat(tree.as_fd())?;
         if stat.kind() == device.mode & libc::S_IFMT && stat.rdev() == device.device {
+            super::outside_devices::restrict(tree.as_fd())?;
             return Ok(tree);
         }
     }

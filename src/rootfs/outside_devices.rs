@@ -86,6 +86,12 @@ fn is_needed(device: &Device, plan: &RootfsPlan) -> bool {
     is_known || !host()
 }
 
+/// Sets the flags of a bind of a device, which is neither a program nor setuid.
+pub(super) fn restrict(bind: BorrowedFd<'_>) -> std::io::Result<()> {
+    let attr = MountAttr { set: sys_mount::ATTR_NOSUID | sys_mount::ATTR_NOEXEC, ..MountAttr::default() };
+    sys_mount::set_attr(bind, false, attr)
+}
+
 fn name_of(index: usize) -> Result<CString> {
     Ok(CString::new(index.to_string())?)
 }
@@ -100,8 +106,7 @@ impl OutsideDevices {
         let one = |index: &usize| {
             let node = sys_path::openat(self.tmpfs.as_fd(), &name_of(*index)?, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
             let bind = sys_mount::clone_fd(node.as_fd(), false)?;
-            let attr = MountAttr { set: sys_mount::ATTR_NOSUID | sys_mount::ATTR_NOEXEC, ..MountAttr::default() };
-            sys_mount::set_attr(bind.as_fd(), false, attr)?;
+            restrict(bind.as_fd())?;
             Ok((*index, bind))
         };
         let binds: Result<Vec<_>> = self.made.iter().map(one).collect();

@@ -230,6 +230,17 @@ fn dv_3_devices_are_the_hosts_and_work() {
     c.nothing_left();
 }
 
+/// As crun: runc sets no flag. A device is neither a program nor setuid.
+#[test]
+fn dv_4_the_default_devices_are_nosuid_and_noexec() {
+    need_root!();
+    let out = userns("grep -E ' /dev/(null|zero|full|tty|random|urandom) ' /proc/self/mountinfo").run().ok();
+    let flags: Vec<Vec<&str>> =
+        out.lines().iter().map(|line| line.split(' ').nth(5).unwrap().split(',').collect()).collect();
+    assert_eq!(flags.len(), 6, "{out:?}");
+    assert!(flags.iter().all(|flags| flags.contains(&"nosuid") && flags.contains(&"noexec")), "{out:?}");
+}
+
 #[test]
 fn mt_10_an_idmapped_mount_shows_the_containers_ids() {
     need_root!();
