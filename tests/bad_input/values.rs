@@ -30,6 +30,14 @@ fn top_level() {
         ("hostname of 65 bytes", |c| set(c, "/hostname", json!("h".repeat(65))), "hostname"),
         ("hostname with NUL", |c| set(c, "/hostname", json!("a\u{0}b")), "hostname"),
         ("domainname of 65 bytes", |c| set(c, "/domainname", json!("d".repeat(65))), "domainname"),
+        (
+            "domainname by the property and by sysctl, as crun",
+            |c| {
+                set(c, "/domainname", json!("d"));
+                set(c, "/linux/sysctl", json!({"kernel/domainname": "d"}));
+            },
+            "linux.sysctl",
+        ),
         ("process an array", |c| set(c, "/process", json!([])), "process"),
         ("namespaces an object", |c| set(c, "/linux/namespaces", json!({})), "namespaces"),
         ("annotations not text", |c| set(c, "/annotations", json!({ "a": 1 })), "annotations"),

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType as Type, Spec, User};
 
 use super::id_mappings;
+use crate::config::names::SysctlKey;
 use crate::id_mapping::IdMappings;
 
 /// The kernel's limit for host and domain names (`__NEW_UTS_LEN`).
@@ -53,6 +54,12 @@ pub(super) fn check(spec: &Spec, namespaces: &Namespaces<'_>, warnings: &mut Vec
         if name.len() > MAX_HOST_NAME {
             bail!("{field}: has {} bytes, at most {MAX_HOST_NAME} are allowed", name.len());
         }
+    }
+    // as crun; runc writes the one and then the other
+    let names_domain = |name: &&String| SysctlKey::new(name).is_ok_and(|key| key.namespace() == Type::Uts);
+    let mut sysctls = spec.linux().iter().flat_map(|linux| linux.sysctl()).flat_map(|sysctls| sysctls.keys());
+    if let (Some(_), Some(name)) = (spec.domainname(), sysctls.find(names_domain)) {
+        bail!("linux.sysctl: {name:?} is set through the property \"domainname\"");
     }
     let Some(linux) = spec.linux() else { return Ok(()) };
     user(linux, namespaces, warnings)?;
