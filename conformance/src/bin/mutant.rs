@@ -61,11 +61,15 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     ("the last mount forgotten", Config(|c| drop(c["mounts"].as_array_mut().and_then(Vec::pop)))),
     ("mounts in reverse order", Config(|c| reverse(&mut c["mounts"]))),
     ("mount flags ignored", Config(mount_flags)),
+    ("options that clear a flag ignored", Config(clearing_options)),
+    ("the first lower directory alone", Config(first_lower_directory)),
+    ("parts of destinations dropped", Config(dots_dropped)),
     ("propagation ignored", Config(|c| drop_key(&mut c["linux"], "rootfsPropagation"))),
     ("sysctl ignored", Config(|c| drop_key(&mut c["linux"], "sysctl"))),
     ("the memory limit ignored", Config(|c| drop_key(&mut c["linux"]["resources"], "memory"))),
     ("the pids limit ignored", Config(|c| drop_key(&mut c["linux"]["resources"], "pids"))),
     ("all devices allowed", Config(|c| drop_key(&mut c["linux"]["resources"], "devices"))),
+    ("configured devices forgotten", Config(|c| drop_key(&mut c["linux"], "devices"))),
     ("the mode of devices ignored", Config(|c| each(&mut c["linux"]["devices"], |d| drop_key(d, "fileMode")))),
     ("namespaces not joined", Config(|c| each(&mut c["linux"]["namespaces"], |n| drop_key(n, "path")))),
     ("id maps off by one", Config(|c| each(&mut c["linux"]["uidMappings"], |m| plus_one(&mut m["hostID"])))),
@@ -74,6 +78,7 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     ("annotations dropped", Config(|c| drop_key(c, "annotations"))),
     ("signals swallowed", Calls(|call| if call.verb() == "kill" { Ok(0) } else { call.become_runtime(&call.words) })),
     ("TERM, whatever the signal", Calls(always_term)),
+    ("signals to a stopped container swallowed", Calls(only_running)),
     (
         "delete does nothing",
         Calls(|call| if call.verb() == "delete" { Ok(0) } else { call.become_runtime(&call.words) }),
@@ -83,6 +88,10 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     ("errors succeed", Calls(|call| call.run().map(|_| 0))),
     ("errors are crashes", Calls(|call| Ok(if call.run()? == 0 { 0 } else { std::process::abort() }))),
     ("errors without a word", Calls(silent)),
+    (
+        "delete without a word",
+        Calls(|call| if call.verb() == "delete" { silent(call) } else { call.become_runtime(&call.words) }),
+    ),
     (
         "stopped is reported as running",
         Calls(|call| call.edit_state(|state| replace(state, "status", json!("running")))),
@@ -212,6 +221,16 @@ fn always_term(call: &Call) -> Result<u8> {
     call.become_runtime(&words)
 }
 
+fn only_running(call: &Call) -> Result<u8> {
+    if let ("kill", [flag, root, _, id, ..]) = (call.verb(), call.words.as_slice()) {
+        let done = call.command(&[flag.clone(), root.clone(), "state".to_owned(), id.clone()]).output()?;
+        if serde_json::from_slice::<Value>(&done.stdout).is_ok_and(|state| state["status"] == "stopped") {
+            return Ok(0);
+        }
+    }
+    call.become_runtime(&call.words)
+}
+
 fn create_starts(call: &Call) -> Result<u8> {
     let status = call.run()?;
     if let ("create", 0, [flag, root, .., id]) = (call.verb(), status, call.words.as_slice()) {
@@ -289,6 +308,29 @@ fn capability(config: &mut Value) {
     }
 }
 
+fn clearing_options(config: &mut Value) {
+    drop_mount_options(config, &["rw", "dev", "suid", "exec", "atime", "relatime"]);
+}
+
+fn first_lower_directory(config: &mut Value) {
+    each(&mut config["mounts"], |mount| {
+        each(&mut mount["options"], |option| {
+            let first = option.as_str().and_then(|text| Some(text.strip_prefix("lowerdir=")?.split_once(':')?.0));
+            if let Some(first) = first {
+                *option = json!(format!("lowerdir={first}"));
+            }
+        });
+    });
+}
+
+fn dots_dropped(config: &mut Value) {
+    each(&mut config["mounts"], |mount| {
+        if let Some(text) = mount["destination"].as_str().filter(|text| text.contains("/../")) {
+            mount["destination"] = json!(text.replace("/../", "/"));
+        }
+    });
+}
+
 fn hooks_swapped(config: &mut Value) {
     if let Some(hooks) = config["hooks"].as_object_mut()
         && let (Some(first), Some(second)) = (hooks.remove("createRuntime"), hooks.remove("createContainer"))
@@ -335,10 +377,13 @@ fn arguments_split(config: &mut Value) {
 }
 
 fn mount_flags(config: &mut Value) {
-    let flags = ["ro", "nosuid", "nodev", "noexec", "noatime", "rro"];
+    drop_mount_options(config, &["ro", "nosuid", "nodev", "noexec", "noatime", "rro"]);
+}
+
+fn drop_mount_options(config: &mut Value, names: &[&str]) {
     each(&mut config["mounts"], |mount| {
         if let Some(options) = mount["options"].as_array_mut() {
-            options.retain(|option| option.as_str().is_none_or(|option| !flags.contains(&option)));
+            options.retain(|option| option.as_str().is_none_or(|option| !names.contains(&option)));
         }
     });
 }

@@ -144,7 +144,8 @@ fn lc_3(b: &Harness) -> Result<()> {
     c.create().ok()?;
     c.kill("KILL").ok()?;
     c.wait_stopped()?;
-    c.delete().ok()?;
+    let shown = c.delete().ok()?.err;
+    ensure!(shown.contains("poststop"), "the warning does not name the poststop hook: {shown:?}");
     ensure!(log(&c) == "poststop", "the hook after the failing one did not run");
     c.must_be_gone()
 }
