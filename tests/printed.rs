@@ -47,6 +47,14 @@ const REFUSED: &[Case] = &[
         },
         "SCMP_ACT_NOTIFY cannot be used for the write syscall",
     ),
+    (
+        |c| c["process"]["scheduler"] = json!({"policy": "SCHED_DEADLINE", "deadline": 4096}),
+        "process.scheduler.runtime: sched_setattr: `SCHED_DEADLINE` requires `runtime`",
+    ),
+    (
+        |c| c["process"]["scheduler"] = json!({"policy": "SCHED_DEADLINE", "runtime": 4096, "deadline": 2048}),
+        "process.scheduler.runtime: sched_setattr: `SCHED_DEADLINE` runtime (4096) must be <= deadline (2048)",
+    ),
     (|c| c["annotations"] = json!({"run.oci.systemd.subgroup": "x"}), "run.oci.systemd.subgroup"),
     (|c| c["annotations"] = json!({"module.wasm.image/variant": "compat"}), "module.wasm.image/variant"),
 ];
@@ -239,4 +247,22 @@ fn events_have_runcs_order() {
         let Some(at) = rest.find(&format!("\"{name}\":")) else { panic!("{name} is missing or too early in {text}") };
         rest = &rest[at..];
     }
+}
+
+/// youki's suite knows an error by that word; crun's and runc's know the warning of a poststop hook by theirs.
+#[test]
+fn errors_and_warnings_have_the_words_of_the_peers() {
+    need_root!();
+    let c = Container::new(&["true"]).edit(|config| {
+        config["hooks"] =
+            json!({"poststop": [{"path": "/bin/false"}, {"path": "/bin/sh", "args": ["sh", "-c", "kill -9 $$"]}]});
+    });
+    let refused = c.croci(["state", "absent"]).out().fails();
+    assert_eq!(refused.stderr, "croci: error: container \"absent\" does not exist\n");
+    let seen = c.run().ok().stderr;
+    let texts = [
+        "croci: warning: poststop hook failed with exit code 1: error running poststop hook #0: \"/bin/false\": exit status 1",
+        "croci: warning: error running poststop hook #1: \"/bin/sh\": killed by signal 9",
+    ];
+    assert_eq!(seen.lines().collect::<Vec<_>>(), texts);
 }

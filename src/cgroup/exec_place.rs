@@ -64,7 +64,7 @@ impl Cgroup {
         for (controllers, sub) in parse(specs)? {
             ensure!(
                 !sub.split('/').any(|part| part == "..") && !sub.contains('\0'),
-                "--cgroup: bad sub cgroup path: {sub}"
+                "--cgroup: bad sub cgroup path: {sub}: `..` components are not allowed"
             );
             let sub = sub.trim_matches('/');
             self.choose(&mut paths, controllers.as_deref(), sub)?;

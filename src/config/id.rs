@@ -24,7 +24,11 @@ impl ContainerId {
         if id.len() > MAX_LEN {
             bail!("invalid container ID format: the ID has {} bytes, at most {MAX_LEN} are allowed", id.len());
         }
-        if id == "." || id == ".." || !id.bytes().all(allowed) {
+        if let Some(other) = id.chars().find(|c| !u8::try_from(*c).is_ok_and(allowed)) {
+            // the last words are crun's, which its suite matches
+            bail!("invalid container ID format: {id:?}: invalid character {other:?} in the container ID");
+        }
+        if id == "." || id == ".." {
             bail!("invalid container ID format: {id:?}");
         }
         Ok(Self(id.to_owned()))
@@ -62,5 +66,7 @@ mod tests {
             let err = ContainerId::new(id).unwrap_err().to_string();
             assert!(err.contains("invalid container ID format"), "{id:?}: {err}");
         }
+        let err = ContainerId::new("a/b").unwrap_err().to_string();
+        assert_eq!(err, "invalid container ID format: \"a/b\": invalid character '/' in the container ID");
     }
 }

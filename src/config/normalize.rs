@@ -132,9 +132,10 @@ fn drop_unknown_capabilities(capabilities: &mut Object, warnings: &mut Vec<Strin
             let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
             let is_known = enums::CAPABILITIES.iter().any(|known| known.strip_prefix("CAP_") == Some(bare));
             if !is_known {
-                let quoted = format!("unknown capability {name:?}");
-                if !warnings.iter().any(|warning| warning.contains(&quoted)) {
-                    warnings.push(format!("process.capabilities.{set}: {quoted} is ignored"));
+                // the words are runc's, which youki's suite matches
+                let text = format!("ignoring unknown or unavailable capabilities: [{name}]");
+                if !warnings.iter().any(|warning| warning.ends_with(&text)) {
+                    warnings.push(format!("process.capabilities.{set}: {text}"));
                 }
             }
             is_known

@@ -79,12 +79,27 @@ pub(crate) fn run(
     let text = String::from_utf8_lossy(&output);
     let text = text.trim();
     let excerpt: String = text.chars().skip(text.chars().count().saturating_sub(MAX_EXCERPT_CHARS)).collect();
-    let status = match status {
+    Err(anyhow::Error::new(Failed { status, excerpt }).context(context()))
+}
+
+/// The end of a hook that failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// Its status, which is not 0.
+    pub status: linux::process::ExitStatus,
+    /// The last of what it has printed.
+    excerpt: String,
+}
+
+impl std::error::Error for Failed {}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Failed { status, excerpt } = self;
         // the words are runc's
-        linux::process::ExitStatus::Killed(libc::SIGSYS) => format!("{status} (bad system call)"),
-        _ => status.to_string(),
-    };
-    bail!("{}: {status}{}{excerpt}", context(), if excerpt.is_empty() { "" } else { ", output: " })
+        let bad = if *status == linux::process::ExitStatus::Killed(libc::SIGSYS) { " (bad system call)" } else { "" };
+        write!(f, "{status}{bad}{}{excerpt}", if excerpt.is_empty() { "" } else { ", output: " })
+    }
 }
 
 fn spawn(hook: &HookPlan, output: &Output) -> Result<Child> {

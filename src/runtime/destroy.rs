@@ -21,6 +21,7 @@ use crate::state::store::CONFIG;
 use crate::state::store::is_damage;
 use base::error::HasErrno as _;
 use base::log::step;
+use linux::process::ExitStatus;
 
 /// Errors of a process that has no descriptors or no memory left.
 const EXHAUSTED: &[i32] = &[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN];
@@ -42,7 +43,14 @@ pub(crate) fn destroy(entry: &Entry, record: &Record, hooks: &Hooks) -> Result<V
             if number == 0 && err.is_errno(EXHAUSTED) {
                 return Err(err);
             }
-            warnings.push(base::error::describe(&err));
+            let text = base::error::describe(&err);
+            warnings.push(match err.downcast_ref() {
+                // the first words are crun's, the others runc's: the suites of both match them
+                Some(hook::Failed { status: ExitStatus::Exited(code), .. }) => {
+                    format!("poststop hook failed with exit code {code}: {text}")
+                }
+                _ => text,
+            });
         }
     }
     entry.remove()?;

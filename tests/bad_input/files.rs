@@ -163,7 +163,7 @@ fn pr_13_warnings_of_capabilities_are_shown_by_default() {
         }
         config["process"]["capabilities"]["permitted"].as_array_mut().unwrap().push(json!("CAP_CHOWN"));
     });
-    let unknown = "process.capabilities.bounding: unknown capability \"CAP_FROM_THE_FUTURE\" is ignored";
+    let unknown = "process.capabilities.bounding: ignoring unknown or unavailable capabilities: [CAP_FROM_THE_FUTURE]";
     let lost = "process.capabilities: CAP_CHOWN left out of permitted: the bounding set does not have it";
     let seen = c.run().ok().stderr;
     assert_eq!(seen, format!("croci: warning: {unknown}\ncroci: warning: {lost}\n"));

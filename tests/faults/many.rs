@@ -55,7 +55,7 @@ fn each_verb_with_few_descriptors_works_or_names_what_failed() {
         let few = |cmd: Cmd| {
             let out = cmd.rlimit(libc::RLIMIT_NOFILE, limit).out().no_panic();
             let named =
-                out.stderr.contains("too many open files") && !out.stderr.contains("croci: too many open files");
+                out.stderr.contains("too many open files") && !out.stderr.contains("croci: error: too many open files");
             assert!(out.code == Some(0) || named, "RLIMIT_NOFILE {limit}: {out:#?}");
             out.code == Some(0)
         };

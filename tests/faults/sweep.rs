@@ -164,7 +164,7 @@ fn names_nothing(stderr: &str) -> bool {
     let texts = ["too many open files", "interrupted system call", "cannot allocate memory", "i/o error"];
     let texts = texts.into_iter().chain(["no locks available", "no space left on device", "operation not permitted"]);
     let line = stderr.lines().last().unwrap_or_default().to_lowercase();
-    texts.into_iter().any(|text| line == format!("croci: {text}"))
+    texts.into_iter().any(|text| line == format!("croci: error: {text}"))
 }
 
 /// Runs one verb with one fault, and returns what was wrong.

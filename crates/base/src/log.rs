@@ -107,12 +107,12 @@ impl Log {
         Ok(Target::File(file))
     }
 
-    /// Logs an error, and prints it to standard error as `croci: MESSAGE`.
+    /// Logs an error, and prints it to standard error as `croci: error: MESSAGE`.
     pub fn error(&self, message: &str) {
         let message = &*one_line(message);
         self.write(LogLevel::Error, message);
         if !matches!(self.target, Target::Stderr) {
-            write_stderr(message);
+            write_error(message);
         }
     }
 
@@ -152,7 +152,7 @@ impl Log {
         // a failure to write the log must not change what croci does
         let _ = match &self.target {
             Target::Stderr => match level {
-                LogLevel::Error => return write_stderr(message),
+                LogLevel::Error => return write_error(message),
                 LogLevel::Warning => return write_stderr(&format!("warning: {message}")),
                 // as in a file, because callers tell these lines from the program's output by their form
                 LogLevel::Info | LogLevel::Debug => {
@@ -173,6 +173,11 @@ impl Log {
             }
         };
     }
+}
+
+/// Prints an error, with the word by which scripts and youki's suite know one.
+fn write_error(message: &str) {
+    write_stderr(&format!("error: {message}"));
 }
 
 fn write_stderr(message: &str) {

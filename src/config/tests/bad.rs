@@ -93,6 +93,48 @@ fn process() {
 }
 
 #[test]
+fn times_of_a_deadline() {
+    let deadline = |runtime: u64, deadline: u64, period: u64| json!({"policy": "SCHED_DEADLINE", "runtime": runtime, "deadline": deadline, "period": period});
+    refused(&[
+        (
+            "process.scheduler",
+            json!({"policy": "SCHED_DEADLINE", "runtime": 4096}),
+            "process.scheduler.deadline: sched_setattr: `SCHED_DEADLINE` requires `deadline`",
+        ),
+        (
+            "process.scheduler",
+            json!({"policy": "SCHED_DEADLINE", "deadline": 4096}),
+            "process.scheduler.runtime: sched_setattr: `SCHED_DEADLINE` requires `runtime`",
+        ),
+        (
+            "process.scheduler",
+            deadline(0, 9, 0),
+            "process.scheduler.runtime: sched_setattr: `SCHED_DEADLINE` runtime must be greater than 0",
+        ),
+        (
+            "process.scheduler",
+            deadline(4096, 2048, 0),
+            "process.scheduler.runtime: sched_setattr: `SCHED_DEADLINE` runtime (4096) must be <= deadline (2048)",
+        ),
+        (
+            "process.scheduler",
+            deadline(2048, 4096, 2048),
+            "process.scheduler.deadline: sched_setattr: `SCHED_DEADLINE` deadline (4096) must be <= period (2048)",
+        ),
+        (
+            "process.scheduler",
+            deadline(1023, 4096, 0),
+            "process.scheduler.runtime: sched_setattr: `SCHED_DEADLINE` runtime (1023) must be between 1024 and 9223372036854775807",
+        ),
+        (
+            "process.scheduler",
+            deadline(2048, 1 << 63, 0),
+            "process.scheduler.deadline: sched_setattr: `SCHED_DEADLINE` deadline (9223372036854775808) must be between",
+        ),
+    ]);
+}
+
+#[test]
 fn rlimits_and_scheduler() {
     let limit = |typ: &str, soft: Value, hard: Value| json!({"type": typ, "soft": soft, "hard": hard});
     let scheduler = |policy: &str, name: &str, value: i64| json!({"policy": policy, name: value});
@@ -134,7 +176,6 @@ fn rlimits_and_scheduler() {
         ("process.scheduler", scheduler("SCHED_OTHER", "priority", 1), "process.scheduler.priority: 1 has no meaning"),
         ("process.scheduler", scheduler("SCHED_RR", "priority", 0), "process.scheduler.priority: must be 1 to 99"),
         ("process.scheduler", scheduler("SCHED_OTHER", "runtime", 5), "process.scheduler.runtime: has no meaning"),
-        ("process.scheduler", scheduler("SCHED_DEADLINE", "runtime", 5), "process.scheduler.deadline: must be above 0"),
         (
             "process.scheduler",
             json!({"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_X"]}),

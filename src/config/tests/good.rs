@@ -21,7 +21,10 @@ fn pr_13_an_unknown_capability_is_one_warning() {
     let mut document = with("process.capabilities.bounding", json!(["CAP_KILL", "CAP_FLY", "cap_chown"]));
     set(&mut document, "process.capabilities.effective", json!(["CAP_FLY"]));
     let config = parse(&document).unwrap();
-    assert_eq!(config.warnings, ["process.capabilities.bounding: unknown capability \"CAP_FLY\" is ignored"]);
+    assert_eq!(
+        config.warnings,
+        ["process.capabilities.bounding: ignoring unknown or unavailable capabilities: [CAP_FLY]"]
+    );
     let capabilities = config.spec.process().as_ref().unwrap().capabilities().clone().unwrap();
     assert_eq!(capabilities.bounding().clone().unwrap(), [Capability::Kill, Capability::Chown].into_iter().collect());
     assert!(capabilities.effective().clone().unwrap().is_empty());

@@ -71,17 +71,42 @@ fn scheduler(scheduler: &Scheduler) -> Result<()> {
         _ => {}
     }
     let times = [("runtime", scheduler.runtime()), ("deadline", scheduler.deadline()), ("period", scheduler.period())];
-    for (name, time) in times {
-        let time = time.unwrap_or(0);
-        if *policy != SchedDeadline && time != 0 {
-            bail!("process.scheduler.{name}: has no meaning for {policy}");
-        }
-        // the kernel takes the deadline for a period of 0
-        if *policy == SchedDeadline && time == 0 && name != "period" {
-            bail!("process.scheduler.{name}: must be above 0 for {policy}");
+    if *policy == SchedDeadline {
+        return deadline(times);
+    }
+    match times.iter().find(|(_, time)| time.unwrap_or(0) != 0) {
+        Some((name, _)) => bail!("process.scheduler.{name}: has no meaning for {policy}"),
+        None => Ok(()),
+    }
+}
+
+/// Checks the times of SCHED_DEADLINE, as sched(7) has them; after the field in crun's words, which its suite matches.
+fn deadline(times: [(&str, &Option<u64>); 3]) -> Result<()> {
+    const RANGE: std::ops::Range<u64> = 1024..1 << 63;
+    let wrong = |name: &str, text: String| -> Result<()> {
+        bail!("process.scheduler.{name}: sched_setattr: `SCHED_DEADLINE` {text}")
+    };
+    // the kernel takes the deadline for a period of 0
+    for (name, time) in times.iter().filter(|(name, _)| *name != "period") {
+        match time {
+            None => return wrong(name, format!("requires `{name}`")),
+            Some(0) => return wrong(name, format!("{name} must be greater than 0")),
+            Some(_) => {}
         }
     }
-    Ok(())
+    let given = times.iter().filter_map(|(name, time)| time.filter(|time| *time != 0).map(|time| (*name, time)));
+    let given: Vec<_> = given.collect();
+    for ((name, time), (longer, limit)) in given.iter().zip(given.iter().skip(1)) {
+        if time > limit {
+            return wrong(name, format!("{name} ({time}) must be <= {longer} ({limit})"));
+        }
+    }
+    match given.iter().find(|(_, time)| !RANGE.contains(time)) {
+        Some((name, time)) => {
+            wrong(name, format!("{name} ({time}) must be between {} and {}", RANGE.start, RANGE.end - 1))
+        }
+        None => Ok(()),
+    }
 }
 
 fn affinity(process: &Process) -> Result<()> {

@@ -206,7 +206,7 @@ pub fn error_message(program: &Path, stderr: &[u8]) -> String {
     let line = line.split_once("level=error msg=\"").map_or(line.to_owned(), |(_, message)| unquoted(message));
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     match line.strip_prefix(&*name).and_then(|rest| rest.strip_prefix(": ")) {
-        Some(rest) => format!("{name}: {rest}"),
+        Some(rest) => format!("{name}: {}", rest.strip_prefix("error: ").unwrap_or(rest)),
         None => format!("{name}: {line}"),
     }
 }
@@ -259,6 +259,7 @@ mod tests {
     fn the_last_line_is_the_complaint() {
         let program = Path::new("/usr/bin/crun");
         assert_eq!(error_message(program, b"warning: x\ncrun: no\n\n"), "crun: no");
+        assert_eq!(error_message(program, b"crun: error: no\n"), "crun: no");
         assert_eq!(error_message(program, b"time=\"x\" level=error msg=\"bad thing\"\n"), "crun: bad thing");
         assert_eq!(error_message(program, br#"time="x" level=error msg="exec \"x\": no""#), r#"crun: exec "x": no"#);
         assert_eq!(error_message(program, b""), "crun: failed without a word");
