@@ -31,10 +31,10 @@ fn top_level() {
         ("hostname with NUL", |c| set(c, "/hostname", json!("a\u{0}b")), "hostname"),
         ("domainname of 65 bytes", |c| set(c, "/domainname", json!("d".repeat(65))), "domainname"),
         (
-            "domainname by the property and by sysctl, as crun",
+            "two domainnames, by the property and by sysctl, as crun",
             |c| {
                 set(c, "/domainname", json!("d"));
-                set(c, "/linux/sysctl", json!({"kernel/domainname": "d"}));
+                set(c, "/linux/sysctl", json!({"kernel/domainname": "other"}));
             },
             "linux.sysctl",
         ),

@@ -56,10 +56,12 @@ pub(super) fn check(spec: &Spec, namespaces: &Namespaces<'_>, warnings: &mut Vec
         }
     }
     // as crun; runc writes the one and then the other
-    let names_domain = |name: &&String| SysctlKey::new(name).is_ok_and(|key| key.namespace() == Type::Uts);
-    let mut sysctls = spec.linux().iter().flat_map(|linux| linux.sysctl()).flat_map(|sysctls| sysctls.keys());
-    if let (Some(_), Some(name)) = (spec.domainname(), sysctls.find(names_domain)) {
-        bail!("linux.sysctl: {name:?} is set through the property \"domainname\"");
+    let is_domain = |name: &str| SysctlKey::new(name).is_ok_and(|key| key.namespace() == Type::Uts);
+    let mut sysctls = spec.linux().iter().flat_map(|linux| linux.sysctl()).flatten();
+    if let Some(domain) = spec.domainname()
+        && let Some((name, value)) = sysctls.find(|(name, value)| is_domain(name) && value.trim_end() != domain)
+    {
+        bail!("linux.sysctl: {name:?} is {value:?}, and the property \"domainname\" is {domain:?}");
     }
     let Some(linux) = spec.linux() else { return Ok(()) };
     user(linux, namespaces, warnings)?;
