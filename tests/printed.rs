@@ -219,6 +219,8 @@ fn fd_1_no_descriptor_of_the_runtime_is_left() {
     let leaked = std::fs::File::open("/etc/passwd").unwrap();
     create.arg(&c.bundle).arg(&c.id).inherit(leaked.into(), 9).out().ok();
     let pid = c.pid();
+    // init closes its end of the channel after create has ended
+    wait_for("the channel is closed", || !descriptors(pid).iter().any(|one| one.contains("socket:")));
     let waiting = descriptors(pid);
     let extra: Vec<_> =
         waiting.iter().filter(|one| !["0 ", "1 ", "2 "].iter().any(|stdio| one.starts_with(stdio))).collect();

@@ -50,8 +50,8 @@ fn every_name_the_parser_knows_is_known_to_oci_spec() {
         if ["SCHED_FIFO", "SCHED_RR"].contains(policy) {
             scheduler["priority"] = json!(99);
         } else if *policy == "SCHED_DEADLINE" {
-            scheduler["runtime"] = json!(1);
-            scheduler["deadline"] = json!(u64::MAX);
+            scheduler["runtime"] = json!(1024);
+            scheduler["deadline"] = json!((1u64 << 63) - 1);
         }
         parse(&with("process.scheduler", scheduler)).expect(policy);
     }
