@@ -256,8 +256,9 @@ mod tests {
 
     #[test]
     fn hk_1_failures_name_kind_index_path_status_and_output() {
-        let text =
-            |hook: &HookPlan| run(hook, &Output::default(), b"{}", Procfs::Runtime, None).unwrap_err().to_string();
+        let text = |hook: &HookPlan| {
+            base::error::describe(&run(hook, &Output::default(), b"{}", Procfs::Runtime, None).unwrap_err())
+        };
         assert_eq!(
             text(&shell("echo why >&2; exit 3", None)),
             "error running prestart hook #3: \"/bin/sh\": exit status 3, output: why"
