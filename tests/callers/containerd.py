@@ -5,8 +5,8 @@ import re
 import subprocess
 from pathlib import Path
 
-from harness import (Failure, Skip, alive, call, cgroup_dir, counters, holds, limit, matches, nothing_left, on_terminal, operation,
-                     same, wait_for)
+from harness import (Failure, Skip, alive, call, cgroup_dir, counters, first_in_path, holds, limit, matches, nothing_left,
+                     on_terminal, operation, same, wait_for, working_criu)
 from image import NAME
 
 OPERATIONS = []
@@ -27,13 +27,18 @@ class Caller:
     """A containerd with directories and a socket of its own. `clean` removes every container."""
 
     NAME = "containerd"
+    PROGRAMS = ()  # directories of containerd, its shim and ctr, where they are not the installed ones
+    ROW = 100
 
     def __init__(self, work, image, runtime):
         self.work, self.image, self.runtime, self.made = work, image, runtime, 0
+        self.criu = working_criu()  # the runtime finds it by the PATH that the shim passes on
+        self.env = first_in_path(*self.PROGRAMS, *([self.criu] if self.criu else []))
         work.mkdir()
         (work / "config.toml").write_text(CONF.format(work=work))
         self.log = open(work / "log", "w+")
-        self.daemon = subprocess.Popen(["containerd", "--config", str(work / "config.toml")], stdout=self.log, stderr=self.log)
+        self.daemon = subprocess.Popen(["containerd", "--config", str(work / "config.toml")], stdout=self.log, stderr=self.log,
+                                       env=self.env)
         try:
             wait_for("containerd answers", lambda: self.daemon.poll() is not None or self("version", expect=None).code == 0)
             self("images", "import", "--all-platforms", str(image.archive))
@@ -43,7 +48,10 @@ class Caller:
         self.states = [*STATE_DIRS, str(work / "state/io.containerd.runtime.v2.task/callers")]
 
     def __call__(self, *arguments, **options):
-        return call(["ctr", "-a", str(self.work / "containerd.sock"), "-n", "callers", *arguments], **options)
+        return call([*self.argv(), *arguments], env=self.env, **options)
+
+    def argv(self):
+        return ["ctr", "-a", str(self.work / "containerd.sock"), "-n", "callers"]
 
     def run_argv(self, *options, command=()):
         """Returns the arguments of `ctr run` for a new container, and its name."""
@@ -102,8 +110,7 @@ def _(c):
 @op("run -t: terminal, its size, exit status")
 def _(c):
     _, argv = c.run_argv("--rm", "-t", command=["sh"])
-    code, seen = on_terminal(["ctr", "-a", str(c.work / "containerd.sock"), "-n", "callers", *argv],
-                             typed=[(r"# ", "tty; stty size; exit 5\n")])
+    code, seen = on_terminal([*c.argv(), *argv], env=c.env, typed=[(r"# ", "tty; stty size; exit 5\n")])
     same(code, 5, "exit status")
     matches(seen, r"\n/dev/pts/0\n40 100\n", "terminal")
 
@@ -129,8 +136,7 @@ def _(c):
 @op("task exec -t: terminal")
 def _(c):
     name = c.up()
-    code, seen = on_terminal(["ctr", "-a", str(c.work / "containerd.sock"), "-n", "callers", "task", "exec", "-t", "--exec-id", "t",
-                              name, "sh"], typed=[(r"# ", "tty; stty size; exit 6\n")])
+    code, seen = on_terminal([*c.argv(), "task", "exec", "-t", "--exec-id", "t", name, "sh"], env=c.env, typed=[(r"# ", "tty; stty size; exit 6\n")])
     same(code, 6, "exit status")
     matches(seen, r"\n/dev/pts/\d\n40 100\n", "terminal")
 
@@ -269,9 +275,9 @@ def _(c):
     same(c.run(*options, command=["cat", "/proc/self/uid_map"]).text.split(), ["0", "100000", "5000"], "map")
 
 
-@op("run --cgroup, --no-pivot, --rootfs, --null-io")
+@op("run --cgroup, --no-pivot, --rootfs")
 def _(c):
-    name = c.up("--cgroup", "/given/parent/mine", "--no-pivot", "--null-io")
+    name = c.up("--cgroup", "/given/parent/mine", "--no-pivot")
     matches(str(cgroup_dir(c.pid(name), "memory")), "/given/parent/mine$", "cgroup")
     c.made += 1
     same(c("run", "--rm", "--runc-binary", c.runtime, "--rootfs", str(c.image.rootfs), f"c{c.made}", "/bin/echo", "from a directory").text,
@@ -283,15 +289,44 @@ def _(c):
     c.run("--memory-limit", str(16 << 20), command=["tail", "/dev/zero"], expect=137)
 
 
-@op("checkpoint")
-def _(c):
-    raise Skip("tests of the checkpoint verb have their own criu; Debian 12's fails on this kernel")
-
-
-@op("100 containers in a row leave nothing")
+@op("run --null-io: the program writes and reads; nothing left")
 def _(c):
     c.run(command=["true"])
     before = counters(c.states)
-    for number in range(100):
+    c.run("--null-io", command=["sh", "-c", "echo out && echo err >&2 && ! read x && echo again >/dev/stdout"])
+    nothing_left(before, c.states)
+
+
+@op("checkpoint and restore with --null-io; no shim left")
+def _(c):
+    if not c.criu:
+        raise Skip("no criu that works on this kernel")
+    c.run(command=["true"])
+    before = counters(c.states)
+    shared = c.work / "shared"  # c.work itself has the daemon's mounts
+    shared.mkdir()
+    counter = shared / "n"
+    mount = ["--mount", f"type=bind,src={shared},dst=/data,options=rbind:rw"]
+    name = c.up("--null-io", *mount, command=["sh", "-c", COUNT])
+    wait_for("counting", counter.exists)
+    c("container", "checkpoint", "--task", name, "localhost/checkpointed:1")
+    c("task", "kill", "-s", "9", name)
+    wait_for("stopped", lambda: c.status(name) == "STOPPED")
+    c("task", "delete", name, expect=None)
+    counter.write_text("")
+    c("container", "rm", name)
+    c("container", "restore", "--live", name, "localhost/checkpointed:1", seconds=60)
+    wait_for("counting again", lambda: counter.read_text() not in ("", "1\n"))
+    same(c.status(name), "RUNNING", "status")
+    c("images", "rm", "localhost/checkpointed:1")
+    c.clean()
+    nothing_left(before, c.states)
+
+
+@op("containers in a row leave nothing")
+def _(c):
+    c.run(command=["true"])
+    before = counters(c.states)
+    for number in range(c.ROW):
         same(c.run("--memory-limit", str(64 << 20), command=["echo", str(number)]).text, str(number), "output")
     nothing_left(before, c.states)

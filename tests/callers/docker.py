@@ -1,8 +1,8 @@
 """Docker: a dockerd of its own, without a bridge, in whose configuration the runtime is `tested`."""
 import subprocess
 
-from harness import (Failure, Skip, alive, call, cgroup_dir, counters, holds, limit, matches, nothing_left, on_terminal, operation,
-                     same, wait_for)
+from harness import (Failure, Skip, alive, call, cgroup_dir, counters, first_in_path, holds, limit, matches, nothing_left,
+                     on_terminal, operation, same, wait_for)
 
 OPERATIONS = []
 IMAGE = "callers"
@@ -12,10 +12,12 @@ class Caller:
     """`docker` with a dockerd and socket of its own. `clean` removes every container."""
 
     NAME = "docker"
+    PROGRAMS = ()  # directories of dockerd, docker and containerd, where they are not the installed ones
 
     def __init__(self, work, image, runtime):
         self.work, self.image, self.runtime = work, image, runtime
-        if call(["sh", "-c", "command -v dockerd"], expect=None).code:
+        self.env = first_in_path(*self.PROGRAMS)
+        if call(["sh", "-c", "command -v dockerd"], expect=None, env=self.env).code:
             raise Skip("no docker.io here")
         work.mkdir()
         self.socket = f"unix://{work}/docker.sock"
@@ -23,7 +25,7 @@ class Caller:
         self.daemon = subprocess.Popen(
             ["dockerd", "--data-root", str(work / "data"), "--exec-root", str(work / "exec"), "-H", self.socket,
              "--pidfile", str(work / "pid"), "--add-runtime", f"tested={runtime}", "--iptables=false", "--ip6tables=false",
-             "--bridge=none", "--default-ulimit", "nofile=1024:4096"], stdout=self.log, stderr=self.log)
+             "--bridge=none", "--default-ulimit", "nofile=1024:4096"], stdout=self.log, stderr=self.log, env=self.env)
         try:
             wait_for("dockerd answers", lambda: self.daemon.poll() is not None or self("version", expect=None).code == 0)
             if self.daemon.poll() is not None:
@@ -35,7 +37,7 @@ class Caller:
         self.states = ["/run/docker/runtime-tested/moby", "/run/docker/runtime-runc/moby", "/run/croci"]
 
     def __call__(self, *arguments, **options):
-        return call(["docker", "-H", self.socket, *arguments], **options)
+        return call(["docker", "-H", self.socket, *arguments], env=self.env, **options)
 
     def run(self, *options, command, **how):
         return self("run", "--rm", "--runtime", "tested", "--network", "none", *options, IMAGE, *command, **how)
@@ -62,19 +64,20 @@ def op(title):
     return operation(OPERATIONS, title)
 
 
-@op("run: output, exit status, 127, 126")
+@op("run: output, exit status, 127, 126 also for a directory")
 def _(d):
     same(d.run(command=["echo", "hello"]).out, "hello\n", "output")
     d.run(command=["sh", "-c", "exit 3"], expect=3)
     d.run(command=["no-such"], expect=127)
     d.run(command=["/no/such"], expect=127)
     d.run(command=["/etc/not-executable"], expect=126)
+    d.run(command=["/etc"], expect=126)
 
 
 @op("run -it: terminal, its size, exit status")
 def _(d):
     code, seen = on_terminal(["docker", "-H", d.socket, "run", "--rm", "-it", "--runtime", "tested", "--network", "none", IMAGE, "sh"],
-                             typed=[(r"# ", "sleep 0.5; tty; stty size; exit 5\n")])
+                             env=d.env, typed=[(r"# ", "sleep 0.5; tty; stty size; exit 5\n")])
     same(code, 5, "exit status")
     matches(seen, r"\n/dev/pts/0\n40 100\n", "terminal")
 
@@ -94,7 +97,7 @@ def _(d):
     same(d("exec", "-e", "A=b", "-u", "1000", "-w", "/tmp", c, "sh", "-c", "echo $A $(id -u) $(pwd)").text, "b 1000 /tmp", "inside")
     d("exec", c, "sh", "-c", "exit 9", expect=9)
     holds(d("exec", c, "no-such", expect=None).code in (126, 127), "exit status of a missing program")
-    code, seen = on_terminal(["docker", "-H", d.socket, "exec", "-it", c, "sh"], typed=[(r"# ", "tty; exit 6\n")])
+    code, seen = on_terminal(["docker", "-H", d.socket, "exec", "-it", c, "sh"], env=d.env, typed=[(r"# ", "tty; exit 6\n")])
     same(code, 6, "exit status")
     matches(seen, r"\n/dev/pts/\d\n", "terminal")
 

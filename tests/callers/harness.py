@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 DEADLINE = 30  # seconds for one call of a caller; none of them takes more than five on an idle machine
 
 
@@ -122,6 +123,33 @@ def on_terminal(argv, typed=(), env=None, seconds=DEADLINE):
             raise Failure(f"no end within {seconds} s on a terminal: {' '.join(argv)}; so far {seen!r}")
     os.close(master)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.replace("\r", "")
+
+
+# ---- programs that are not the installed ones
+
+def first_in_path(*directories):
+    """Returns the environment with directories before those of PATH."""
+    return {**os.environ, "PATH": ":".join([*map(str, directories), os.environ["PATH"]])}
+
+
+def working_criu():
+    """Returns the directory of a criu that works on this kernel, which Debian 12's does not on new ones; None where none does."""
+    got = call([str(SCRIPTS / "criu.sh")], expect=None)
+    works = got.code == 0 and call([got.text, "check"], expect=None).code == 0
+    return Path(got.text).parent if works else None
+
+
+def unstable(package, program):
+    """Returns the directories of programs of a package of Debian unstable, which scripts/test-callers.sh has unpacked, because
+    a run has no network. Skips where it is not there or cannot run here."""
+    top = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "croci-unstable" / package
+    if not (top / "tree").is_dir():
+        raise Skip(f"{package} of Debian unstable could not be downloaded")
+    directories = [top / "tree/usr/bin", top / "tree/usr/sbin"]
+    ran = call([program, "--version"], expect=None, env=first_in_path(*directories))
+    if ran.code != 0:
+        raise Skip(f"{program} of Debian unstable does not run here: {ran.err.strip()[-200:]}")
+    return directories
 
 
 # ---- the kernel's state of a container

@@ -35,12 +35,13 @@ def make_tar(rootfs, path):
         tar.add(rootfs, arcname=".")
 
 
-def make_oci_archive(layer_tar, path):
-    """Creates an image layout of one layer in a tar, as `ctr images import` and `podman load` read it."""
+def make_oci_archive(layer_tar, path, name=NAME, settings=None):
+    """Creates an image layout of one layer in a tar, as `ctr images import` and `podman load` read it. `settings`: more of
+    the image's configuration."""
     layer = layer_tar.read_bytes()
     packed = gzip.compress(layer, mtime=0)
     config = json.dumps({
-        "architecture": "amd64", "os": "linux", "config": {"Env": [PATH], "Cmd": ["/bin/sh"]},
+        "architecture": "amd64", "os": "linux", "config": {"Env": [PATH], "Cmd": ["/bin/sh"], **(settings or {})},
         "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
     }).encode()
     blobs = []
@@ -55,7 +56,7 @@ def make_oci_archive(layer_tar, path):
         "config": blob("config.v1+json", config), "layers": [blob("layer.v1.tar+gzip", packed)],
     }).encode()
     entry = blob("manifest.v1+json", manifest)
-    entry["annotations"] = {"io.containerd.image.name": NAME, "org.opencontainers.image.ref.name": NAME}
+    entry["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
     index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
     with tarfile.open(path, "w") as tar:
         for name, data in [("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'), ("index.json", index), *blobs]:

@@ -1,10 +1,11 @@
 """Podman: create, start, stop and remove containers. The effects of `podman run` options are in podman_options.py."""
 import os
 import re
+import subprocess
 from pathlib import Path
 
-from harness import (Skip, alive, call, cgroup_dir, counters, holds, limit, matches, nothing_left, on_terminal, operation, same,
-                     wait_for)
+from harness import (DEADLINE, Skip, alive, call, cgroup_dir, counters, holds, limit, matches, nothing_left, on_terminal, operation,
+                     same, wait_for, working_criu)
 from image import NAME
 from podman_base import Podman as Caller  # noqa: F401  (run looks for this name)
 
@@ -283,13 +284,22 @@ def _(p):
     same(told.read_text(), "through\n", "what came through")
 
 
+@op("parallel runs below one new --cgroup-parent")
+def _(p):
+    for number in range(4):
+        argv = [*p.argv, "run", "--rm", "--memory", "64m", "--cgroup-parent", f"/new{number}/deep", NAME, "echo", "ran"]
+        children = [subprocess.Popen(argv, env=p.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                    for _ in range(6)]
+        ended = [(child.communicate(timeout=DEADLINE)[0], child.returncode) for child in children]
+        same(ended, [(b"ran\n", 0)] * 6, "output and exit status")
+
+
 @op("checkpoint and restore")
 def _(p):
-    # Debian 12's fails on new kernels; the runtime finds this one by PATH
-    got = call([str(Path(__file__).parents[2] / "scripts/criu.sh")], expect=None)
-    if got.code != 0 or call([got.text, "check"], expect=None).code != 0:
+    criu = working_criu()  # the runtime finds it by PATH
+    if not criu:
         raise Skip("no criu that works on this kernel")
-    p.env["PATH"] = f"{Path(got.text).parent}:{p.env['PATH']}"
+    p.env["PATH"] = f"{criu}:{p.env['PATH']}"
     c = p.up("-v", f"{p.work}:/data", command=("sh", "-c", COUNT))
     p("container", "checkpoint", c)
     same(p.field(c, "{{.State.Status}}"), "exited", "after checkpoint")
