@@ -95,6 +95,22 @@ fn a_hook_that_the_filter_kills_is_named() {
     c.run().fails().stderr_contains("error running startContainer hook #0").stderr_contains("bad system call");
 }
 
+/// An ambient set without an inheritable one, as Podman 4 and Buildah 1 write it, takes nothing from a program of user 0, and the
+/// output of `podman build` is compared with crun's by Podman's tests.
+#[test]
+fn the_ambient_set_of_engines_is_no_warning() {
+    need_root!();
+    let c = Container::new(&["grep", "CapEff", "/proc/self/status"]).edit(|config| {
+        let sets = &mut config["process"]["capabilities"];
+        for set in ["bounding", "permitted", "effective", "ambient"] {
+            sets[set] = json!(["CAP_CHOWN", "CAP_KILL"]);
+        }
+        sets.as_object_mut().unwrap().remove("inheritable");
+    });
+    let out = c.run().ok();
+    assert_eq!((out.text(), out.stderr.as_str()), ("CapEff:\t0000000000000021", ""));
+}
+
 /// Warnings of the specification, and of what has no effect, one line each and by default.
 #[test]
 fn warnings_are_shown_by_default() {

@@ -20,8 +20,10 @@ pub(crate) struct Capabilities {
 }
 
 /// Plans the configured sets without capabilities that the kernel would refuse; `warnings` gets their names (PR-13).
+/// `root`: the program runs as user 0.
 pub(super) fn plan(
     wanted: Option<&LinuxCapabilities>,
+    root: bool,
     available: Option<u64>,
     warnings: &mut Vec<String>,
 ) -> Capabilities {
@@ -52,7 +54,10 @@ pub(super) fn plan(
             .filter(|((_, requested), (_, granted))| (requested & !granted) >> bit & 1 == 1)
             .map(|((name, _), _)| *name)
             .collect();
-        if lost.is_empty() {
+        // Podman 4 and Buildah 1 have an ambient set and, since CVE-2022-29162, no inheritable one. A program of user 0 loses
+        // nothing by it, because execve(2) gives that user all of the permitted set.
+        let unneeded = root && requested.inheritable == 0 && lost == ["ambient"];
+        if lost.is_empty() || unneeded {
             continue;
         }
         let why = match available {
@@ -143,12 +148,12 @@ mod tests {
     #[test]
     fn pr_12_absent_is_empty() {
         let mut warnings = vec![];
-        assert_eq!(plan(None, None, &mut warnings), Capabilities::default());
+        assert_eq!(plan(None, false, None, &mut warnings), Capabilities::default());
         let bounding_only = LinuxCapabilitiesBuilder::default().bounding(Names::from([Spec::Chown])).build().unwrap();
         // the configuration does not have the builder's defaults
         let json: LinuxCapabilities = serde_json::from_str(r#"{"bounding":["CAP_CHOWN"]}"#).unwrap();
         assert!(json.effective().is_none() && bounding_only.bounding().is_some());
-        assert_eq!(plan(Some(&json), None, &mut warnings), Capabilities { bounding: 1, ..Capabilities::default() });
+        assert_eq!(plan(Some(&json), false, None, &mut warnings), Capabilities { bounding: 1, ..Capabilities::default() });
         assert!(warnings.is_empty());
     }
 
@@ -156,7 +161,7 @@ mod tests {
     fn pr_13_capabilities_that_the_runtime_lacks_are_dropped_with_a_warning() {
         let both: &[Spec] = &[Spec::Chown, Spec::SysResource];
         let mut warnings = vec![];
-        let granted = plan(Some(&sets([both; 5])), Some(!(1 << 24)), &mut warnings);
+        let granted = plan(Some(&sets([both; 5])), true, Some(!(1 << 24)), &mut warnings);
         assert_eq!(granted, Capabilities { bounding: 1, effective: 1, inheritable: 1, permitted: 1, ambient: 1 });
         assert_eq!(
             warnings,
@@ -167,8 +172,23 @@ mod tests {
         );
         // in a user namespace the runtime has all capabilities
         warnings.clear();
-        assert_eq!(plan(Some(&sets([both; 5])), None, &mut warnings).bounding, 1 | 1 << 24);
+        assert_eq!(plan(Some(&sets([both; 5])), true, None, &mut warnings).bounding, 1 | 1 << 24);
         assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn pr_13_root_loses_nothing_with_an_ambient_set_alone() {
+        let chown: &[Spec] = &[Spec::Chown];
+        let engines = sets([chown, chown, &[], chown, chown]);
+        for (root, wanted, count) in [(true, &engines, 0), (false, &engines, 1), (true, &sets([chown, &[], &[], &[], chown]), 0)] {
+            let mut warnings = vec![];
+            assert_eq!(plan(Some(wanted), root, None, &mut warnings).ambient, 0);
+            assert_eq!(warnings.len(), count, "{warnings:?}");
+        }
+        let mut warnings = vec![];
+        let other: &[Spec] = &[Spec::Kill];
+        plan(Some(&sets([chown, chown, other, chown, chown])), true, None, &mut warnings);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
     }
 
     #[test]
@@ -186,7 +206,7 @@ mod tests {
             ),
         ] {
             let mut warnings = vec![];
-            assert_eq!(plan(Some(&sets(five)), None, &mut warnings), want);
+            assert_eq!(plan(Some(&sets(five)), false, None, &mut warnings), want);
             assert_eq!(warnings.len(), 1, "{warnings:?}");
         }
     }
