@@ -342,7 +342,7 @@ fn exec_of_programs_that_cannot_run() {
         ("/etc/passwd", "permission denied"),
     ];
     for (program, text) in table {
-        c.exec(&[program]).fails().one_line().stderr_contains(text);
+        c.exec(&[program]).fails().one_line().stderr_contains("exec failed: ").stderr_contains(text);
         // callers derive 126 and 127 from the error of a detached exec, too
         c.exec_with(&["--detach"], &[program]).out().fails().one_line().stderr_contains(text);
     }

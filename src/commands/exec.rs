@@ -20,7 +20,8 @@ pub(super) fn exec(context: &Context<'_>, args: &args::Exec) -> Result<i32> {
         linux::process::set_child_subreaper(true).context("become the subreaper")?;
     }
     let before = Cgroup::open(&record.cgroup).oom_kills();
-    let executed = exec::exec(&entry, &record, target, args)?;
+    // words of runc, which conmon's and runc's own tests look for
+    let executed = exec::exec(&entry, &record, target, args).context("exec failed")?;
     context.warn_by_default(&executed.of_configuration);
     context.warn_always(&executed.unprotected);
     if args.detach {
