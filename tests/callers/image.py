@@ -42,6 +42,7 @@ def make_oci_archive(layer_tar, path, name=NAME, settings=None):
     packed = gzip.compress(layer, mtime=0)
     config = json.dumps({
         "architecture": "amd64", "os": "linux", "config": {"Env": [PATH], "Cmd": ["/bin/sh"], **(settings or {})},
+        "history": [{"created": "2022-06-15T18:56:34Z", "created_by": "tests/callers/image.py"}], "created": "2022-06-15T18:56:34Z",
         "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
     }).encode()
     blobs = []
