@@ -95,8 +95,8 @@ fn a_hook_that_the_filter_kills_is_named() {
     c.run().fails().stderr_contains("error running startContainer hook #0").stderr_contains("bad system call");
 }
 
-/// An ambient set without an inheritable one, as Podman 4 and Buildah 1 write it, takes nothing from a program of user 0, and the
-/// output of `podman build` is compared with crun's by Podman's tests.
+/// Podman 4 and Buildah 1 write an ambient set without an inheritable one for every user, and their tests compare what `podman build`
+/// and `buildah run` print.
 #[test]
 fn the_ambient_set_of_engines_is_no_warning() {
     need_root!();
@@ -109,6 +109,13 @@ fn the_ambient_set_of_engines_is_no_warning() {
     });
     let out = c.run().ok();
     assert_eq!((out.text(), out.stderr.as_str()), ("CapEff:\t0000000000000021", ""));
+    let user = Container::new(&["grep", "CapPrm", "/proc/self/status"]).edit(|config| {
+        config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+        config["process"]["capabilities"] =
+            json!({"bounding": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"], "ambient": ["CAP_CHOWN"]});
+    });
+    let out = user.run().ok();
+    assert_eq!((out.text(), out.stderr.as_str()), ("CapPrm:\t0000000000000000", ""));
 }
 
 /// Warnings of the specification, and of what has no effect, one line each and by default.

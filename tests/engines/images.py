@@ -49,6 +49,7 @@ def make_test_rootfs(rootfs):
     write(rootfs / "etc/os-release", 'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.16.0\n')
     write(rootfs / "etc/hosts", "127.0.0.1\tlocalhost localhost.localdomain\n::1\tlocalhost localhost.localdomain\n")
     write(rootfs / "etc/profile", "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n")
+    write(rootfs / "etc/services", "http 80/tcp\n")  # the tests of `diff` remove it
     write(rootfs / "bin/printenv", PRINTENV, 0o755)
     os.symlink("busybox", rootfs / "bin/busybox-extras")
     os.symlink("/proc/mounts", rootfs / "etc/mtab")

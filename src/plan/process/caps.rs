@@ -20,10 +20,8 @@ pub(crate) struct Capabilities {
 }
 
 /// Plans the configured sets without capabilities that the kernel would refuse; `warnings` gets their names (PR-13).
-/// `root`: the program runs as user 0.
 pub(super) fn plan(
     wanted: Option<&LinuxCapabilities>,
-    root: bool,
     available: Option<u64>,
     warnings: &mut Vec<String>,
 ) -> Capabilities {
@@ -54,9 +52,8 @@ pub(super) fn plan(
             .filter(|((_, requested), (_, granted))| (requested & !granted) >> bit & 1 == 1)
             .map(|((name, _), _)| *name)
             .collect();
-        // Podman 4 and Buildah 1 have an ambient set and, since CVE-2022-29162, no inheritable one. A program of user 0 loses
-        // nothing by it, because execve(2) gives that user all of the permitted set.
-        let unneeded = root && requested.inheritable == 0 && lost == ["ambient"];
+        // Podman 4 and Buildah 1 write an ambient set and, since CVE-2022-29162, never an inheritable one
+        let unneeded = requested.inheritable == 0 && lost == ["ambient"];
         if lost.is_empty() || unneeded {
             continue;
         }
@@ -148,12 +145,12 @@ mod tests {
     #[test]
     fn pr_12_absent_is_empty() {
         let mut warnings = vec![];
-        assert_eq!(plan(None, false, None, &mut warnings), Capabilities::default());
+        assert_eq!(plan(None, None, &mut warnings), Capabilities::default());
         let bounding_only = LinuxCapabilitiesBuilder::default().bounding(Names::from([Spec::Chown])).build().unwrap();
         // the configuration does not have the builder's defaults
         let json: LinuxCapabilities = serde_json::from_str(r#"{"bounding":["CAP_CHOWN"]}"#).unwrap();
         assert!(json.effective().is_none() && bounding_only.bounding().is_some());
-        assert_eq!(plan(Some(&json), false, None, &mut warnings), Capabilities { bounding: 1, ..Capabilities::default() });
+        assert_eq!(plan(Some(&json), None, &mut warnings), Capabilities { bounding: 1, ..Capabilities::default() });
         assert!(warnings.is_empty());
     }
 
@@ -161,7 +158,7 @@ mod tests {
     fn pr_13_capabilities_that_the_runtime_lacks_are_dropped_with_a_warning() {
         let both: &[Spec] = &[Spec::Chown, Spec::SysResource];
         let mut warnings = vec![];
-        let granted = plan(Some(&sets([both; 5])), true, Some(!(1 << 24)), &mut warnings);
+        let granted = plan(Some(&sets([both; 5])), Some(!(1 << 24)), &mut warnings);
         assert_eq!(granted, Capabilities { bounding: 1, effective: 1, inheritable: 1, permitted: 1, ambient: 1 });
         assert_eq!(
             warnings,
@@ -172,23 +169,22 @@ mod tests {
         );
         // in a user namespace the runtime has all capabilities
         warnings.clear();
-        assert_eq!(plan(Some(&sets([both; 5])), true, None, &mut warnings).bounding, 1 | 1 << 24);
+        assert_eq!(plan(Some(&sets([both; 5])), None, &mut warnings).bounding, 1 | 1 << 24);
         assert!(warnings.is_empty());
     }
 
     #[test]
-    fn pr_13_root_loses_nothing_with_an_ambient_set_alone() {
-        let chown: &[Spec] = &[Spec::Chown];
-        let engines = sets([chown, chown, &[], chown, chown]);
-        for (root, wanted, count) in [(true, &engines, 0), (false, &engines, 1), (true, &sets([chown, &[], &[], &[], chown]), 0)] {
+    fn pr_13_an_ambient_set_without_any_inheritable_one_is_no_warning() {
+        let (chown, kill): (&[Spec], &[Spec]) = (&[Spec::Chown], &[Spec::Kill]);
+        for (five, count) in [
+            ([chown, chown, &[], chown, chown], 0),
+            ([chown, &[], &[], &[], chown], 0),
+            ([chown, chown, kill, chown, chown], 2),
+        ] {
             let mut warnings = vec![];
-            assert_eq!(plan(Some(wanted), root, None, &mut warnings).ambient, 0);
+            assert_eq!(plan(Some(&sets(five)), None, &mut warnings).ambient, 0);
             assert_eq!(warnings.len(), count, "{warnings:?}");
         }
-        let mut warnings = vec![];
-        let other: &[Spec] = &[Spec::Kill];
-        plan(Some(&sets([chown, chown, other, chown, chown])), true, None, &mut warnings);
-        assert_eq!(warnings.len(), 2, "{warnings:?}");
     }
 
     #[test]
@@ -199,14 +195,9 @@ mod tests {
             ([chown, chown, &[], &[], &[]], Capabilities { bounding: 1, ..Capabilities::default() }),
             // no set is in bounding
             ([&[], chown, chown, chown, chown], Capabilities::default()),
-            // ambient without inheritable
-            (
-                [chown, chown, &[], chown, chown],
-                Capabilities { bounding: 1, effective: 1, permitted: 1, ..Capabilities::default() },
-            ),
         ] {
             let mut warnings = vec![];
-            assert_eq!(plan(Some(&sets(five)), false, None, &mut warnings), want);
+            assert_eq!(plan(Some(&sets(five)), None, &mut warnings), want);
             assert_eq!(warnings.len(), 1, "{warnings:?}");
         }
     }

@@ -130,7 +130,7 @@ pub(crate) fn plan(process: &Process, linux: Option<&Linux>, ctx: &ProcessContex
     let user = process.user();
     let args = args(process.args().as_deref().unwrap_or_default())?;
     let environment = env::build(process.env().as_deref().unwrap_or_default(), ctx.listen_fds.as_ref())?;
-    let caps = caps::plan(process.capabilities().as_ref(), user.uid() == 0, ctx.available_caps, &mut warnings);
+    let caps = caps::plan(process.capabilities().as_ref(), ctx.available_caps, &mut warnings);
     let umask = user.umask().unwrap_or(DEFAULT_UMASK);
     ensure!(umask <= 0o777, "process.user.umask: {umask} is more than 511 (0777)");
     let memory_policy = linux.and_then(|linux| linux.memory_policy().as_ref());
