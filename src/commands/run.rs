@@ -68,9 +68,9 @@ fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
         terminal::block_forwarded()?;
     }
     start::signal_channel(&created.init)?;
-    if let (true, Some(init)) = (detach, created.container.record.init) {
+    if detach {
         // in the foreground the exit status shows it
-        start::check_executed(init, true)?;
+        start::check_child_executed(&created.init)?;
     }
     let hooks = &created.container.hooks;
     if !hooks.plan.poststart.is_empty() {

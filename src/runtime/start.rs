@@ -21,6 +21,9 @@ use crate::state::store::START_FIFO;
 use base::error::HasErrno as _;
 use base::log::step;
 
+/// The error for a process that did not come to its program.
+const KILLED: &str = "init ended before it ran the program: another process has killed it";
+
 /// `start`: releases the init of a created container; returns when its program runs.
 ///
 /// # Errors
@@ -65,7 +68,16 @@ pub(crate) fn check_executed(init: ProcessId, executing: bool) -> Result<()> {
     if stat.map_or(executing, |stat| !stat.before_exec) {
         return Ok(());
     }
-    bail!("init ended before it ran the program: another process has killed it")
+    bail!(KILLED)
+}
+
+/// As [`check_executed`], for a child that was not waited for, so that its pid is not another's.
+///
+/// # Errors
+/// The child was killed before.
+pub(crate) fn check_child_executed(init: &Init) -> Result<()> {
+    ensure!(!status::read_stat(init.pid)?.is_some_and(|stat| stat.before_exec), KILLED);
+    Ok(())
 }
 
 /// Opens the fifo of the state; never waits for its other end.
