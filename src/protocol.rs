@@ -3,8 +3,11 @@
 //! Init sends an [`InitMessage`], the runtime answers `Go`. End of file means that the peer has ended or called exec.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -26,6 +29,11 @@ pub(crate) enum InitMessage {
     Listener(OwnedFd),
     /// The pty master of the container's terminal.
     Console(OwnedFd),
+    /// Init is about to create this path in the root file system: a mount point, the working directory; init waits for
+    /// `Go`.
+    MountPoint(PathBuf),
+    /// A step took a fallback: a warning for the caller. No answer.
+    Warning(String),
     /// Every step before the program is done; init waits for `Go`.
     Ready,
     /// A step failed: the text of the error with its causes.
@@ -43,6 +51,8 @@ impl InitMessage {
             InitMessage::Idmap(..) => "a mount needs ID mappings",
             InitMessage::Listener(_) => "seccomp filter loaded, with a listener",
             InitMessage::Console(_) => "terminal opened",
+            InitMessage::MountPoint(_) => "a mount point is missing",
+            InitMessage::Warning(_) => "warning",
             InitMessage::Ready => "closing the pipe to signal completion: ready for the program",
             InitMessage::Failed(_) => "failed",
         }
@@ -64,6 +74,9 @@ const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
 /// Largest size of `Go` in bytes: the letter `G`, and after it at most a pid as a little-endian i32 (0: none).
 const GO_LENGTH: usize = 5;
+
+/// A function that receives a message and at most one descriptor.
+type Receive = fn(BorrowedFd<'_>, &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)>;
 
 /// One end of the socket pair.
 #[derive(Debug)]
@@ -125,8 +138,12 @@ impl Channel {
                 });
                 fds.push(fd.as_fd());
             }
-            InitMessage::Failed(text) => {
-                bytes.push(b'F');
+            InitMessage::MountPoint(path) => {
+                bytes.push(b'O');
+                bytes.extend_from_slice(path.as_os_str().as_bytes());
+            }
+            InitMessage::Failed(text) | InitMessage::Warning(text) => {
+                bytes.push(if matches!(message, InitMessage::Failed(_)) { b'F' } else { b'W' });
                 bytes.extend_from_slice(text.as_bytes());
                 bytes.truncate(MAX_MESSAGE_BYTES);
             }
@@ -191,10 +208,24 @@ impl Channel {
     /// # Errors
     /// As recvmsg(2); an unknown message.
     pub(crate) fn recv(&self) -> Result<Option<InitMessage>> {
+        self.parse(linux::socket::receive)
+    }
+
+    /// Runtime: as [`Channel::recv`], but does not wait; `None` also when there is no message.
+    ///
+    /// # Errors
+    /// As [`Channel::recv`].
+    pub(crate) fn recv_present(&self) -> Result<Option<InitMessage>> {
+        self.parse(linux::socket::receive_present)
+    }
+
+    fn parse(&self, receive: Receive) -> Result<Option<InitMessage>> {
         let mut buffer = vec![0u8; MAX_MESSAGE_BYTES];
-        let (length, fd) = match linux::socket::receive(self.fd(), &mut buffer) {
+        let (length, fd) = match receive(self.fd(), &mut buffer) {
             // init ended before it had read a `Go`
-            Err(err) if err.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            Err(err) if matches!(err.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::WouldBlock) => {
+                return Ok(None);
+            }
             other => other.context("receive from init")?,
         };
         let text = || String::from_utf8_lossy(buffer.get(1..length).unwrap_or_default()).into_owned();
@@ -208,6 +239,10 @@ impl Channel {
             (Some(b'R'), _) => InitMessage::Ready,
             (Some(LISTENER), Some(fd)) => InitMessage::Listener(fd),
             (Some(b'C'), Some(fd)) => InitMessage::Console(fd),
+            (Some(b'O'), _) => {
+                InitMessage::MountPoint(PathBuf::from(OsStr::from_bytes(buffer.get(1..length).unwrap_or_default())))
+            }
+            (Some(b'W'), _) => InitMessage::Warning(text()),
             (Some(b'F'), _) => InitMessage::Failed(text()),
             _ => bail!("init: unknown message"),
         }))

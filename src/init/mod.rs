@@ -13,9 +13,10 @@ pub(crate) mod namespaces;
 pub(crate) mod sysctl;
 
 use std::convert::Infallible;
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
@@ -170,8 +171,13 @@ fn set_up_root(plan: &ContainerPlan, opened: &Opened, part: &Part, channel: &Cha
         channel.send(&InitMessage::Idmap(step, tree)).context("send to the runtime")?;
         channel.recv_go()
     };
-    let host = rootfs::Host { proc_dir: opened.proc_dir.as_fd(), pid_namespace, idmap_outside: &idmap_outside };
+    let announce = |path: &CStr| announce(channel, path);
+    let proc_dir = opened.proc_dir.as_fd();
+    let host = rootfs::Host { proc_dir, pid_namespace, idmap_outside: &idmap_outside, announce: &announce };
     let mut root = rootfs::build(rootfs, sources, &host)?;
+    for warning in root.take_warnings() {
+        channel.send(&InitMessage::Warning(warning)).context("send to the runtime")?;
+    }
     match enter_root((plan, opened), part, rootfs, &root, channel) {
         Ok(()) => Ok(Some(root)),
         Err(err) => {
@@ -180,6 +186,13 @@ fn set_up_root(plan: &ContainerPlan, opened: &Opened, part: &Part, channel: &Cha
             Err(err)
         }
     }
+}
+
+/// Lets the runtime record a path that this process is about to create in the root file system.
+fn announce(channel: &Channel, path: &CStr) -> Result<()> {
+    let path = PathBuf::from(OsStr::from_bytes(path.to_bytes()));
+    channel.send(&InitMessage::MountPoint(path)).context("send to the runtime")?;
+    channel.recv_go()
 }
 
 /// Runs the `createContainer` hooks, changes the root and completes it: terminal, sysctls, working directory, masks.
@@ -217,7 +230,7 @@ fn enter_root(
     sysctl::write(&plan.sysctl, opened.proc_dir.as_fd())?;
     if let Some(process) = &plan.process {
         // before the root becomes read-only
-        exec::create_cwd(process)?;
+        exec::create_cwd(process, &|path| announce(channel, path))?;
     }
     rootfs::protect_paths(rootfs, root)?;
     check::own_mounts(plan, opened, rootfs, root.fd())
@@ -253,7 +266,7 @@ fn prepare_as_root(opened: &Opened, process: &ProcessPlan, part: &Part, channel:
     if !matches!(part, Part::Program { .. }) {
         lsm::prepare(process, opened.proc_dir.as_fd())?;
     }
-    exec::find(process)
+    exec::find(process, &|text| channel.send(&InitMessage::Warning(text)).context("send to the runtime"))
 }
 
 /// Drops to the container's user, capabilities, limits and filter. The process cannot go back.

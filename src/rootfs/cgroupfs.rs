@@ -11,6 +11,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result};
 use nix::fcntl::AT_FDCWD;
 
+use super::Host;
 use super::opened::Step;
 use super::path::FileKind;
 use super::root::Root;
@@ -32,7 +33,12 @@ const HOST: &str = "/sys/fs/cgroup";
 #[derive(Debug)]
 pub(crate) enum Trees {
     /// A mount of the unified hierarchy, or of the host's directory of all hierarchies.
-    One(OwnedFd),
+    One {
+        /// The mount.
+        tree: OwnedFd,
+        /// The kernel has refused a new mount, so that the host's is bound.
+        refused: bool,
+    },
     /// A mount of each hierarchy of cgroup v1, by its name.
     Legacy(Vec<(String, OwnedFd)>),
 }
@@ -41,8 +47,8 @@ pub(crate) enum Trees {
 ///
 /// # Errors
 /// As [`trees`]; the mount point cannot be opened or created.
-pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {
-    let mount_point = root.open_mount_point(step.planned, FileKind::Dir)?;
+pub(super) fn mount(root: &mut Root, step: Step<'_>, host: &Host<'_>) -> Result<()> {
+    let mount_point = root.open_mount_point(step, FileKind::Dir, host)?;
     let created;
     let trees = match step.cgroup() {
         Some(trees) => trees,
@@ -52,7 +58,13 @@ pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {
         }
     };
     match trees {
-        Trees::One(tree) => root.attach(step.plan.live, tree.as_fd(), mount_point.as_fd()),
+        Trees::One { tree, refused } => {
+            if *refused {
+                let label = &step.planned.label;
+                root.warn(format!("{label}: the kernel refuses a new mount of cgroup2, the host's is bound"));
+            }
+            root.attach(step.plan.live, tree.as_fd(), mount_point.as_fd())
+        }
         Trees::Legacy(trees) => legacy(step, mount_point.as_fd(), trees),
     }
 }
@@ -62,14 +74,13 @@ pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {
 /// # Errors
 /// The kernel refuses a mount; a directory of the host is missing.
 pub(super) fn trees(plan: &RootfsPlan, step: &MountStep) -> Result<Trees> {
-    let one = match &plan.cgroup {
+    match &plan.cgroup {
         CgroupView::Unified { path } => unified(plan, step, &format!("{HOST}/{}", path.trim_start_matches('/'))),
-        CgroupView::Legacy(hierarchies) => return hierarchy_trees(step, hierarchies),
+        CgroupView::Legacy(hierarchies) => hierarchy_trees(step, hierarchies),
         CgroupView::None if host_is_unified() && plan.cgroup_ns => unified(plan, step, HOST),
         // without a cgroup of its own the container sees the host's read-only
-        CgroupView::None => bound(step, HOST, true, true),
-    };
-    one.map(Trees::One)
+        CgroupView::None => Ok(Trees::One { tree: bound(step, HOST, true, true)?, refused: false }),
+    }
 }
 
 fn hierarchy_trees(step: &MountStep, hierarchies: &[Hierarchy]) -> Result<Trees> {
@@ -91,15 +102,16 @@ fn host_is_unified() -> bool {
         .is_ok_and(|magic| magic == sys_path::CGROUP2_MAGIC)
 }
 
-fn unified(plan: &RootfsPlan, step: &MountStep, own: &str) -> Result<OwnedFd> {
+fn unified(plan: &RootfsPlan, step: &MountStep, own: &str) -> Result<Trees> {
+    let mut refused = false;
     if plan.cgroup_ns {
         match own_mount(step) {
             // the namespaces are owned by another user
-            Err(err) if matches!(err.raw_os_error(), Some(libc::EPERM | libc::EBUSY)) => {}
-            result => return result.context("cgroup2"),
+            Err(err) if matches!(err.raw_os_error(), Some(libc::EPERM | libc::EBUSY)) => refused = true,
+            result => return Ok(Trees::One { tree: result.context("cgroup2")?, refused }),
         }
     }
-    bound(step, own, plan.user_ns && !plan.cgroup_ns, false)
+    Ok(Trees::One { tree: bound(step, own, plan.user_ns && !plan.cgroup_ns, false)?, refused })
 }
 
 fn own_mount(step: &MountStep) -> io::Result<OwnedFd> {

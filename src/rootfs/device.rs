@@ -119,7 +119,9 @@ fn node(
             Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {
                 return check_existing(root, dir, name, device, proc_fd);
             }
-            Err(err) if err.raw_os_error() == Some(libc::EPERM) && !fifo && may_be_refused() => {}
+            Err(err) if err.raw_os_error() == Some(libc::EPERM) && !fifo && may_be_refused() => {
+                root.warn(format!("{}: the kernel refuses a new device node, the host's is bound", device.label));
+            }
             Err(err) => return Err(err).context("mknod"),
         }
     }

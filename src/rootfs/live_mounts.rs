@@ -46,7 +46,8 @@ pub(crate) fn add(
 
 fn one(root: &mut Root, step: Step<'_>, proc_dir: BorrowedFd<'_>) -> Result<()> {
     // the sources were opened by a process of the host, ID-mapped ones too
-    let host = Host { proc_dir, pid_namespace: None, idmap_outside: &|_, _| bail!("the source was not opened") };
+    let idmap_outside = |_: usize, _: BorrowedFd<'_>| bail!("the source was not opened");
+    let host = Host { proc_dir, pid_namespace: None, idmap_outside: &idmap_outside, announce: &|_| Ok(()) };
     mount::mount(root, step, &host)?;
     // after the copy of `tmpcopyup` has been written
     for tmpfs in root.late_readonly.drain(..) {

@@ -3,7 +3,7 @@
 //! `rootfs::mount` executes one mount, `rootfs::device` creates nodes and symlinks, `rootfs::mask` has masked and
 //! read-only paths. `rootfs::path` resolves every path below the root.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -47,6 +47,9 @@ pub(crate) struct Host<'a> {
     pub pid_namespace: Option<BorrowedFd<'a>>,
     /// For a mount of the container's own user namespace.
     pub idmap_outside: IdmapOutside<'a>,
+    /// Called before a missing mount point is created in the root file system itself, with its path: the runtime removes
+    /// it if this process cannot.
+    pub announce: &'a dyn Fn(&CStr) -> Result<()>,
 }
 
 /// Builds the root file system: propagation, root, mounts in order, devices, symlinks.

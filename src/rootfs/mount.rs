@@ -30,6 +30,9 @@ use linux::mount::FsContext;
 use linux::mount::MountAttr;
 use linux::path as sys_path;
 
+/// A step, and what it uses of the host.
+type InHost<'a> = (Step<'a>, &'a Host<'a>);
+
 /// Executes one step.
 ///
 /// # Errors
@@ -38,38 +41,38 @@ pub(super) fn mount(root: &mut Root, step: Step<'_>, host: &Host<'_>) -> Result<
     match (&step.planned.kind, step.source) {
         (MountKind::Bind(_), Source::Missing) => Ok(()),
         (MountKind::Bind(_), Source::Symlink(target)) => symlink(root, step.planned, target),
-        (MountKind::Bind(bind), Source::Found(found)) => bind_mount(root, step, bind, found),
-        (MountKind::Bind(bind), Source::Inside) => bind_inside(root, step, bind, host),
+        (MountKind::Bind(bind), Source::Found(found)) => bind_mount(root, (step, host), bind, found),
+        (MountKind::Bind(bind), Source::Inside) => bind_inside(root, (step, host), bind),
         (MountKind::Bind(_), Source::None) => bail!("the source was not opened"),
-        (MountKind::New(new), _) => new_mount(root, step, new, host.proc_dir),
-        (MountKind::Cgroup, _) => cgroupfs::mount(root, step),
+        (MountKind::New(new), _) => new_mount(root, (step, host), new),
+        (MountKind::Cgroup, _) => cgroupfs::mount(root, step, host),
         (MountKind::Remount { options }, _) => remount(root, step.planned, options),
     }
 }
 
-fn bind_mount(root: &mut Root, step: Step<'_>, bind: &Bind, found: &ResolvedSource) -> Result<()> {
+fn bind_mount(root: &mut Root, (step, host): InHost<'_>, bind: &Bind, found: &ResolvedSource) -> Result<()> {
     let parent_tree = found.tree.as_ref().map(|tree| tree.as_fd());
     let planned = step.planned;
     // in a running container a path would be resolved in the container, and init may have left the host's mounts
     let elsewhere = step.plan.live || step.opened.taken.is_some();
     if let Some(tree) = parent_tree.filter(|_| planned.idmap.is_some() || bind.shared_with_host || elsewhere) {
-        return attach_bind(root, step, bind, found.dir, tree);
+        return attach_bind(root, (step, host), bind, found.dir, tree);
     }
     // cloned in the child, because then flags of the host's mount stay locked for a user namespace (MT-9)
     match (clone_source(bind, found), parent_tree) {
         (Ok(tree), _) => {
             let place = Place { in_host_group: !step.plan.mount_ns, locked: false };
             prepare_bind(planned, bind, step.userns(), tree.as_fd(), place)?;
-            attach_bind(root, step, bind, found.dir, tree.as_fd())
+            attach_bind(root, (step, host), bind, found.dir, tree.as_fd())
         }
-        (Err(_), Some(tree)) => attach_bind(root, step, bind, found.dir, tree),
+        (Err(_), Some(tree)) => attach_bind(root, (step, host), bind, found.dir, tree),
         (Err(err), None) => Err(err),
     }
 }
 
 /// Binds a file or tree of the container's root, which may be of an earlier mount. The path is resolved inside the root,
 /// because the image is hostile.
-fn bind_inside(root: &mut Root, step: Step<'_>, bind: &Bind, host: &Host<'_>) -> Result<()> {
+fn bind_inside(root: &mut Root, (step, host): InHost<'_>, bind: &Bind) -> Result<()> {
     let planned = step.planned;
     let source = || format!("source {:?}", bind.source);
     let path = bind.inside.as_deref().unwrap_or(c"/");
@@ -96,7 +99,7 @@ fn bind_inside(root: &mut Root, step: Step<'_>, bind: &Bind, host: &Host<'_>) ->
         Some(idmap) => apply_idmap(idmap, step.userns(), tree)?,
         None => {}
     }
-    attach_bind(root, step, bind, dir, tree)
+    attach_bind(root, (step, host), bind, dir, tree)
 }
 
 /// Clones the source of a bind mount from this namespace's mounts.
@@ -115,8 +118,8 @@ pub(super) fn clone_source(bind: &Bind, found: &ResolvedSource) -> Result<OwnedF
     clone().with_context(|| format!("source {:?}", bind.source))
 }
 
-fn attach_bind(root: &mut Root, step: Step<'_>, bind: &Bind, dir: bool, tree: BorrowedFd<'_>) -> Result<()> {
-    let mount_point = root.open_mount_point(step.planned, if dir { FileKind::Dir } else { FileKind::File })?;
+fn attach_bind(root: &mut Root, (step, host): InHost<'_>, bind: &Bind, dir: bool, tree: BorrowedFd<'_>) -> Result<()> {
+    let mount_point = root.open_mount_point(step, if dir { FileKind::Dir } else { FileKind::File }, host)?;
     if !dir && sys_path::fstat(mount_point.as_fd())?.is_dir() {
         // the kernel returns EINVAL; callers look for this text
         return Err(io::Error::from_raw_os_error(libc::ENOTDIR)).context("a file cannot be mounted on a directory");
@@ -151,25 +154,33 @@ fn protect_cgroups(step: Step<'_>, tree: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-fn new_mount(root: &mut Root, step: Step<'_>, new: &NewFs, proc_dir: BorrowedFd<'_>) -> Result<()> {
+fn new_mount(root: &mut Root, (step, host): InHost<'_>, new: &NewFs) -> Result<()> {
     let planned = step.planned;
     let (mount_point, existed) = {
         let before = root.created.len();
-        (root.open_mount_point(planned, FileKind::Dir)?, root.created.len() == before)
+        (root.open_mount_point(step, FileKind::Dir, host)?, root.created.len() == before)
     };
     let covered = Covered { fd: mount_point.as_fd(), existed };
     let created = match &root.pid_namespace {
         Some(pid_namespace) if new.fs.as_c_str() == c"proc" => {
             create_procfs(step, new, covered, pid_namespace.as_fd(), root.fd())
         }
-        _ if long_options::any(&new.options) => create_long(step, new, covered, proc_dir),
+        _ if long_options::any(&new.options) => create_long(step, new, covered, host.proc_dir),
         _ => create_fs(step, new, covered, None),
     };
     // rootless in the host's network namespace the kernel refuses a new sysfs: bind the host's
     let is_host_sysfs = new.fs.as_c_str() == c"sysfs"
         && created.as_ref().is_err_and(|err| err.is_errno(&[libc::EPERM]))
         && super::in_user_namespace(step.plan);
-    let tree = if is_host_sysfs { host_sysfs(planned)? } else { created? };
+    let tree = if is_host_sysfs {
+        root.warn(format!(
+            "{}: the kernel refuses a new sysfs to this user namespace, the host's is bound",
+            planned.label
+        ));
+        host_sysfs(planned)?
+    } else {
+        created?
+    };
     for change in planned.propagation.iter().filter(|p| matches!(p.kind, libc::MS_SHARED | libc::MS_UNBINDABLE)) {
         let change = MountAttr { propagation: change.kind, ..MountAttr::default() };
         sys_mount::set_attr(tree.as_fd(), false, change).context("propagation")?;

@@ -129,6 +129,16 @@ impl<'a> Step<'a> {
         self.opened.steps.get(self.index)?.cgroup.as_ref()
     }
 
+    /// Reports whether an earlier step has mounted on a parent of the destination.
+    pub(super) fn is_below_another(&self) -> bool {
+        let destination = self.planned.cleaned_destination();
+        let above = |step: &MountStep| {
+            let other = step.cleaned_destination();
+            other.components().count() > 1 && destination != other && destination.starts_with(other)
+        };
+        self.plan.steps.iter().take(self.index).any(above)
+    }
+
     /// The user namespace with the ID mapping of the mount.
     pub(super) fn userns(&self) -> Option<BorrowedFd<'a>> {
         self.opened.steps.get(self.index)?.userns.as_ref().map(|fd| fd.as_fd())

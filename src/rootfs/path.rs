@@ -94,17 +94,46 @@ pub(crate) fn open_or_create(
     kind: FileKind,
     created: &mut Vec<CreatedPath>,
 ) -> io::Result<OwnedFd> {
+    match open_existing(root, path, target, kind)? {
+        Some(found) => Ok(found),
+        None => create_missing(root, path, target, kind, created),
+    }
+}
+
+/// Opens `path` inside `root`; `None`: it does not exist.
+///
+/// # Errors
+/// As [`open_or_create`].
+pub(crate) fn open_existing(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    target: SymlinkPolicy,
+    kind: FileKind,
+) -> io::Result<Option<OwnedFd>> {
     let flags = if kind == FileKind::Dir { libc::O_DIRECTORY } else { 0 };
     match open(root, path, target, flags) {
-        Err(err) if err.raw_os_error() == Some(libc::ENOENT) => {}
+        Err(err) if err.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         // O_DIRECTORY on a symlink that must not be followed returns ENOTDIR
         Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && target == SymlinkPolicy::NoSymlinks => {
             let what = open(root, path, target, 0)?;
             let is_link = sys_path::fstat(what.as_fd())?.is_symlink();
-            return Err(if is_link { os_error(libc::ELOOP) } else { err });
+            Err(if is_link { os_error(libc::ELOOP) } else { err })
         }
-        opened => return opened,
+        opened => opened.map(Some),
     }
+}
+
+/// As [`open_or_create`], for a path that did not exist.
+///
+/// # Errors
+/// As [`open_or_create`].
+pub(crate) fn create_missing(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    target: SymlinkPolicy,
+    kind: FileKind,
+    created: &mut Vec<CreatedPath>,
+) -> io::Result<OwnedFd> {
     // usually the parent exists
     if let Some((parent, name)) = split(path)
         && let Ok(dir) = open(root, &parent, target, libc::O_DIRECTORY)

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::Host;
+use super::opened::Step;
 use super::path::{self, CreatedPath, FileKind};
 use super::unmount;
 use crate::plan::mount::MountKind;
@@ -32,6 +34,8 @@ pub(crate) struct Root {
     pub(super) pid_namespace: Option<OwnedFd>,
     /// The mount point of the root before the pivot.
     pub(super) attach_point: AttachPoint,
+    /// Warnings for the caller of the runtime.
+    pub(super) warnings: Vec<String>,
     /// Path of the root directory on the host, to find mounts of a container without a mount namespace.
     pub(super) host_path: PathBuf,
 }
@@ -50,6 +54,11 @@ pub(super) enum AttachPoint {
 }
 
 impl Root {
+    /// Removes and returns the warnings for the caller of the runtime.
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
     /// The container's root directory, O_PATH.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -59,8 +68,19 @@ impl Root {
     pub(super) fn live(fd: OwnedFd, pid_namespace: Option<OwnedFd>) -> Root {
         let (created, late_readonly) = (Vec::new(), Vec::new());
         let (attached, attach_point, host_path) = (Vec::new(), AttachPoint::Own, PathBuf::new());
-        let host_dev = None;
-        Root { fd, created, late_readonly, null: None, attached, host_dev, pid_namespace, attach_point, host_path }
+        let (host_dev, warnings) = (None, Vec::new());
+        Root {
+            fd,
+            created,
+            late_readonly,
+            null: None,
+            attached,
+            host_dev,
+            pid_namespace,
+            attach_point,
+            host_path,
+            warnings,
+        }
     }
 
     /// Attaches the detached mount `tree` at `mount_point`. With `live` a descriptor of the mount is kept, so that on
@@ -77,10 +97,22 @@ impl Root {
     ///
     /// Refuses a mount point on procfs if the destination is not below /proc, because then a symlink of the image led
     /// there (SEC-4).
-    pub(super) fn open_mount_point(&mut self, step: &MountStep, kind: FileKind) -> Result<OwnedFd> {
-        let mut created = Vec::new();
-        let mount_point = path::open_or_create(self.fd(), &step.destination, step.target, kind, &mut created);
-        self.created.append(&mut created);
+    pub(super) fn open_mount_point(&mut self, step: Step<'_>, kind: FileKind, host: &Host<'_>) -> Result<OwnedFd> {
+        let is_below_another = step.is_below_another();
+        let step = step.planned;
+        let mount_point = match path::open_existing(self.fd(), &step.destination, step.target, kind) {
+            Ok(None) => {
+                if !is_below_another {
+                    (host.announce)(&step.destination)?;
+                }
+                let mut created = Vec::new();
+                let mount_point = path::create_missing(self.fd(), &step.destination, step.target, kind, &mut created);
+                self.created.append(&mut created);
+                mount_point
+            }
+            Ok(Some(mount_point)) => Ok(mount_point),
+            Err(err) => Err(err),
+        };
         let is_symlink = mount_point.as_ref().is_err_and(|err| err.raw_os_error() == Some(libc::ELOOP));
         if is_symlink && step.target == SymlinkPolicy::NoSymlinks {
             // the text is runc's
@@ -91,6 +123,11 @@ impl Root {
             bail!("cannot be mounted because it is inside a procfs");
         }
         Ok(mount_point)
+    }
+
+    /// Adds a warning for the caller of the runtime.
+    pub(super) fn warn(&mut self, text: String) {
+        self.warnings.push(text);
     }
 
     /// Removes mounts and files created in the rootfs, for a container whose creation fails (OP-3). Best effort.

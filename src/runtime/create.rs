@@ -72,9 +72,10 @@ pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups:
     outputs.sized = prepared.plan.process.as_ref().is_some_and(|process| process.console_size.is_some());
     let interrupt = SignalGuard::block()?;
     let transaction = Transaction::begin(store, &id, record, &interrupt)?;
-    let mut creation = Creation { transaction, prepared, opened, mode, moved: None };
+    let mut creation = Creation { transaction, prepared, opened, mode, moved: None, warnings: Vec::new() };
     let result = creation.run(&bundle, notify, outputs);
-    let Creation { transaction, prepared, opened, .. } = creation;
+    let Creation { transaction, prepared, opened, warnings, .. } = creation;
+    bundle.config.warnings.extend(warnings);
     bundle.config.warnings.extend(plan::annotation::unknown(&bundle.config.spec));
     let (container, (init, console)) = transaction.finish(result, prepared, opened, bundle.config.warnings)?;
     Ok(Created { container, init, console, interrupt })
@@ -100,6 +101,8 @@ struct Creation<'a> {
     mode: Mode,
     /// Network devices in the container's namespace, until the commit.
     moved: Option<Moved>,
+    /// Fallbacks that init took.
+    warnings: Vec<String>,
 }
 
 impl Creation<'_> {
@@ -129,6 +132,7 @@ impl Creation<'_> {
         self.apply_rdt()?;
         let mut cgroup = self.transaction.create_cgroup(&mut self.prepared)?;
         let (init, handover) = self.start(&mut cgroup).map_err(|err| explain_oom(err, &cgroup))?;
+        self.warnings = handover.warnings;
         let console = self.transaction.commit(outputs, (init.pid, init.pidfd.as_fd()), handover.console)?;
         Ok((init.keep(), console))
     }
@@ -205,14 +209,18 @@ impl Creation<'_> {
         let plan = &prepared.plan;
         let to_agent =
             |listener: OwnedFd| outputs::send_listener(listener.as_fd(), plan, "creating", init.pid, init.pid);
-        let mut on_mounts_done = || {
-            *moved = move_devices(prepared, opened, init.pid)?;
-            transaction.run_hooks(prepared, opened, init.pid)
+        let interrupt = transaction.interrupt;
+        let mut work = |work| match work {
+            sync::Work::MountsDone => {
+                *moved = move_devices(prepared, opened, init.pid)?;
+                transaction.run_hooks(prepared, opened, init.pid)
+            }
+            sync::Work::MountPoint(path) => transaction.record_mount_point(prepared, &path),
         };
-        let mut handover =
-            sync::wait_until_ready(init, (plan, opened), transaction.interrupt, &mut on_mounts_done, &to_agent)?;
+        let mut handover = sync::wait_until_ready(init, (plan, opened), interrupt, &mut work, &to_agent)?;
         if let Some(built) = built {
             (handover.console, handover.namespaces) = (built.console, built.namespaces);
+            handover.warnings.splice(0..0, built.warnings);
         }
         transaction.record.namespaces = std::mem::take(&mut handover.namespaces);
         Ok(handover)
@@ -230,6 +238,9 @@ impl Creation<'_> {
                 sync::Request::Create(root) => root,
                 sync::Request::Idmap(step, tree) => {
                     return sync::idmap((&self.prepared.plan, &self.opened), step, &tree).map(|()| 0);
+                }
+                sync::Request::MountPoint(path) => {
+                    return self.transaction.record_mount_point(&self.prepared, &path).map(|()| 0);
                 }
             };
             let created = init.insert(self.spawn_below(root, cgroup, builder)?);

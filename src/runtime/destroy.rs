@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
 
-use super::hooks;
+use super::{hooks, mount_points};
 use crate::cgroup;
 use crate::cgroup::Cgroup;
 use crate::cgroup::CgroupRecord;
@@ -84,6 +84,8 @@ fn remove_resources(record: &Record) -> Result<()> {
     if record.host_mounts {
         crate::rootfs::unmount::below(&record.rootfs).context("unmount what is below the root file system")?;
     }
+    // of a `create` that failed or was killed
+    mount_points::remove(&record.rootfs, &record.mount_points);
     record.resctrl.as_ref().map_or(Ok(()), super::rdt::remove)
 }
 

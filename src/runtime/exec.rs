@@ -13,6 +13,7 @@ use super::namespaces::restored_time;
 use super::outputs::{Outputs, send_listener};
 use super::prepare::{self, PreservedFds, finish_process, preserved};
 use super::spawn::{self, Init};
+use super::sync::InitHandover;
 use super::terminal::{Console, Foreground};
 use super::{options, start, stored, sync, terminal, verify};
 use crate::bundle;
@@ -91,15 +92,19 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
     }
     let (init, cgroups) = spawn(&plan, &mut opened, &cgroup, target, args)?;
     step(|| format!("nsexec container setup: process {} created in the container", init.pid));
-    let master = prepare_program(&init, (&plan, &opened), (record, &cgroups), target, &interrupt)?;
+    let handover = prepare_program(&init, (&plan, &opened), (record, &cgroups), target, &interrupt)?;
+    of_configuration.extend(handover.warnings);
     step(|| format!("child process in init(): {}", init.pid));
-    let console = outputs.hand_over((init.pid, init.pidfd.as_fd()), master)?;
+    let console = outputs.hand_over((init.pid, init.pidfd.as_fd()), handover.console)?;
     step(|| "setns_init: about to exec".to_owned());
     if !args.detach {
         terminal::block_forwarded()?;
     }
     start::signal_channel(&init)?;
-    if !args.detach {
+    if args.detach {
+        // in the foreground the exit status shows it
+        start::check_child_executed(&init)?;
+    } else {
         // blocked until the end, because the wait for the process forwards them
         std::mem::forget(interrupt);
     }
@@ -153,24 +158,23 @@ fn spawn(
     Ok((init?, place.expected))
 }
 
-/// Answers the process until it is ready for its program and has passed the self-check; returns the master of its
-/// terminal.
+/// Answers the process until it is ready for its program and has passed the self-check; returns what it has handed over.
 fn prepare_program(
     init: &Init,
     (plan, opened): (&ContainerPlan, &Opened),
     (record, cgroups): (&Record, &[CgroupRecord]),
     target: ProcessId,
     interrupt: &SignalGuard,
-) -> Result<Option<OwnedFd>> {
+) -> Result<InitHandover> {
     if let Some(groups) = &record.resctrl {
         super::rdt::join(groups, init.pid)?;
     }
     sync::oom_score(init, plan, opened)?;
     init.send_go()?;
     let to_agent = |listener: OwnedFd| send_listener(listener.as_fd(), plan, "running", target.pid, init.pid);
-    let handover = sync::wait_until_ready(init, (plan, opened), interrupt, &mut || Ok(()), &to_agent)?;
+    let handover = sync::wait_until_ready(init, (plan, opened), interrupt, &mut |_| Ok(()), &to_agent)?;
     verify::before_program(init, (plan, opened), cgroups, Depth::Below)?;
-    Ok(handover.console)
+    Ok(handover)
 }
 
 /// Reads the process to run: from the file of `--process`, or the container's own with the changes that the flags make.

@@ -10,6 +10,7 @@ pub(crate) mod exec;
 pub(crate) mod exec_flags;
 mod hooks;
 mod job_control;
+mod mount_points;
 pub(crate) mod mounts;
 mod namespaces;
 pub(crate) mod network;

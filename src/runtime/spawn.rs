@@ -217,9 +217,11 @@ fn via_helper(
             };
             linux::process::exit(i32::from(theirs.send(&report).is_err()))
         }
-        CloneResult::Parent { pidfd: helper, .. } => {
+        CloneResult::Parent { pid, pidfd: helper } => {
             drop(theirs);
-            let report = ours.recv().context("receive from the helper process");
+            // waited for first, because its child keeps the channel open when it was killed before its report
+            poll_unless_stopped(&mut [PollFd::new(helper.as_fd(), PollFlags::POLLIN)], pid, &helper)?;
+            let report = ours.recv_present().context("receive from the helper process");
             let ended = linux::process::wait(helper.as_fd(), true).context("wait for the helper process")?;
             let pidfd = match report? {
                 Some(InitMessage::Process(pidfd)) => pidfd,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, openat};
@@ -24,10 +25,20 @@ pub(crate) struct InitHandover {
     pub console: Option<OwnedFd>,
     /// Device and inode of the container's namespaces, by name.
     pub namespaces: BTreeMap<String, (u64, u64)>,
+    /// Warnings for the caller: fallbacks that init took.
+    pub warnings: Vec<String>,
 }
 
-/// Answers init until it is ready. `on_mounts_done` does the runtime's own work while init waits between the mounts and
-/// the change of root. `to_agent` gets the seccomp listener at once, because the next step of init may need the agent's
+/// The runtime's own part of a container's creation, for which init waits.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// What is to be done between the mounts and the change of root.
+    MountsDone,
+    /// Recording of a mount point that init is about to create.
+    MountPoint(PathBuf),
+}
+
+/// Answers init until it is ready. `work` does the runtime's own part while init waits. `to_agent` gets the seccomp listener at once, because the next step of init may need the agent's
 /// answer.
 ///
 /// # Errors
@@ -36,7 +47,7 @@ pub(crate) fn wait_until_ready(
     init: &Init,
     (plan, opened): (&ContainerPlan, &Opened),
     interrupt: &SignalGuard,
-    on_mounts_done: &mut dyn FnMut() -> Result<()>,
+    work: &mut dyn FnMut(Work) -> Result<()>,
     to_agent: &dyn Fn(OwnedFd) -> Result<()>,
 ) -> Result<InitHandover> {
     let mut handover = InitHandover::default();
@@ -49,13 +60,18 @@ pub(crate) fn wait_until_ready(
         step(|| format!("init: {}", message.as_ref().map_or("ended", InitMessage::name)));
         match message {
             Some(InitMessage::MountsDone(_)) => {
-                on_mounts_done()?;
+                work(Work::MountsDone)?;
                 init.send_go()?;
             }
             Some(InitMessage::Idmap(step, tree)) => {
                 idmap((plan, opened), step, &tree)?;
                 init.send_go()?;
             }
+            Some(InitMessage::MountPoint(path)) => {
+                work(Work::MountPoint(path))?;
+                init.send_go()?;
+            }
+            Some(InitMessage::Warning(text)) => handover.warnings.push(text),
             Some(InitMessage::Namespaces(all)) => handover.namespaces = all,
             Some(InitMessage::Listener(fd)) => {
                 to_agent(fd)?;
@@ -81,6 +97,8 @@ pub(crate) enum Request {
     Create(OwnedFd),
     /// ID-map the detached mount of a step.
     Idmap(usize, OwnedFd),
+    /// Record a mount point that the builder is about to create.
+    MountPoint(PathBuf),
 }
 
 /// Answers the builder of a root file system until it has ended, for a container in a pid namespace that exists.
@@ -107,6 +125,11 @@ pub(crate) fn wait_until_root_ready(
                 act(Request::Idmap(step, tree))?;
                 builder.send_go()?;
             }
+            Some(InitMessage::MountPoint(path)) => {
+                act(Request::MountPoint(path))?;
+                builder.send_go()?;
+            }
+            Some(InitMessage::Warning(text)) => handover.warnings.push(text),
             Some(InitMessage::Namespaces(all)) => handover.namespaces = all,
             Some(InitMessage::Console(fd)) => handover.console = Some(fd),
             Some(InitMessage::RootReady(root)) => {

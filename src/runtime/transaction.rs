@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
@@ -11,7 +12,7 @@ use super::outputs::Outputs;
 use super::prepare::Preparation;
 use super::stored::cgroup_view;
 use super::terminal::Foreground;
-use super::{destroy, options};
+use super::{destroy, mount_points, options};
 use crate::bundle::Bundle;
 use crate::cgroup;
 use crate::cgroup::Cgroup;
@@ -96,6 +97,7 @@ pub(super) fn planned_record(bundle: &Bundle, args: &options::Create, prepared: 
         restored: false,
         criu: None,
         resctrl: None,
+        mount_points: Vec::new(),
         resctrl_mount: None,
     })
 }
@@ -141,6 +143,17 @@ impl<'a> Transaction<'a> {
         Ok(cgroup)
     }
 
+    /// Records a mount point that init is about to create, because a kill may leave it to `delete --force`.
+    ///
+    /// # Errors
+    /// As [`Entry::save`].
+    pub(super) fn record_mount_point(&mut self, prepared: &Preparation, path: &Path) -> Result<()> {
+        let Some(rootfs) = &prepared.plan.rootfs else { return Ok(()) };
+        self.record.mount_points.extend(mount_points::missing(&rootfs.path, path));
+        // without init: the container is not complete
+        self.entry.save(&Record { init: None, ..self.record.clone() })
+    }
+
     /// Runs the prestart hooks, then the createRuntime hooks, with the state of a container whose first process is
     /// `pid`.
     ///
@@ -163,14 +176,18 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// No space; as [`Outputs::hand_over`].
     pub(super) fn commit(
-        &self,
+        &mut self,
         outputs: Outputs,
         (pid, pidfd): (i32, BorrowedFd<'_>),
         master: Option<OwnedFd>,
     ) -> Result<Option<Foreground>> {
+        let mount_points = std::mem::take(&mut self.record.mount_points);
         self.entry.prepare(&self.record)?;
+        // until the commit, for `undo`
+        self.record.mount_points = mount_points;
         let console = outputs.hand_over((pid, pidfd), master)?;
         self.entry.commit()?;
+        self.record.mount_points.clear();
         step(|| "record committed: the container is created".to_owned());
         Ok(console)
     }

@@ -34,6 +34,15 @@ pub struct AddedMount {
     pub id: u64,
 }
 
+/// A mount point that `create` makes in the root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountPoint {
+    /// Path in the container.
+    pub path: PathBuf,
+    /// Number of the names at its end that did not exist before.
+    pub missing: usize,
+}
+
 /// The record of one container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
@@ -77,6 +86,9 @@ pub struct Record {
     /// Mounts of `mounts add`: the only ones that `mounts remove` unmounts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added_mounts: Vec<AddedMount>,
+    /// Mount points that `create` makes, until the commit: a `create` that fails or is killed leaves none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mount_points: Vec<MountPoint>,
     /// Kinds of hooks that later verbs have to run: `poststart`, `poststop`. Recorded because without any of them these
     /// verbs need not read the configuration again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -84,11 +84,22 @@ pub fn wait_readable(socket: BorrowedFd<'_>, timeout: Duration) -> io::Result<bo
 /// # Errors
 /// `ECONNRESET`: the other end was closed with unread messages.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    receive_with(socket, buffer, MsgFlags::MSG_CMSG_CLOEXEC)
+}
+
+/// As [`receive`], but does not wait for a message.
+///
+/// # Errors
+/// As [`receive`]; `EAGAIN`: there is no message.
+pub fn receive_present(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    receive_with(socket, buffer, MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT)
+}
+
+fn receive_with(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: MsgFlags) -> io::Result<(usize, Option<OwnedFd>)> {
     let mut space = nix::cmsg_space!([RawFd; 1]);
     loop {
         let mut parts = [IoSliceMut::new(buffer)];
-        let received = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
-        {
+        let received = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
             Err(nix::errno::Errno::EINTR) => continue,
             other => other?,
         };

@@ -9,6 +9,7 @@ mod lookup;
 use super::credentials::FsIdGuard;
 use crate::plan::process::ProcessPlan;
 use anyhow::{Context as _, Error, Result, ensure};
+use base::error::HasErrno as _;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, ResolveFlag};
 use nix::sys::stat::{Mode, mkdirat};
@@ -19,11 +20,16 @@ use std::path::{Component, Path};
 
 pub(crate) use lookup::find_executable;
 
+/// Tells the caller of the runtime of a fallback.
+pub(crate) type Warn<'a> = &'a dyn Fn(String) -> Result<()>;
+
 /// Creates the working directory when it is missing (PR-1): after pivot_root(2), before the root becomes read-only.
+///
+/// `announce` gets the path before.
 ///
 /// # Errors
 /// As mkdir(2); `ELOOP`: a magic link of procfs in the path.
-pub(crate) fn create_cwd(plan: &ProcessPlan) -> Result<()> {
+pub(crate) fn create_cwd(plan: &ProcessPlan, announce: &dyn Fn(&CStr) -> Result<()>) -> Result<()> {
     if !plan.create_cwd {
         return Ok(());
     }
@@ -34,6 +40,7 @@ pub(crate) fn create_cwd(plan: &ProcessPlan) -> Result<()> {
         Err(Errno::ENOENT) => {}
         Err(_) => return Ok(()),
     }
+    announce(&plan.cwd)?;
     create_path(path).with_context(|| format!("process.cwd: create {path:?}"))
 }
 
@@ -67,7 +74,7 @@ fn create_path(path: &Path) -> Result<()> {
 /// # Errors
 /// As chdir(2); the directory is not below the container's root.
 pub(crate) fn enter_cwd(plan: &ProcessPlan) -> Result<()> {
-    create_cwd(plan)?;
+    create_cwd(plan, &|_| Ok(()))?;
     // the words are runc's
     let name = || format!("process.cwd: chdir to cwd ({:?}) set in config.json failed", plan.cwd);
     match change_directory(&plan.cwd) {
@@ -102,13 +109,21 @@ fn open_at(parent: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OwnedFd> {
 ///
 /// After pivot_root(2), and as root because the program's user need not be able to read the file.
 ///
+/// `warn` gets the reason where the file cannot be read.
+///
 /// # Errors
-/// The home directory in the passwd file has a NUL; as [`base::users::home`].
-pub(crate) fn environment(plan: &ProcessPlan) -> Result<Vec<CString>> {
+/// The home directory in the passwd file has a NUL; croci has no descriptors or memory to read the file; as `warn`.
+pub(crate) fn environment(plan: &ProcessPlan, warn: Warn<'_>) -> Result<Vec<CString>> {
     let mut env = plan.env.clone();
     if plan.wants_home {
         let root = open_directory(c"/").context("open the root directory")?;
-        let home = base::users::home(plan.uid, root.as_fd()).context("HOME from /etc/passwd")?;
+        let home = match base::users::home(plan.uid, root.as_fd()) {
+            Err(err) if !err.is_errno(&[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EIO]) => {
+                warn(format!("/etc/passwd of the container: {}: HOME is /", base::error::describe(&err.into())))?;
+                None
+            }
+            home => home.context("HOME from /etc/passwd")?,
+        };
         let home = home.unwrap_or_else(|| b"/".to_vec());
         env.push(CString::new([b"HOME=", home.as_slice()].concat()).context("HOME from /etc/passwd")?);
     }
@@ -132,9 +147,9 @@ pub(crate) struct Program {
 ///
 /// # Errors
 /// As [`enter_cwd`], [`environment`], [`find_executable`].
-pub(crate) fn find(plan: &ProcessPlan) -> Result<Program> {
+pub(crate) fn find(plan: &ProcessPlan, warn: Warn<'_>) -> Result<Program> {
     enter_cwd(plan)?;
-    let env = environment(plan)?;
+    let env = environment(plan, warn)?;
     Ok(Program { path: find_executable(plan, &env)?, env })
 }
 

@@ -122,7 +122,7 @@ fn fd_2_listen_pid_is_that_of_the_program() {
     let mut plan = planned("sh", 0);
     plan.wants_listen_pid = true;
     plan.wants_home = false;
-    let env = environment(&plan).unwrap();
+    let env = environment(&plan, &|_| Ok(())).unwrap();
     assert_eq!(env, [CString::new(format!("LISTEN_PID={}", std::process::id())).unwrap()]);
 }
 

@@ -134,7 +134,9 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
 }
 
 fn become_program(plan: &RootfsPlan, opened: &crate::rootfs::OpenedRootfs, proc: &OwnedFd) -> anyhow::Result<()> {
-    let host = Host { proc_dir: proc.as_fd(), pid_namespace: None, idmap_outside: &|_, _| anyhow::bail!("no runtime") };
+    let idmap_outside = |_: usize, _: BorrowedFd<'_>| anyhow::bail!("no runtime");
+    let proc_dir = proc.as_fd();
+    let host = Host { proc_dir, pid_namespace: None, idmap_outside: &idmap_outside, announce: &|_| Ok(()) };
     let root = build(plan, opened, &host)?;
     pivot(plan, &root)?;
     protect_paths(plan, &root)?;

@@ -127,16 +127,14 @@ fn memberships(root: BorrowedFd<'_>, user: &str) -> Result<Vec<u32>> {
 }
 
 /// Returns the home directory of a user in the container's passwd file; `root` is the container's root directory.
-/// `None`: the file is missing, none that croci reads (a fifo, a loop of symlinks), or has no such user.
+/// `None`: the file is missing, or has no such user.
 ///
 /// # Errors
-/// The file cannot be read now: too many open files, no memory, an I/O error.
+/// The file cannot be read: it is none that croci reads (a fifo, a loop of symlinks), too many open files, no permission.
 pub fn home(uid: u32, root: BorrowedFd<'_>) -> io::Result<Option<Vec<u8>>> {
     let passwd = match read(root, c"etc/passwd") {
-        Err(err) if [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EIO].map(Some).contains(&err.raw_os_error()) => {
-            return Err(err);
-        }
-        passwd => passwd.unwrap_or_default(),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        passwd => passwd?,
     };
     let entry = lines(&passwd).find_map(|line| passwd_entry(line, |_, found| found == uid));
     Ok(entry.map(|entry| entry.home).filter(|home| !home.is_empty()))
