@@ -248,11 +248,9 @@ impl Entry {
     /// lock was free.
     ///
     /// # Errors
-    /// As flock(2); no other process has deleted the container then.
+    /// As flock(2); another process did not release it in time. No other process has deleted the container then.
     pub fn try_lock(&self) -> Result<Option<Locked>> {
-        file::lock_exclusive(self.dir.as_fd())
-            .map_err(|err| linux::named("flock", err))
-            .with_context(|| format!("lock {:?}", self.path))?;
+        super::lock::wait(self.dir.as_fd()).with_context(|| format!("lock {:?}", self.path))?;
         let lock = Locked(self.dir.clone());
         // another process may have deleted the container while this one waited for the lock
         let stat = nix::sys::stat::fstat(&self.dir).with_context(|| format!("state directory {:?}", self.path))?;

@@ -19,16 +19,17 @@ pub fn read_text(mut file: impl io::Read) -> io::Result<String> {
     Ok(String::from_utf8(bytes).unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()))
 }
 
-/// Takes an exclusive flock(2) on an open file; waits while another process holds it, and restarts when a signal
-/// interrupts the wait.
+/// Takes an exclusive flock(2) on an open file, and restarts when a signal interrupts the call; returns false when another
+/// process holds it.
 ///
 /// # Errors
 /// `ENOLCK`: the kernel has no memory for the lock.
-pub fn lock_exclusive(file: BorrowedFd<'_>) -> io::Result<()> {
+pub fn try_lock_exclusive(file: BorrowedFd<'_>) -> io::Result<bool> {
     loop {
-        match rustix::fs::flock(file, FlockOperation::LockExclusive) {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::INTR) => {}
-            other => return Ok(other?),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
+            other => return Ok(other.map(|()| true)?),
         }
     }
 }
