@@ -26,6 +26,10 @@ impl Drop for Dir {
     }
 }
 
+fn at<'a>(path: &str, failed: &'a Failed) -> Dir<'a> {
+    Dir { path: path.to_owned(), failed }
+}
+
 fn json(stats: &Stats) -> Value {
     serde_json::to_value(stats).unwrap()
 }
@@ -47,7 +51,7 @@ fn the_members_are_in_runcs_order() {
         ("memory.current", "1\n"),
         ("pids.current", "1\n"),
     ]);
-    let text = serde_json::to_string(&v2::stats(&dir.0)).unwrap();
+    let text = serde_json::to_string(&v2::stats(&at(&dir.0, &Failed::default()))).unwrap();
     assert!(order(&text, &["cpu", "memory", "pids", "blkio", "hugetlb"]), "{text}");
     assert!(order(&text, &["usage", "total", "kernel", "user", "throttling", "psi", "some", "full"]), "{text}");
     assert!(
@@ -75,7 +79,7 @@ fn v2_counters_have_the_shape_and_units_of_runc() {
         ("hugetlb.2MB.events", "max 1\n"),
         ("hugetlb.2MB.rsvd.current", "0\n"),
     ]);
-    let stats = json(&v2::stats(&dir.0));
+    let stats = json(&v2::stats(&at(&dir.0, &Failed::default())));
     for (pointer, expected) in [
         ("/cpu/usage/total", json!(7000)),
         ("/cpu/usage/kernel", json!(3000)),
@@ -110,7 +114,8 @@ fn v1_counters_have_the_shape_and_units_of_runc() {
         ("blkio.throttle.io_service_bytes_recursive", "8:0 Read 5\n8:0 Total 5\nTotal 5\n"),
         ("blkio.bfq.io_service_bytes_recursive", "Total 0\n"),
     ]);
-    let stats = json(&v1::stats(&|name| (name != "hugetlb").then(|| dir.0.clone())));
+    let failed = Failed::default();
+    let stats = json(&v1::stats(&|name| (name != "hugetlb").then(|| at(&dir.0, &failed))));
     for (pointer, expected) in [
         ("/cpu/usage/total", json!(77)),
         ("/cpu/usage/percpu", json!([70, 7])),
@@ -132,6 +137,6 @@ fn v1_counters_have_the_shape_and_units_of_runc() {
 
 #[test]
 fn a_cgroup_that_is_gone_has_no_counters_and_no_error() {
-    let stats = json(&v2::stats("/sys/fs/cgroup/no/such/cgroup"));
+    let stats = json(&v2::stats(&at("/sys/fs/cgroup/no/such/cgroup", &Failed::default())));
     assert_eq!((&stats["memory"], &stats["pids"], &stats["hugetlb"]), (&json!({}), &json!({}), &json!({})));
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::document::{Blkio, BlkioEntry, Cpu, CpuUsage, Hugetlb, Memory, MemoryEntry, Pids, Stats, Throttling};
-use super::{blkio_entry, device, get, number, page_sizes, table, text};
+use super::{Dir, blkio_entry, device, get, number, page_sizes, table, text};
 
 /// The unit of `cpuacct.stat` in nanoseconds: 1/`USER_HZ`, which is 1/100 s in every kernel's interface.
 const NANOSECONDS_PER_TICK: u64 = 10_000_000;
 
-pub(super) fn stats(path: &dyn Fn(&str) -> Option<String>) -> Stats {
+pub(super) fn stats<'a>(path: &dyn Fn(&str) -> Option<Dir<'a>>) -> Stats {
     Stats {
         cpu: cpu(path("cpuacct"), path("cpu")),
         memory: path("memory").map(|dir| memory(&dir)).into(),
@@ -18,7 +18,7 @@ pub(super) fn stats(path: &dyn Fn(&str) -> Option<String>) -> Stats {
     }
 }
 
-fn cpu(acct: Option<String>, cpu: Option<String>) -> Cpu {
+fn cpu(acct: Option<Dir<'_>>, cpu: Option<Dir<'_>>) -> Cpu {
     let mut usage = CpuUsage::default();
     if let Some(dir) = acct {
         let ticks = table(&dir, "cpuacct.stat");
@@ -43,7 +43,7 @@ fn cpu(acct: Option<String>, cpu: Option<String>) -> Cpu {
     Cpu { usage, throttling, psi: None }
 }
 
-fn memory(dir: &str) -> Memory {
+fn memory(dir: &Dir<'_>) -> Memory {
     let raw = table(dir, "memory.stat");
     let entry = |prefix: &str| {
         let field = |name: &str| number(dir, &format!("{prefix}.{name}")).unwrap_or_default();
@@ -66,14 +66,14 @@ fn memory(dir: &str) -> Memory {
     }
 }
 
-fn pids(dir: &str) -> Pids {
+fn pids(dir: &Dir<'_>) -> Pids {
     // 0 means "no limit" here, as in runc
     let limit = number(dir, "pids.max").filter(|limit| *limit != super::UNLIMITED).unwrap_or_default();
     Pids { current: number(dir, "pids.current").unwrap_or_default(), limit }
 }
 
 /// Reads the counters of BFQ where that scheduler is in use, otherwise those of the throttle layer.
-fn blkio(dir: &str) -> Blkio {
+fn blkio(dir: &Dir<'_>) -> Blkio {
     let entries = |files: [&str; 2]| -> Vec<BlkioEntry> {
         let texts = files.iter().filter_map(|file| text(dir, file));
         texts
@@ -99,7 +99,7 @@ fn blkio_line(line: &str) -> Option<BlkioEntry> {
     Some(blkio_entry(device, op, value))
 }
 
-fn hugetlb(dir: &str) -> BTreeMap<String, Hugetlb> {
+fn hugetlb(dir: &Dir<'_>) -> BTreeMap<String, Hugetlb> {
     let size = |size: String| {
         let field = |name: &str| number(dir, &format!("hugetlb.{size}.{name}")).unwrap_or_default();
         let (usage, max) = (field("usage_in_bytes"), Some(field("max_usage_in_bytes")));

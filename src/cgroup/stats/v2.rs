@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::document::{
     Blkio, Cpu, CpuUsage, Hugetlb, Memory, MemoryEntry, Pids, Pressure, PressureLine, Stats, Throttling,
 };
-use super::{UNLIMITED, blkio_entry, device, get, number, page_sizes, table, text};
+use super::{Dir, UNLIMITED, blkio_entry, device, get, number, page_sizes, table, text};
 
-pub(super) fn stats(dir: &str) -> Stats {
+pub(super) fn stats(dir: &Dir<'_>) -> Stats {
     Stats {
         cpu: cpu(dir),
         memory: memory(dir).into(),
@@ -18,7 +18,7 @@ pub(super) fn stats(dir: &str) -> Stats {
 }
 
 /// Converts the kernel's microseconds to nanoseconds, as on v1.
-fn cpu(dir: &str) -> Cpu {
+fn cpu(dir: &Dir<'_>) -> Cpu {
     let stat = table(dir, "cpu.stat");
     let nanoseconds = |key| get(&stat, key).saturating_mul(1000);
     Cpu {
@@ -37,7 +37,7 @@ fn cpu(dir: &str) -> Cpu {
     }
 }
 
-fn memory(dir: &str) -> Option<Memory> {
+fn memory(dir: &Dir<'_>) -> Option<Memory> {
     let usage = number(dir, "memory.current")?;
     let raw = table(dir, "memory.stat");
     let limit = number(dir, "memory.max").unwrap_or(UNLIMITED);
@@ -59,14 +59,14 @@ fn memory(dir: &str) -> Option<Memory> {
     })
 }
 
-fn pids(dir: &str) -> Option<Pids> {
+fn pids(dir: &Dir<'_>) -> Option<Pids> {
     let current = number(dir, "pids.current")?;
     // 0 means "no limit" here, as in runc
     let limit = number(dir, "pids.max").filter(|limit| *limit != UNLIMITED).unwrap_or_default();
     Some(Pids { current, limit })
 }
 
-fn io(dir: &str) -> Blkio {
+fn io(dir: &Dir<'_>) -> Blkio {
     let (mut bytes, mut requests) = (Vec::new(), Vec::new());
     for line in text(dir, "io.stat").unwrap_or_default().lines() {
         let mut words = line.split(' ');
@@ -87,7 +87,7 @@ fn io(dir: &str) -> Blkio {
     Blkio { io_service_bytes_recursive: bytes, io_serviced_recursive: requests, psi: pressure(dir, "io.pressure") }
 }
 
-fn hugetlb(dir: &str) -> BTreeMap<String, Hugetlb> {
+fn hugetlb(dir: &Dir<'_>) -> BTreeMap<String, Hugetlb> {
     let size = |size: String| {
         let usage = number(dir, &format!("hugetlb.{size}.current")).unwrap_or_default();
         let failures = get(&table(dir, &format!("hugetlb.{size}.events")), "max");
@@ -98,7 +98,7 @@ fn hugetlb(dir: &str) -> BTreeMap<String, Hugetlb> {
 
 /// Reads a file of pressure; `None` where the kernel does not measure it. A line is
 /// `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`.
-fn pressure(dir: &str, file: &str) -> Option<Pressure> {
+fn pressure(dir: &Dir<'_>, file: &str) -> Option<Pressure> {
     let text = text(dir, file)?;
     let line = |kind: &str| text.lines().find_map(|line| pressure_line(line.strip_prefix(kind)?));
     Some(Pressure { some: line("some "), full: line("full ") }).filter(|pressure| *pressure != Pressure::default())
