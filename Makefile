@@ -5,7 +5,7 @@ PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image test-callers test-engines powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image install deps clean
+.PHONY: help build test test-image test-callers test-engines faults faults-full powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image install deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
@@ -17,12 +17,10 @@ test: ## Install what the tests need, then run every test (unit, and as root aga
 	scripts/test.sh
 
 faults: ## Each verb killed, and a system call of it failed, at a sample of its calls (SWEEP_VERB=create: that verb alone)
-	cargo build --workspace --locked
-	cargo test --locked -p croci --test faults sweep:: -- --nocapture
+	scripts/faults.sh
 
 faults-full: ## The same at every system call
-	cargo build --workspace --locked
-	SWEEP=all cargo test --locked -p croci --test faults -- --nocapture sweep:: interrupt::
+	scripts/faults.sh --full
 
 test-image: ## corm over btrfs, overlay and copy, with registries and other tools (AUFS_KERNEL=FILE: and a real AUFS)
 	scripts/test-image.sh

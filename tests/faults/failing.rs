@@ -1,18 +1,8 @@
 //! A system call of a verb fails once: the verb has done its work, or its exit status is not 0 and its message names
 //! what failed.
 
-use test_support::trace::{Fault, Faulted, Point, can_fail, fault_at};
+use test_support::trace::{Fault, Faulted, Point, fault_at, list};
 use test_support::*;
-
-/// Skips the test where system calls cannot be failed, or another runtime is tested.
-macro_rules! need_faults {
-    () => {
-        need_root!();
-        if !can_fail() || !is_croci() {
-            skip!("needs croci, and the registers of x86-64");
-        }
-    };
-}
 
 /// Returns a container that runs and whose poststop hook writes a file; the file.
 fn with_hook() -> (Container, std::path::PathBuf) {
@@ -61,10 +51,7 @@ fn a_forced_delete_that_cannot_look_at_the_state_is_an_error() {
 /// With few descriptors a delete runs the hook, or fails and keeps the container.
 #[test]
 fn a_delete_with_few_descriptors_runs_the_hooks_or_fails() {
-    need_root!();
-    if !is_croci() {
-        skip!("other runtimes need more descriptors");
-    }
+    need_croci!("other runtimes need more descriptors");
     let mut refused = 0;
     for force in [&["--force"][..], &[]] {
         for limit in 3..=16 {
@@ -120,6 +107,85 @@ fn an_init_killed_before_its_program_runs_is_an_error_of_start() {
     }
 }
 
+/// Returns the point at which the last child of a command calls execve(2).
+fn execve_of_child(cmd: Cmd) -> Point {
+    let calls = list(cmd).seen.into_iter();
+    let of_children = calls.filter(|call| call.number == libc::SYS_execve && matches!(call.point, Point::Child(..)));
+    of_children.last().unwrap().point
+}
+
+/// The process of a detached `exec` is killed after its release: no other process sees its exit status.
+#[test]
+fn a_detached_exec_whose_process_is_killed_before_its_program_fails() {
+    need_faults!();
+    let c = Container::running();
+    let exec = || c.exec_with(&["--detach"], &["touch", "/mark"]);
+    let point = execve_of_child(exec());
+    wait_for("the program has run", || c.file("/mark").exists());
+    std::fs::remove_file(c.file("/mark")).unwrap();
+    let Faulted { hit, out, .. } = fault_at(exec(), point, Fault::Kill);
+    assert_eq!(hit, Some(libc::SYS_execve), "{out:?}");
+    out.fails().one_line().stderr_contains("before it ran the program");
+    assert!(!c.file("/mark").exists());
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+/// The helper of `exec` is killed when its child exists, which has the other end of the channel.
+#[test]
+fn an_exec_whose_helper_is_killed_does_not_hang() {
+    need_faults!();
+    let c = Container::running();
+    let exec = || c.exec_with(&[], &["true"]).limit(std::time::Duration::from_secs(15));
+    let calls = list(exec()).seen;
+    let report = calls.iter().find(|call| matches!(call.point, Point::Child(1, _)) && call.number == libc::SYS_sendmsg);
+    let Faulted { hit, out, .. } = fault_at(exec(), report.unwrap().point, Fault::Kill);
+    assert_eq!(hit, Some(libc::SYS_sendmsg), "{out:?}");
+    assert!(out.took < std::time::Duration::from_secs(5), "{out:?}");
+    out.fails().one_line().stderr_contains("the helper process ended: killed by signal 9");
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+/// A counter that cannot be read is no counter that the kernel does not have.
+#[test]
+fn a_counter_that_cannot_be_read_is_an_error_of_events() {
+    need_faults!();
+    let c = Container::running();
+    let mut failed = 0;
+    for call in list(c.verb("events", &["--stats"])).seen.iter().filter(|call| call.number == libc::SYS_openat) {
+        let Faulted { out, .. } = fault_at(c.verb("events", &["--stats"]), call.point, Fault::Fail(libc::EMFILE));
+        if out.code == Some(0) {
+            assert!(out.json()["data"]["pids"]["current"].is_u64() && out.json()["data"]["cpu"].is_object(), "{out:?}");
+        } else {
+            failed += usize::from(out.fails().stderr.contains("too many open files"));
+        }
+    }
+    assert!(failed > 20, "{failed} failures were told");
+    c.delete_force().ok();
+}
+
+/// A verb that holds the lock is stopped: others fail after 10 s and name it.
+#[test]
+fn a_lock_that_is_not_released_is_an_error_that_names_its_holder() {
+    need_croci!("other runtimes have no lock");
+    let c = Container::new(&["sleep", "1000"]);
+    let mark = c.sandbox.path("hook-runs");
+    let hook = c.sandbox.script("hook", &format!("#!/bin/sh\necho $$ > {0}.new; mv {0}.new {0}\nexec sleep 1000\n", mark.display()));
+    let c = c.edit(|config| config["hooks"] = json!({ "createRuntime": [{ "path": hook }] }));
+    let create = c.create_with(&[]).spawn();
+    wait_for("the hook runs", || mark.exists());
+    create.signal(libc::SIGSTOP);
+    let out = c.verb("delete", &["--force"]).out().fails().one_line().stderr_contains("and is stopped");
+    out.stderr_contains(&format!("pid {}", create.pid())).stderr_contains("lock");
+    create.signal(libc::SIGKILL);
+    create.wait();
+    let hook = std::fs::read_to_string(&mark).unwrap().trim().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(hook), nix::sys::signal::Signal::SIGKILL).unwrap();
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
 /// The lock of the ended container fails: `run` says so, and does not leave it silently.
 #[test]
 fn a_run_that_cannot_lock_the_ended_container_fails() {
@@ -144,10 +210,7 @@ fn a_run_that_cannot_lock_the_ended_container_fails() {
 /// `prctl(PR_CAPBSET_DROP)` fails for a capability that the kernel knows: the others are dropped, or `create` fails.
 #[test]
 fn a_capability_that_cannot_be_dropped_does_not_keep_the_others() {
-    need_root!();
-    if !is_croci() || std::process::Command::new("strace").arg("-V").output().is_err() {
-        skip!("needs croci and strace");
-    }
+    need_strace!();
     let c = Container::new(&["cat", "/proc/self/status"]);
     let (mut failed, mut injected) = (0, 0);
     for nth in (3..60).step_by(4) {

@@ -1,7 +1,7 @@
 //! A system call of init fails: a privileged `run` takes no fallback that would show more of the host, or less of the
 //! configuration, than it says.
 
-use test_support::trace::{Fault, Faulted, Point, can_fail, fault_at};
+use test_support::trace::{Fault, Faulted, Point, fault_at};
 use test_support::*;
 
 /// Runs a container under strace(1) once for each N up to `most`, whose N-th call in each process fails. Returns the
@@ -26,16 +26,6 @@ fn failing(c: &Container, call: &str, errno: &str, most: usize) -> Vec<Out> {
     c.nothing_left();
     assert!(!outs.is_empty(), "{call} failed in no run");
     outs
-}
-
-/// Skips the test where strace is not installed.
-macro_rules! need_strace {
-    () => {
-        need_root!();
-        if !is_croci() || std::process::Command::new("strace").arg("-V").output().is_err() {
-            skip!("needs croci and strace");
-        }
-    };
 }
 
 #[test]
@@ -78,13 +68,38 @@ fn home_is_that_of_the_passwd_file_or_an_error() {
     }
 }
 
+/// A user namespace that does not own the network namespace gets no sysfs of its own.
+#[test]
+fn the_hosts_sysfs_in_a_user_namespace_is_a_warning() {
+    need_croci!("it is croci's warning");
+    let c = Container::new(&["true"]).edit(|config| {
+        bundle::with_userns(config);
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "network");
+    });
+    let out = c.run().ok();
+    assert!(out.stderr.contains("sysfs") && out.stderr.contains("the host's is bound"), "{out:#?}");
+    c.nothing_left();
+}
+
+#[test]
+fn a_passwd_file_that_is_not_read_is_a_warning() {
+    need_croci!("it is croci's warning");
+    let c = Container::sh("echo $HOME");
+    std::fs::remove_file(c.file("/etc/passwd")).unwrap();
+    nix::unistd::mkfifo(&c.file("/etc/passwd"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let out = c.run().ok();
+    assert_eq!(out.stdout, "/\n");
+    assert!(out.stderr.contains("/etc/passwd of the container: is a fifo"), "{out:#?}");
+    c.create().ok();
+    c.start().ok();
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
 #[test]
 fn a_hierarchy_that_cannot_be_looked_at_is_an_error() {
-    need_root!();
+    need_faults!();
     need_own_cgroups!();
-    if !can_fail() || !is_croci() {
-        skip!("needs croci, and the registers of x86-64");
-    }
     let c = Container::new(&["sleep", "1000"]);
     c.create().ok();
     let all = cgroup::dirs_with(&c.id).len();
@@ -108,10 +123,7 @@ fn a_hierarchy_that_cannot_be_looked_at_is_an_error() {
 /// The pid file appears as a whole, and a kill at any moment leaves nothing beside it.
 #[test]
 fn a_kill_leaves_nothing_beside_the_pid_file() {
-    need_root!();
-    if !can_fail() || !is_croci() {
-        skip!("needs croci, and the registers of x86-64");
-    }
+    need_faults!();
     let c = Container::new(&["sleep", "1000"]);
     let dir = c.sandbox.mkdir("pids");
     let (file, flag) = (dir.join("pid"), format!("--pid-file={}", dir.join("pid").display()));

@@ -73,7 +73,7 @@ fn ft_1_k1_create_killed_by_time() {
 
 /// Kills the process after the delay, unless it ends before. The delay is the fault itself: there is no event to wait
 /// for.
-fn kill_after(pid: i32, delay: Duration) {
+pub(crate) fn kill_after(pid: i32, delay: Duration) {
     let end = Instant::now() + delay;
     while Instant::now() < end && host::alive(pid) {
         std::hint::spin_loop();

@@ -7,6 +7,55 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use test_support::*;
+
+/// Skips the test unless croci is tested: other runtimes do otherwise.
+macro_rules! need_croci {
+    ($reason:literal) => {
+        need_root!();
+        if !is_croci() {
+            skip!($reason);
+        }
+    };
+}
+
+/// Skips the test where system calls cannot be failed, or another runtime is tested.
+macro_rules! need_faults {
+    () => {
+        need_croci!("it is a fault of croci's calls");
+        if !test_support::trace::can_fail() {
+            skip!("needs the registers of x86-64");
+        }
+    };
+}
+
+/// Skips the test where strace is not installed.
+macro_rules! need_strace {
+    () => {
+        need_croci!("it is a fault of croci's calls");
+        if std::process::Command::new("strace").arg("-V").output().is_err() {
+            skip!("needs strace");
+        }
+    };
+}
+
+/// Returns a container whose cgroup is below a parent that no container has created yet.
+fn below(first: &Container, parent: &str) -> Container {
+    let c = Container::within(&first.sandbox, &["sleep", "1000"]);
+    let path = format!("/{}-{parent}/{}", c.sandbox.token, c.id);
+    c.edit(|config| config["linux"]["cgroupsPath"] = json!(path))
+}
+
+/// Starts a process in a new cgroup that is no container's; returns it with the directories of the cgroup.
+fn bystander(c: &Container, path: &str) -> (Proc, Vec<std::path::PathBuf>) {
+    let proc = Cmd::new("sleep", &c.sandbox.dir, "bystander").arg("1000").spawn();
+    let dirs = cgroup::create(path);
+    for dir in &dirs {
+        std::fs::write(dir.join("cgroup.procs"), proc.pid().to_string()).unwrap();
+    }
+    (proc, dirs)
+}
+
 mod concurrent;
 mod exhausted;
 mod failing;

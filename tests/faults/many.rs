@@ -1,5 +1,6 @@
 //! Many runtimes at once, and limits of descriptors for each verb.
 
+use crate::below;
 use crate::concurrent::one_winner;
 use test_support::*;
 
@@ -14,17 +15,10 @@ fn many_creates_of_one_id_have_one_winner() {
 
 #[test]
 fn many_containers_below_one_new_parent_while_as_many_are_deleted() {
-    need_root!();
+    need_croci!("other runtimes leave the parent");
     need_own_cgroups!();
-    if !is_croci() {
-        skip!("other runtimes leave the parent");
-    }
     let first = Container::new(&["sleep", "1000"]);
-    let below = |c: Container| {
-        let path = format!("/{}-parent/{}", c.sandbox.token, c.id);
-        c.edit(|config| config["linux"]["cgroupsPath"] = json!(path))
-    };
-    let all: Vec<_> = (0..2 * MANY).map(|_| below(Container::within(&first.sandbox, &["sleep", "1000"]))).collect();
+    let all: Vec<_> = (0..2 * MANY).map(|_| below(&first, "parent")).collect();
     let (old, new) = all.split_at(MANY);
     for c in old {
         c.create().ok();
@@ -42,13 +36,43 @@ fn many_containers_below_one_new_parent_while_as_many_are_deleted() {
     first.nothing_left();
 }
 
+/// Number of runtimes that are killed.
+const KILLED: u64 = 300;
+
+#[test]
+fn runtimes_killed_at_random_leave_nothing() {
+    need_root!();
+    let first = Container::new(&["sleep", "1000"]);
+    let begin = std::time::Instant::now();
+    first.run_with(&["--detach"]).out().ok();
+    let whole = begin.elapsed();
+    first.delete_force().ok();
+    let seed = std::process::id();
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let c = Container::within(&first.sandbox, &["sleep", "1000"]);
+            scope.spawn(move || {
+                let mut random = u64::from(seed) + worker;
+                for round in 0..KILLED / 4 {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    let verb = if round % 2 == 0 { c.create_with(&[]) } else { c.run_with(&["--detach"]) };
+                    let verb = verb.spawn();
+                    crate::interrupt::kill_after(verb.pid(), whole.mul_f64((random >> 40) as f64 / f64::from(1 << 24)));
+                    verb.wait();
+                    c.delete_force().ok();
+                    c.create().ok();
+                    c.delete_force().ok();
+                }
+            });
+        }
+    });
+    first.nothing_left();
+}
+
 /// Each verb with few descriptors does its work or names what it could not open.
 #[test]
 fn each_verb_with_few_descriptors_works_or_names_what_failed() {
-    need_root!();
-    if !is_croci() {
-        skip!("other runtimes need more descriptors");
-    }
+    need_croci!("other runtimes need more descriptors");
     let c = Container::new(&["sleep", "1000"]);
     let mut refused = 0;
     for limit in 3..=48 {

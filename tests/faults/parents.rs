@@ -1,23 +1,14 @@
 //! The parent cgroups that croci creates: containers share them, create and delete them at the same time, and the last
 //! container takes them with it.
 
-use test_support::trace::{Fault, Point, can_fail, fault_at};
+use crate::below;
+use test_support::trace::{Fault, Point, fault_at};
 use test_support::*;
-
-/// Returns a container whose cgroup is below a parent that no container has created yet.
-fn below(first: &Container, parent: &str) -> Container {
-    let c = Container::within(&first.sandbox, &["sleep", "1000"]);
-    let path = format!("/{}-{parent}/{}", c.sandbox.token, c.id);
-    c.edit(|config| config["linux"]["cgroupsPath"] = json!(path))
-}
 
 #[test]
 fn containers_below_one_parent_are_created_and_deleted_at_once() {
-    need_root!();
+    need_croci!("other runtimes leave the parent");
     need_own_cgroups!();
-    if !is_croci() {
-        skip!("other runtimes leave the parent");
-    }
     let first = Container::new(&["true"]);
     for round in 0..6 {
         let all: Vec<Container> = (0..4).map(|_| below(&first, &format!("race{round}/deep"))).collect();
@@ -37,11 +28,8 @@ fn containers_below_one_parent_are_created_and_deleted_at_once() {
 
 #[test]
 fn the_last_container_removes_the_parent_whoever_created_it() {
-    need_root!();
+    need_croci!("other runtimes leave the parent");
     need_own_cgroups!();
-    if !is_croci() {
-        skip!("other runtimes leave the parent");
-    }
     let first = Container::new(&["true"]);
     for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]] {
         let all: Vec<Container> = (0..3).map(|_| below(&first, "order/deep")).collect();
@@ -63,11 +51,8 @@ fn the_last_container_removes_the_parent_whoever_created_it() {
 
 #[test]
 fn a_damaged_record_leaves_no_parent() {
-    need_root!();
+    need_croci!("it is croci's state");
     need_own_cgroups!();
-    if !is_croci() {
-        skip!("it is croci's state");
-    }
     let first = Container::new(&["true"]);
     for damage in ["", "[]", "{\"format\":2}"] {
         let c = below(&first, "damaged/deep").up();
@@ -83,11 +68,8 @@ fn a_damaged_record_leaves_no_parent() {
 /// repeated.
 #[test]
 fn a_busy_parent_is_tried_again_and_told() {
-    need_root!();
+    need_faults!();
     need_own_cgroups!();
-    if !can_fail() || !is_croci() {
-        skip!("needs croci, and the registers of x86-64");
-    }
     let c = below(&Container::new(&["true"]), "busy");
     c.create().ok();
     // the first rmdir(2) that follows those of the container's own cgroups

@@ -1,5 +1,6 @@
 //! A record that was changed, and other types of files in the place of the state's.
 
+use crate::bystander;
 use test_support::*;
 
 use std::time::Duration;
@@ -8,18 +9,11 @@ use std::time::Duration;
 /// that a runtime that obeys the record kills only the bystander.
 #[test]
 fn a_record_with_the_root_cgroup_kills_no_process() {
-    need_root!();
+    need_croci!("it is croci's record");
     need_own_cgroups!();
-    if !is_croci() {
-        skip!("it is croci's record");
-    }
     let outer = Container::new(&["true"]);
     let name = format!("/{}-outer", outer.sandbox.token);
-    let dirs = cgroup::create(&name);
-    let bystander = Cmd::new("sleep", &outer.sandbox.dir, "bystander").arg("1000").spawn();
-    for dir in &dirs {
-        std::fs::write(dir.join("cgroup.procs"), bystander.pid().to_string()).unwrap();
-    }
+    let (bystander, dirs) = bystander(&outer, &name);
     for path in ["", "/", "//", "/.", "/..", "/x/../"] {
         let c = Container::within(&outer.sandbox, &["sleep", "1000"]);
         c.create().ok();
@@ -66,10 +60,7 @@ fn replace(path: &std::path::Path, kind: &str) {
 
 #[test]
 fn no_type_of_file_in_the_state_lets_a_verb_hang() {
-    need_root!();
-    if !is_croci() {
-        skip!("it is croci's state");
-    }
+    need_croci!("it is croci's state");
     let first = Container::new(&["true"]);
     let limit = Duration::from_secs(10);
     for file in ["record.json", "record.json.new", "config.json", "exec.fifo"] {

@@ -1,5 +1,6 @@
 //! Part 4: cgroups and processes in odd states, and a damaged record (O4).
 
+use crate::bystander;
 use test_support::*;
 
 use std::time::{Duration, Instant};
@@ -54,26 +55,14 @@ fn ft_34_m3_the_init_is_gone_others_are_alive() {
     c.nothing_left();
 }
 
-/// Starts a process in a cgroup in which a container is created later.
-fn bystander(c: &Container, path: &str) -> Proc {
-    let proc = Cmd::new("sleep", &c.sandbox.dir, "bystander").arg("1000").spawn();
-    for dir in cgroup::create(path) {
-        std::fs::write(dir.join("cgroup.procs"), proc.pid().to_string()).unwrap();
-    }
-    proc
-}
-
 #[test]
 fn ft_35_m4_a_cgroup_in_use_is_refused_and_its_process_unharmed() {
-    need_root!();
+    need_croci!("runc of this machine warns only");
     need_own_cgroups!();
-    if !is_croci() {
-        skip!("runc of this machine warns only");
-    }
     for frozen in [false, true] {
         let c = Container::new(&["true"]);
         let path = format!("/{}-busy", c.sandbox.token);
-        let proc = bystander(&c, &path);
+        let (proc, _) = bystander(&c, &path);
         if frozen {
             cgroup::freeze(&path, true);
         }
@@ -93,11 +82,8 @@ fn ft_35_m4_a_cgroup_in_use_is_refused_and_its_process_unharmed() {
 
 #[test]
 fn ft_35_a_frozen_empty_cgroup_is_refused() {
-    need_root!();
+    need_croci!("runc of this machine hangs or thaws it");
     need_own_cgroups!();
-    if !is_croci() {
-        skip!("runc of this machine hangs or thaws it");
-    }
     let c = Container::new(&["true"]);
     let path = format!("/{}-cold", c.sandbox.token);
     cgroup::create(&path);
@@ -110,11 +96,8 @@ fn ft_35_a_frozen_empty_cgroup_is_refused() {
 
 #[test]
 fn de_2_a_cgroup_that_was_there_before_stays() {
-    need_root!();
+    need_croci!("runc removes it");
     need_own_cgroups!();
-    if !is_croci() {
-        skip!("runc removes it");
-    }
     let c = Container::new(&["true"]);
     let path = format!("/{}-mine", c.sandbox.token);
     let dirs = cgroup::create(&path);

@@ -167,13 +167,28 @@ impl Proc {
 
     #[track_caller]
     pub fn wait(mut self) -> Out {
-        let left = self.limit.saturating_sub(self.started.elapsed());
-        if !wait_pid_ready(self.pid(), left) {
+        if !self.ends_in_time() {
             let (stdout, stderr) = (self.stdout(), self.stderr());
             let short = |text: String| text.chars().take(3000).collect::<String>();
             let (stdout, stderr) = (short(stdout), short(stderr));
             panic!("hangs for {:?}: {}\nstdout: {stdout}\nstderr: {stderr}", self.limit, self.what);
         }
+        self.end()
+    }
+
+    /// As [`Proc::wait`]; a command that hangs is killed, for a caller that looks at the time that it took.
+    pub fn wait_or_kill(mut self) -> Out {
+        if !self.ends_in_time() {
+            self.child.kill().unwrap();
+        }
+        self.end()
+    }
+
+    fn ends_in_time(&self) -> bool {
+        wait_pid_ready(self.pid(), self.limit.saturating_sub(self.started.elapsed()))
+    }
+
+    fn end(&mut self) -> Out {
         let status = self.child.wait().unwrap();
         Out {
             code: status.code(),

@@ -79,6 +79,14 @@ pub fn mount_table() -> Vec<String> {
     std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().map(str::to_owned).collect()
 }
 
+/// Returns the lines of a file below /proc that contain `token`: sockets in `net/unix`, keys in `keys`. Keys whose end is
+/// only waited for by the kernel's garbage collector (flag `D` or `R`) are left out.
+pub fn kernel_lines(name: &str, token: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("/proc/{name}")).unwrap_or_default();
+    let ends = |line: &str| name == "keys" && line.split(' ').nth(1).is_some_and(|flags| flags.contains(['D', 'R']));
+    text.lines().filter(|line| line.contains(token) && !ends(line)).map(str::to_owned).collect()
+}
+
 /// Returns the number of session keyrings that the kernel has (those visible to root).
 pub fn session_keyrings() -> usize {
     let keys = std::fs::read_to_string("/proc/keys").unwrap_or_default();

@@ -69,15 +69,28 @@ impl Sandbox {
         path
     }
 
-    /// Returns everything of this test that is still on the host: processes, cgroups, mounts, state entries. One line
-    /// each.
+    /// Returns everything of this test that is still on the host: processes, cgroups, mounts, state entries, sockets.
+    /// One line each.
     pub fn leftovers(&self) -> Vec<String> {
         let mut found = Vec::new();
         found.extend(host::processes_with(&self.token).into_iter().map(|(pid, name)| format!("process {pid} {name}")));
         found.extend(cgroup::dirs_with(&self.token).into_iter().map(|dir| format!("cgroup {}", dir.display())));
         found.extend(host::mounts_below(&self.dir).into_iter().map(|line| format!("mount {line}")));
         found.extend(state_entries(&self.root).into_iter().map(|name| format!("state {name}")));
+        found.extend(host::kernel_lines("net/unix", &self.token).into_iter().map(|line| format!("socket {line}")));
         found
+    }
+
+    /// Waits for the dead processes of this sandbox, and returns the keys of it that are left: a process that no other
+    /// has waited for has its session keyring still.
+    pub fn keys_left(&self) -> Vec<String> {
+        let token = self.token.as_bytes();
+        let is_of_it = |pid: &i32| {
+            let text = std::fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+            !host::alive(*pid) && text.windows(token.len()).any(|part| part == token)
+        };
+        host::pids().into_iter().filter(is_of_it).for_each(|pid| drop(super::reaper::status(pid)));
+        host::kernel_lines("keys", &self.token)
     }
 
     /// Fails unless nothing is left (a process that is being killed has a quarter of the deadline to end).

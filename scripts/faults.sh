@@ -1,0 +1,20 @@
+#!/bin/bash
+# faults.sh [--full]: each verb of croci with a fault at a sample of its system calls, or at all of them, and what came of it
+# in docs/generated/reliability.md. SWEEP_VERB=create: that verb alone, and nothing is written.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+hierarchy=$([ -e /sys/fs/cgroup/cgroup.controllers ] && echo "cgroup v2" || echo "cgroup v1")
+title="Faults at a sample of system calls, $hierarchy"
+tests=(sweep::)
+if [ "${1:-}" = --full ]; then
+    export SWEEP=all
+    title="Faults at every system call, $hierarchy"
+    tests+=(interrupt::)
+fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+cargo build --locked --workspace
+status=0
+cargo test --locked -p croci --test faults -- --nocapture "${tests[@]}" 2>&1 | tee "$log" || status=$?
+[ -n "${SWEEP_VERB:-}" ] || ! grep -q '^sweep: ' "$log" || scripts/reliability.py faults "$log" "$title"
+exit $status

@@ -1,0 +1,254 @@
+//! Each verb with a fault at a system call, of the runtime or of a child: killed, or the call failed. Then the verb has
+//! done its work or its message tells what failed, `delete --force` leaves nothing on the host, and what a program finds
+//! in the container is what it finds without a fault.
+//!
+//! `SWEEP=all` takes every call of every verb (`make faults-full`) instead of a sample; `SWEEP_VERB=create` one verb.
+
+mod cases;
+mod errors;
+mod inside;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use cases::{CASES, Case, Children, container, mark};
+use test_support::trace::{Call, Fault, Faulted, Point, can_fail, fault_with};
+use test_support::*;
+
+/// Points of each verb in a sample.
+const POINTS: usize = 30;
+/// Longest time for a verb with a fault; longer is a hang.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What a fault led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    /// Something of the container is on the host after `delete --force`.
+    Left,
+    /// The verb, or `delete --force`, takes longer than [`LIMIT`].
+    Hang,
+    /// The verb exits with 0 and has not done its work, or the container is another than without the fault.
+    Silent,
+    /// A panic, a signal, no message or one that names nothing, a failure of `delete --force`.
+    Other,
+}
+
+/// A verb in its container, and what holds without a fault.
+struct Sweep<'a> {
+    case: &'a Case,
+    c: Container,
+    /// Names in the root file system before the first `create`.
+    rootfs: BTreeSet<PathBuf>,
+    /// What a program finds in the container.
+    inside: Option<String>,
+    /// Messages that the runtime sends until the container is complete.
+    sends: usize,
+}
+
+impl<'a> Sweep<'a> {
+    fn new(case: &'a Case) -> Sweep<'a> {
+        let c = container(case.name);
+        let rootfs = names(&c);
+        Sweep { case, c, rootfs, inside: None, sends: 0 }
+    }
+
+    /// Runs the verb with a fault, or without one.
+    fn run(&self, point: Point, fault: Fault) -> Faulted {
+        (self.case.prepare)(&self.c);
+        let cmd = (self.case.command)(&self.c).limit(2 * LIMIT);
+        let others = if self.case.children == Children::Init { vec![self.c.pid()] } else { Vec::new() };
+        fault_with(cmd, &others, point, fault)
+    }
+
+    /// Deletes the container and what the verb has left in its bundle; returns what is wrong with that.
+    fn clean_up(&self, fails: bool) -> Vec<(Wrong, String)> {
+        let c = &self.c;
+        let mut wrong = Vec::new();
+        let delete = c.verb("delete", &["--force"]).limit(2 * LIMIT).spawn().wait_or_kill();
+        if delete.code != Some(0) {
+            wrong.push((Wrong::Other, format!("delete --force fails: {delete:?}")));
+        }
+        if delete.took > LIMIT {
+            wrong.push((Wrong::Hang, format!("delete --force takes {:?}", delete.took)));
+        }
+        if catch_unwind(AssertUnwindSafe(|| c.nothing_left())).is_err() {
+            wrong.push((Wrong::Left, format!("left behind: {:?}", c.sandbox.leftovers())));
+        }
+        for name in ["facts", "facts.new", "more", "more.new"] {
+            let _ = std::fs::remove_file(c.file(name));
+        }
+        let left: Vec<_> = names(c).difference(&self.rootfs).cloned().collect();
+        for path in left.iter().rev() {
+            let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
+        }
+        let creates = ["create", "run", "run --detach"].contains(&self.case.name);
+        if creates && fails && !left.is_empty() {
+            wrong.push((Wrong::Left, format!("in the root file system: {left:?}")));
+        }
+        let _ = std::fs::remove_file(mark(c));
+        wrong
+    }
+
+    /// Runs the verb without a fault, and returns the points that it has: a call and its fault.
+    fn points(&mut self) -> Vec<(Point, Fault)> {
+        let none = match self.case.children {
+            Children::None => Point::Call(0),
+            Children::Own | Children::Init => Point::Child(usize::MAX, 0),
+        };
+        let Faulted { seen, out, .. } = self.run(none, Fault::Kill);
+        assert_eq!(out.code, Some(0), "{}: works under a tracer: {out:#?}", self.case.name);
+        assert!((self.case.done)(&self.c, &out), "{}: its work is seen", self.case.name);
+        self.inside = self.case.inside.map(|look| look(&self.c));
+        self.sends = sends(&seen);
+        assert_eq!(self.clean_up(false), [], "{}", self.case.name);
+        let all: Vec<_> = seen
+            .iter()
+            .flat_map(|call| {
+                let errors = errors::errors(call.number, matches!(call.point, Point::Child(..)));
+                let faults = errors.iter().map(|errno| Fault::Fail(*errno)).chain([Fault::Kill]);
+                faults.map(|fault| (call.point, fault))
+            })
+            .collect();
+        assert!(seen.len() > 20, "{}: {} calls", self.case.name, seen.len());
+        if std::env::var("SWEEP").is_ok_and(|sweep| sweep == "all") {
+            return all;
+        }
+        // another part of the calls in each run
+        let start = std::process::id() as usize;
+        let step = (all.len() / POINTS).max(1) | 1;
+        (0..POINTS).filter_map(|number| all.get((start + number * step) % all.len()).copied()).collect()
+    }
+
+    /// Runs the verb with one fault, and returns what was wrong.
+    fn wrong(&self, point: Point, fault: Fault) -> Vec<(Wrong, String)> {
+        let run = self.run(point, fault);
+        let Faulted { hit, out, .. } = &run;
+        let killed = fault == Fault::Kill && hit.is_some();
+        let mut wrong = Vec::new();
+        wrong.extend((out.took > LIMIT).then(|| (Wrong::Hang, format!("takes {:?}", out.took))));
+        if killed && matches!(point, Point::Call(_)) {
+            wrong.extend(self.clean_up(true));
+        } else {
+            wrong.extend(self.look_at(&run, killed));
+            wrong.extend(self.clean_up(out.code != Some(0)));
+        }
+        let what = format!("{}: {point:?} ({hit:?}), {fault:?}: {out:?}", self.case.name);
+        wrong.into_iter().map(|(kind, text)| (kind, format!("{kind:?}: {text}: {what}"))).collect()
+    }
+
+    /// Looks at the result of a verb that was not killed itself.
+    fn look_at(&self, run: &Faulted, killed: bool) -> Vec<(Wrong, String)> {
+        let Faulted { hit, out, seen } = run;
+        let mut wrong = Vec::new();
+        wrong.extend(out.signal.filter(|_| out.took < LIMIT).map(|_| (Wrong::Other, "died of a signal".to_owned())));
+        let mut other = |is: bool, text: &str| wrong.extend(is.then(|| (Wrong::Other, text.to_owned())));
+        other(out.stderr.contains("panicked"), "panicked");
+        other(errors::names_nothing(&out.stderr), "the message names nothing");
+        // 137 is that of the program, as which the child that was killed counts
+        let as_program = killed && out.code == Some(137);
+        other(out.code != Some(0) && out.stderr.is_empty() && !as_program, "no message");
+        if out.code != Some(0) {
+            return wrong;
+        }
+        // a child that was killed when the runtime had done its part: the container has stopped, which `state` tells
+        let complete = sends(seen) >= self.sends || *hit == Some(libc::SYS_execve);
+        if killed && complete && self.c.state_dir().exists() && self.c.status() == "stopped" {
+            return wrong;
+        }
+        let look = catch_unwind(AssertUnwindSafe(|| {
+            if !(self.case.done)(&self.c, out) {
+                return Some("exit status 0, and the work is not done".to_owned());
+            }
+            let found = self.case.inside.map(|look| look(&self.c));
+            let (Some(wanted), Some(found)) = (&self.inside, &found) else { return None };
+            // a warning is not silent
+            (wanted != found && out.stderr.is_empty())
+                .then(|| format!("another container:\n{}", inside::difference(wanted, found)))
+        }));
+        let look = look.unwrap_or_else(|_| Some("exit status 0, and its work is not to be seen".to_owned()));
+        wrong.extend(look.map(|text| (Wrong::Silent, text)));
+        wrong
+    }
+}
+
+/// Returns how many messages the runtime has sent.
+fn sends(seen: &[Call]) -> usize {
+    seen.iter().filter(|call| matches!(call.point, Point::Call(_)) && call.number == libc::SYS_sendmsg).count()
+}
+
+/// Returns the names in a container's root file system.
+fn names(c: &Container) -> BTreeSet<PathBuf> {
+    let mut all = BTreeSet::new();
+    let mut todo = vec![c.rootfs.clone()];
+    while let Some(dir) = todo.pop() {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                todo.push(entry.path());
+            }
+            all.insert(entry.path());
+        }
+    }
+    all
+}
+
+/// Sweeps over one verb, prints its numbers, and returns what was wrong.
+#[expect(clippy::print_stdout, reason = "the numbers are the result")]
+fn sweep(case: &Case) -> Vec<String> {
+    let mut sweep = Sweep::new(case);
+    let points = sweep.points();
+    let (mut all, mut kinds) = (Vec::new(), Vec::new());
+    for (point, fault) in &points {
+        let wrong = sweep.wrong(*point, *fault);
+        kinds.extend(wrong.iter().map(|(kind, _)| *kind));
+        for (_, text) in wrong {
+            println!("wrong: {text}");
+            all.push(text);
+        }
+    }
+    let keys = (0..100).map(|_| sweep.c.sandbox.keys_left()).find(|keys| {
+        std::thread::sleep(Duration::from_millis(if keys.is_empty() { 0 } else { 50 })); // the kernel collects them later
+        keys.is_empty()
+    });
+    if keys.is_none() {
+        kinds.push(Wrong::Left);
+        all.push(format!("{}: left behind: {:?}", case.name, sweep.c.sandbox.keys_left()));
+    }
+    let count = |kind| kinds.iter().filter(|found| **found == kind).count();
+    let children = points.iter().filter(|(point, _)| matches!(point, Point::Child(..))).count();
+    let [left, hang, silent, other] = [Wrong::Left, Wrong::Hang, Wrong::Silent, Wrong::Other].map(count);
+    println!(
+        "sweep: {}: {} points, {children} of children, {left} left, {hang} hangs, {silent} silent, {other} other",
+        case.name,
+        points.len(),
+    );
+    all
+}
+
+#[test]
+fn every_verb_with_a_fault_at_a_system_call() {
+    need_root!();
+    if !can_fail() || !is_croci() {
+        skip!("needs croci, and the registers of x86-64");
+    }
+    let only = std::env::var("SWEEP_VERB").unwrap_or_default();
+    let criu = std::process::Command::new("criu").arg("--version").output().is_ok();
+    let chosen = |case: &&Case| (only.is_empty() || case.name == only) && (criu || case.name != "checkpoint");
+    let todo = Mutex::new(CASES.iter().filter(chosen));
+    let wrong = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let Some(case) = todo.lock().unwrap().next() else { break };
+                    let found = sweep(case);
+                    wrong.lock().unwrap().extend(found);
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{} wrong: {}", wrong.len(), wrong.join("\n"));
+}
