@@ -39,7 +39,7 @@ pub(crate) fn leave_host_mounts(plan: &RootfsPlan, opened: &mut OpenedRootfs, ke
         };
         cloned.with_context(|| step.label.clone())?;
     }
-    let null = if plan.masked.is_empty() { None } else { mask::host_null(true) };
+    let null = if plan.masked.is_empty() { None } else { mask::host_null(plan, true)? };
     let dev = sys_path::stat_at(AT_FDCWD, c"/dev", true).ok().map(|dev| dev.identity().0);
     if linux::process::setns(kernel_mounts.as_fd(), libc::CLONE_NEWNS).is_ok() {
         opened.taken = Some(Taken { null, dev });

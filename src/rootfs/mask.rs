@@ -9,6 +9,7 @@ use nix::fcntl::AT_FDCWD;
 use super::path;
 use super::root::Root;
 use crate::plan::mount::SymlinkPolicy;
+use crate::plan::rootfs::RootfsPlan;
 use base::error::HasErrno as _;
 use linux::mount as sys_mount;
 use linux::mount::ATTR_NODEV;
@@ -21,15 +22,26 @@ use linux::mount::MountAttr;
 use linux::path as sys_path;
 use linux::path::Stat;
 
-/// Returns a detached bind of the host's /dev/null, if that is character device 1:3 (CVE-2025-31133). With `in_host_group`
-/// it is cloned from the host's own mount, whose peer group it leaves.
-pub(super) fn host_null(in_host_group: bool) -> Option<OwnedFd> {
-    let tree = sys_mount::clone_tree(AT_FDCWD, c"/dev/null", CloneFlags { recursive: false, nofollow: true }).ok()?;
-    let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
-    if in_host_group && sys_mount::set_attr(tree.as_fd(), false, slave).is_err() {
-        return None;
+/// Returns a detached bind of the host's /dev/null; `None`: it is missing or is not character device 1:3
+/// (CVE-2025-31133), or the kernel refuses its bind to this user namespace. With `in_host_group` it is cloned from the
+/// host's own mount, whose peer group it leaves.
+///
+/// # Errors
+/// Other errors of open_tree(2); as mount_setattr(2).
+pub(super) fn host_null(plan: &RootfsPlan, in_host_group: bool) -> Result<Option<OwnedFd>> {
+    const WHAT: &str = "linux.maskedPaths: bind of the host's /dev/null";
+    let tree = match sys_mount::clone_tree(AT_FDCWD, c"/dev/null", CloneFlags { recursive: false, nofollow: true }) {
+        Err(err) if err.is_errno(&[libc::ENOENT]) => return Ok(None),
+        Err(err) if err.is_errno(&[libc::EPERM, libc::EINVAL, libc::EACCES]) && super::in_user_namespace(plan) => {
+            return Ok(None);
+        }
+        tree => tree.context(WHAT)?,
+    };
+    if in_host_group {
+        let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
+        sys_mount::set_attr(tree.as_fd(), false, slave).context(WHAT)?;
     }
-    is_null(tree.as_fd()).then_some(tree)
+    Ok(Some(tree).filter(|tree| is_null(tree.as_fd())))
 }
 
 /// Returns whether a file is the null device, major 1 and minor 3.
@@ -55,7 +67,7 @@ pub(super) struct Masks<'a> {
 
 impl<'a> Masks<'a> {
     pub(super) fn new(root: &'a Root) -> Result<Self> {
-        let top = sys_path::fstat(root.fd())?.identity();
+        let top = sys_path::fstat(root.fd()).context("linux.maskedPaths: fstat of the root")?.identity();
         Ok(Self { root, top, empty: None, null: None })
     }
 

@@ -81,8 +81,11 @@ fn fill(plan: &RootfsPlan, opened: &OpenedRootfs, root: &mut Root, host: &Host<'
         // now, while the host's /dev is accessible, because the image's cannot be trusted (CVE-2025-31133)
         root.null = match &opened.taken {
             Some(taken) => taken.null.as_ref().map(|null| sys_path::dup(null.as_fd())).transpose()?,
-            None => mask::host_null(false),
+            None => mask::host_null(plan, false)?,
         };
+        if root.null.is_none() {
+            root.warn("linux.maskedPaths: the host has no /dev/null for them, the container's is used".to_owned());
+        }
     }
     for step in Step::all(plan, opened) {
         mount::mount(root, step, host).with_context(|| step.planned.label.clone())?;
@@ -150,9 +153,9 @@ fn root_fd(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<OwnedFd> {
         RootSource::Tree(tree) => {
             // cloned in the child, because then flags of the host's mount stay locked for the user namespace
             let own = if plan.user_ns { clone_root(plan, tree.as_fd()).ok() } else { None };
-            Ok(own.map_or_else(|| sys_path::dup(tree.as_fd()), Ok)?)
+            own.map_or_else(|| sys_path::dup(tree.as_fd()), Ok).context("root.path: copy its descriptor")
         }
-        RootSource::Dir(dir) if !plan.mount_ns => Ok(sys_path::dup(dir.as_fd())?),
+        RootSource::Dir(dir) if !plan.mount_ns => sys_path::dup(dir.as_fd()).context("root.path: copy its descriptor"),
         RootSource::Dir(dir) => {
             clone_root(plan, dir.as_fd()).with_context(|| format!("root.path {:?}", plan.configured_path))
         }

@@ -90,6 +90,9 @@ pub(super) fn errors(number: libc::c_long, of_child: bool) -> &'static [i32] {
         | libc::SYS_umask
         | libc::SYS_close
         | libc::SYS_clock_nanosleep
+        | libc::SYS_clock_gettime
+        | libc::SYS_gettimeofday
+        | libc::SYS_time
         | libc::SYS_futex
         | libc::SYS_lseek
         | libc::SYS_fcntl => &[],

@@ -130,13 +130,21 @@ impl<'a> Sweep<'a> {
         let mut wrong = Vec::new();
         wrong.extend((out.took > LIMIT).then(|| (Wrong::Hang, format!("takes {:?}", out.took))));
         if killed && matches!(point, Point::Call(_)) {
-            wrong.extend(self.clean_up(true));
+            wrong.extend(self.clean_up(!self.is_committed()));
         } else {
             wrong.extend(self.look_at(&run, killed));
             wrong.extend(self.clean_up(out.code != Some(0)));
         }
         let what = format!("{}: {point:?} ({hit:?}), {fault:?}: {out:?}", self.case.name);
         wrong.into_iter().map(|(kind, text)| (kind, format!("{kind:?}: {text}: {what}"))).collect()
+    }
+
+    /// Returns whether the container was created before its runtime was killed: then its mount points stay.
+    fn is_committed(&self) -> bool {
+        let record = std::fs::read(self.c.state_dir().join("record.json")).unwrap_or_default();
+        // `run` has deleted it already when its program has ended
+        let has_run = !self.c.state_dir().exists() && self.c.file("facts").exists();
+        has_run || serde_json::from_slice::<Value>(&record).is_ok_and(|record| record["init"].is_object())
     }
 
     /// Looks at the result of a verb that was not killed itself.
