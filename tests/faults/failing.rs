@@ -171,7 +171,9 @@ fn a_lock_that_is_not_released_is_an_error_that_names_its_holder() {
     need_croci!("other runtimes have no lock");
     let c = Container::new(&["sleep", "1000"]);
     let mark = c.sandbox.path("hook-runs");
-    let hook = c.sandbox.script("hook", &format!("#!/bin/sh\necho $$ > {0}.new; mv {0}.new {0}\nexec sleep 1000\n", mark.display()));
+    let hook = c
+        .sandbox
+        .script("hook", &format!("#!/bin/sh\necho $$ > {0}.new; mv {0}.new {0}\nexec sleep 1000\n", mark.display()));
     let c = c.edit(|config| config["hooks"] = json!({ "createRuntime": [{ "path": hook }] }));
     let create = c.create_with(&[]).spawn();
     wait_for("the hook runs", || mark.exists());

@@ -43,7 +43,8 @@ fn op_3_no_mount_point_is_left_by_an_init_that_was_killed() {
     need_faults!();
     let c = with_volume();
     let before = host::snapshot(&c.rootfs);
-    let calls: Vec<_> = list(c.create_with(&[])).seen.into_iter().filter(|call| call.number == libc::SYS_prctl).collect();
+    let calls: Vec<_> =
+        list(c.create_with(&[])).seen.into_iter().filter(|call| call.number == libc::SYS_prctl).collect();
     c.delete_force().ok();
     std::fs::remove_dir_all(c.file("/new")).unwrap();
     std::fs::remove_dir_all(c.file("/work")).unwrap();

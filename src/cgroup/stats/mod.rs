@@ -54,7 +54,9 @@ impl Dir<'_> {
             .map_err(|err| {
                 if !err.is_errno(&absent) {
                     let path = format!("{}/{file}", self.path);
-                    self.failed.borrow_mut().get_or_insert_with(|| anyhow::Error::new(err).context(format!("read {path}")));
+                    self.failed
+                        .borrow_mut()
+                        .get_or_insert_with(|| anyhow::Error::new(err).context(format!("read {path}")));
                 }
             })
             .ok()
