@@ -42,7 +42,9 @@ type Failed = RefCell<Option<anyhow::Error>>;
 
 /// The directory of a cgroup.
 struct Dir<'a> {
+    /// Absolute path.
     path: String,
+    /// Where a failure is kept.
     failed: &'a Failed,
 }
 
