@@ -89,7 +89,9 @@ impl Sandbox {
             let text = std::fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
             !host::alive(*pid) && text.windows(token.len()).any(|part| part == token)
         };
-        host::pids().into_iter().filter(is_of_it).for_each(|pid| drop(super::reaper::status(pid)));
+        for pid in host::pids().into_iter().filter(is_of_it) {
+            super::reaper::status(pid);
+        }
         host::kernel_lines("keys", &self.token)
     }
 
