@@ -93,7 +93,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// Runs the verb without a fault, and returns the points that it has: a call and its fault.
-    fn points(&mut self) -> Vec<(Point, Fault)> {
+    fn points(&mut self) -> Vec<(Call, Fault)> {
         let none = match self.case.children {
             Children::None => Point::Call(0),
             Children::Own | Children::Init => Point::Child(usize::MAX, 0),
@@ -109,7 +109,7 @@ impl<'a> Sweep<'a> {
             .flat_map(|call| {
                 let errors = errors::errors(call.number, matches!(call.point, Point::Child(..)));
                 let faults = errors.iter().map(|errno| Fault::Fail(*errno)).chain([Fault::Kill]);
-                faults.map(|fault| (call.point, fault))
+                faults.map(|fault| (*call, fault))
             })
             .collect();
         assert!(seen.len() > 20, "{}: {} calls", self.case.name, seen.len());
@@ -124,15 +124,20 @@ impl<'a> Sweep<'a> {
 
     /// Runs the verb with one fault, and returns what was wrong. One that hangs is repeated, because on a busy machine
     /// another process may have taken the time.
-    fn wrong(&self, point: Point, fault: Fault) -> Vec<(Wrong, String)> {
-        let wrong = self.try_once(point, fault);
+    fn wrong(&self, call: Call, fault: Fault) -> Vec<(Wrong, String)> {
+        let wrong = self.try_once(call, fault);
         let hangs = wrong.iter().any(|(kind, _)| *kind == Wrong::Hang);
-        if hangs { self.try_once(point, fault) } else { wrong }
+        if hangs { self.try_once(call, fault) } else { wrong }
     }
 
-    fn try_once(&self, point: Point, fault: Fault) -> Vec<(Wrong, String)> {
+    fn try_once(&self, call: Call, fault: Fault) -> Vec<(Wrong, String)> {
+        let point = call.point;
         let run = self.run(point, fault);
         let Faulted { hit, out, .. } = &run;
+        if fault != Fault::Kill && *hit != Some(call.number) {
+            // the verb has made other calls than at first, and this one does not fail so
+            return self.clean_up(false);
+        }
         let killed = fault == Fault::Kill && hit.is_some();
         let mut wrong = Vec::new();
         wrong.extend((out.took > LIMIT).then(|| (Wrong::Hang, format!("takes {:?}", out.took))));
@@ -215,8 +220,8 @@ fn sweep(case: &Case) -> Vec<String> {
     let mut sweep = Sweep::new(case);
     let points = sweep.points();
     let (mut all, mut kinds) = (Vec::new(), Vec::new());
-    for (point, fault) in &points {
-        let wrong = sweep.wrong(*point, *fault);
+    for (call, fault) in &points {
+        let wrong = sweep.wrong(*call, *fault);
         kinds.extend(wrong.iter().map(|(kind, _)| *kind));
         for (_, text) in wrong {
             println!("wrong: {text}");
@@ -232,7 +237,7 @@ fn sweep(case: &Case) -> Vec<String> {
         all.push(format!("{}: left behind: {:?}", case.name, sweep.c.sandbox.keys_left()));
     }
     let count = |kind| kinds.iter().filter(|found| **found == kind).count();
-    let children = points.iter().filter(|(point, _)| matches!(point, Point::Child(..))).count();
+    let children = points.iter().filter(|(call, _)| matches!(call.point, Point::Child(..))).count();
     let [left, hang, silent, other] = [Wrong::Left, Wrong::Hang, Wrong::Silent, Wrong::Other].map(count);
     println!(
         "sweep: {}: {} points, {children} of children, {left} left, {hang} hangs, {silent} silent, {other} other",
