@@ -1,105 +1,139 @@
 //! The errors that fit a system call.
 
-/// Returns the errors with which a call is failed; none for calls that cannot fail so, and for those that the standard
-/// library makes before croci's own code.
+/// Calls, and the errors with which they are failed.
+type Table = &'static [(&'static [libc::c_long], &'static [i32])];
+
+const ERRORS: Table = &[
+    (&[libc::SYS_openat, libc::SYS_openat2], &[libc::EMFILE, libc::EINTR, libc::EACCES, libc::ENOMEM]),
+    (
+        &[libc::SYS_open_tree, libc::SYS_fsopen, libc::SYS_fsmount, libc::SYS_fspick, libc::SYS_memfd_create],
+        &[libc::EMFILE, libc::ENOMEM, libc::EPERM],
+    ),
+    (
+        &[
+            libc::SYS_fsconfig,
+            libc::SYS_move_mount,
+            libc::SYS_mount,
+            libc::SYS_mount_setattr,
+            libc::SYS_pivot_root,
+            libc::SYS_umount2,
+        ],
+        &[libc::ENOMEM, libc::EPERM],
+    ),
+    (&[libc::SYS_read, libc::SYS_pread64], &[libc::EIO, libc::EINTR]),
+    (&[libc::SYS_write, libc::SYS_pwrite64], &[libc::EIO, libc::EINTR, libc::ENOSPC]),
+    (&[libc::SYS_flock], &[libc::ENOLCK, libc::EINTR]),
+    (
+        &[libc::SYS_mkdir, libc::SYS_mkdirat, libc::SYS_symlinkat, libc::SYS_linkat, libc::SYS_renameat],
+        &[libc::ENOSPC, libc::EACCES],
+    ),
+    (&[libc::SYS_mknodat], &[libc::ENOSPC, libc::EPERM]),
+    (&[libc::SYS_unlinkat, libc::SYS_rmdir, libc::SYS_unlink], &[libc::EBUSY, libc::EPERM]),
+    (&[libc::SYS_clone3, libc::SYS_clone, libc::SYS_vfork, libc::SYS_fork], &[libc::EAGAIN, libc::ENOMEM]),
+    (&[libc::SYS_setns, libc::SYS_unshare], &[libc::EPERM, libc::ENOMEM]),
+    (&[libc::SYS_setresuid, libc::SYS_setresgid, libc::SYS_setuid, libc::SYS_setgid], &[libc::EPERM, libc::EAGAIN]),
+    (
+        &[libc::SYS_setgroups, libc::SYS_capset, libc::SYS_sethostname, libc::SYS_chroot, libc::SYS_setsid],
+        &[libc::EPERM],
+    ),
+    (&[libc::SYS_prctl], &[libc::EPERM, libc::EINVAL]),
+    (&[libc::SYS_seccomp], &[libc::ENOMEM, libc::EINVAL]),
+    (&[libc::SYS_keyctl, libc::SYS_add_key], &[libc::EDQUOT, libc::EACCES]),
+    (&[libc::SYS_bpf], &[libc::EPERM, libc::ENOMEM]),
+    (
+        &[
+            libc::SYS_socket,
+            libc::SYS_socketpair,
+            libc::SYS_dup,
+            libc::SYS_dup2,
+            libc::SYS_dup3,
+            libc::SYS_pidfd_open,
+            libc::SYS_signalfd4,
+        ],
+        &[libc::EMFILE, libc::ENOMEM],
+    ),
+    (
+        &[libc::SYS_inotify_init1, libc::SYS_timerfd_create, libc::SYS_eventfd2, libc::SYS_epoll_create1],
+        &[libc::EMFILE],
+    ),
+    (&[libc::SYS_poll, libc::SYS_ppoll, libc::SYS_recvmsg], &[libc::EINTR, libc::ENOMEM]),
+    (&[libc::SYS_waitid, libc::SYS_wait4, libc::SYS_recvfrom], &[libc::EINTR]),
+    (&[libc::SYS_sendmsg, libc::SYS_sendto], &[libc::EINTR, libc::ENOBUFS]),
+    (&[libc::SYS_connect], &[libc::ECONNREFUSED]),
+    (&[libc::SYS_kill, libc::SYS_tgkill, libc::SYS_pidfd_send_signal], &[libc::EPERM]),
+    (&[libc::SYS_getdents64, libc::SYS_statfs, libc::SYS_fstatfs], &[libc::EIO, libc::ENOMEM]),
+    (
+        &[
+            libc::SYS_newfstatat,
+            libc::SYS_statx,
+            libc::SYS_readlinkat,
+            libc::SYS_readlink,
+            libc::SYS_access,
+            libc::SYS_faccessat,
+        ],
+        &[libc::EACCES, libc::EIO],
+    ),
+    (&[libc::SYS_fstat], &[libc::EIO]),
+    (&[libc::SYS_chdir, libc::SYS_fchdir], &[libc::EACCES]),
+    (&[libc::SYS_fchown, libc::SYS_fchownat, libc::SYS_fchmod, libc::SYS_fchmodat], &[libc::EPERM, libc::EIO]),
+    // those that cannot fail so, and those that the standard library makes before croci's own code
+    (
+        &[
+            libc::SYS_brk,
+            libc::SYS_mmap,
+            libc::SYS_mprotect,
+            libc::SYS_munmap,
+            libc::SYS_mremap,
+            libc::SYS_madvise,
+            libc::SYS_arch_prctl,
+            libc::SYS_set_tid_address,
+            libc::SYS_set_robust_list,
+            libc::SYS_rseq,
+            libc::SYS_prlimit64,
+            libc::SYS_getrandom,
+            libc::SYS_execve,
+            libc::SYS_exit,
+            libc::SYS_exit_group,
+            libc::SYS_rt_sigaction,
+            libc::SYS_rt_sigprocmask,
+            libc::SYS_rt_sigreturn,
+            libc::SYS_sigaltstack,
+            libc::SYS_sched_getaffinity,
+            libc::SYS_getpid,
+            libc::SYS_gettid,
+            libc::SYS_getppid,
+            libc::SYS_geteuid,
+            libc::SYS_getuid,
+            libc::SYS_getegid,
+            libc::SYS_getgid,
+            libc::SYS_umask,
+            libc::SYS_close,
+            libc::SYS_clock_nanosleep,
+            libc::SYS_clock_gettime,
+            libc::SYS_gettimeofday,
+            libc::SYS_time,
+            libc::SYS_futex,
+            libc::SYS_lseek,
+            libc::SYS_fcntl,
+        ],
+        &[],
+    ),
+];
+
+/// Before those of the other table, for children: the runtime makes these calls for its own start.
+const OF_CHILDREN: Table = &[
+    (&[libc::SYS_fcntl], &[libc::EMFILE]),
+    (&[libc::SYS_execve], &[libc::ENOMEM, libc::EACCES]),
+    (&[libc::SYS_prlimit64, libc::SYS_setrlimit, libc::SYS_setpriority], &[libc::EPERM]),
+];
+
+/// Returns the errors with which a call is failed.
 pub(super) fn errors(number: libc::c_long, of_child: bool) -> &'static [i32] {
-    match number {
-        libc::SYS_openat | libc::SYS_openat2 => &[libc::EMFILE, libc::EINTR, libc::EACCES, libc::ENOMEM],
-        libc::SYS_open_tree | libc::SYS_fsopen | libc::SYS_fsmount | libc::SYS_fspick | libc::SYS_memfd_create => {
-            &[libc::EMFILE, libc::ENOMEM, libc::EPERM]
-        }
-        libc::SYS_fsconfig
-        | libc::SYS_move_mount
-        | libc::SYS_mount
-        | libc::SYS_mount_setattr
-        | libc::SYS_pivot_root
-        | libc::SYS_umount2 => &[libc::ENOMEM, libc::EPERM],
-        libc::SYS_read | libc::SYS_pread64 => &[libc::EIO, libc::EINTR],
-        libc::SYS_write | libc::SYS_pwrite64 => &[libc::EIO, libc::EINTR, libc::ENOSPC],
-        libc::SYS_flock => &[libc::ENOLCK, libc::EINTR],
-        libc::SYS_mkdir | libc::SYS_mkdirat | libc::SYS_symlinkat | libc::SYS_linkat | libc::SYS_renameat => {
-            &[libc::ENOSPC, libc::EACCES]
-        }
-        libc::SYS_mknodat => &[libc::ENOSPC, libc::EPERM],
-        libc::SYS_unlinkat | libc::SYS_rmdir | libc::SYS_unlink => &[libc::EBUSY, libc::EPERM],
-        libc::SYS_clone3 | libc::SYS_clone | libc::SYS_vfork | libc::SYS_fork => &[libc::EAGAIN, libc::ENOMEM],
-        libc::SYS_setns | libc::SYS_unshare => &[libc::EPERM, libc::ENOMEM],
-        libc::SYS_setresuid | libc::SYS_setresgid | libc::SYS_setuid | libc::SYS_setgid => &[libc::EPERM, libc::EAGAIN],
-        libc::SYS_setgroups | libc::SYS_capset | libc::SYS_sethostname | libc::SYS_chroot | libc::SYS_setsid => {
-            &[libc::EPERM]
-        }
-        libc::SYS_prctl => &[libc::EPERM, libc::EINVAL],
-        libc::SYS_seccomp => &[libc::ENOMEM, libc::EINVAL],
-        libc::SYS_keyctl | libc::SYS_add_key => &[libc::EDQUOT, libc::EACCES],
-        libc::SYS_bpf => &[libc::EPERM, libc::ENOMEM],
-        libc::SYS_socket
-        | libc::SYS_socketpair
-        | libc::SYS_dup
-        | libc::SYS_dup2
-        | libc::SYS_dup3
-        | libc::SYS_pidfd_open
-        | libc::SYS_signalfd4 => &[libc::EMFILE, libc::ENOMEM],
-        libc::SYS_inotify_init1 | libc::SYS_timerfd_create | libc::SYS_eventfd2 | libc::SYS_epoll_create1 => {
-            &[libc::EMFILE]
-        }
-        libc::SYS_poll | libc::SYS_ppoll | libc::SYS_recvmsg => &[libc::EINTR, libc::ENOMEM],
-        libc::SYS_waitid | libc::SYS_wait4 | libc::SYS_recvfrom => &[libc::EINTR],
-        libc::SYS_sendmsg | libc::SYS_sendto => &[libc::EINTR, libc::ENOBUFS],
-        libc::SYS_connect => &[libc::ECONNREFUSED],
-        libc::SYS_kill | libc::SYS_tgkill | libc::SYS_pidfd_send_signal => &[libc::EPERM],
-        libc::SYS_getdents64 | libc::SYS_statfs | libc::SYS_fstatfs => &[libc::EIO, libc::ENOMEM],
-        libc::SYS_newfstatat
-        | libc::SYS_statx
-        | libc::SYS_readlinkat
-        | libc::SYS_readlink
-        | libc::SYS_access
-        | libc::SYS_faccessat => &[libc::EACCES, libc::EIO],
-        libc::SYS_fstat => &[libc::EIO],
-        libc::SYS_chdir | libc::SYS_fchdir => &[libc::EACCES],
-        libc::SYS_fchown | libc::SYS_fchownat | libc::SYS_fchmod | libc::SYS_fchmodat => &[libc::EPERM, libc::EIO],
-        libc::SYS_fcntl if of_child => &[libc::EMFILE],
-        libc::SYS_execve if of_child => &[libc::ENOMEM, libc::EACCES],
-        libc::SYS_prlimit64 | libc::SYS_setrlimit | libc::SYS_setpriority if of_child => &[libc::EPERM],
-        libc::SYS_brk
-        | libc::SYS_mmap
-        | libc::SYS_mprotect
-        | libc::SYS_munmap
-        | libc::SYS_mremap
-        | libc::SYS_madvise
-        | libc::SYS_arch_prctl => &[],
-        libc::SYS_set_tid_address
-        | libc::SYS_set_robust_list
-        | libc::SYS_rseq
-        | libc::SYS_prlimit64
-        | libc::SYS_getrandom
-        | libc::SYS_execve => &[],
-        libc::SYS_exit
-        | libc::SYS_exit_group
-        | libc::SYS_rt_sigaction
-        | libc::SYS_rt_sigprocmask
-        | libc::SYS_rt_sigreturn
-        | libc::SYS_sigaltstack => &[],
-        libc::SYS_sched_getaffinity
-        | libc::SYS_getpid
-        | libc::SYS_gettid
-        | libc::SYS_getppid
-        | libc::SYS_geteuid
-        | libc::SYS_getuid
-        | libc::SYS_getegid => &[],
-        libc::SYS_getgid
-        | libc::SYS_umask
-        | libc::SYS_close
-        | libc::SYS_clock_nanosleep
-        | libc::SYS_clock_gettime
-        | libc::SYS_gettimeofday
-        | libc::SYS_time
-        | libc::SYS_futex
-        | libc::SYS_lseek
-        | libc::SYS_fcntl => &[],
-        // the pseudo call of a process that is stopped outside of one
-        ..=-1 => &[],
-        _ => &[libc::ENOMEM],
-    }
+    let find = |table: Table| table.iter().find(|(calls, _)| calls.contains(&number)).map(|(_, errors)| *errors);
+    let found = if of_child { find(OF_CHILDREN) } else { None };
+    // a process that is stopped outside of a call has none
+    let other: &[i32] = if number < 0 { &[] } else { &[libc::ENOMEM] };
+    found.or_else(|| find(ERRORS)).unwrap_or(other)
 }
 
 /// Returns whether a message is nothing but the text of an errno: it names neither call nor object.
