@@ -139,21 +139,23 @@ def check_tests_of_security(problems):
 
 def check_command_line(program, path, syntax, problems):
     """Verbs and flags of a page against the tables that the program's parser reads."""
-    text, syntax = read(path), read(syntax)
+    text, syntax = read(path), "".join(read(file) for file in tracked(*syntax))
     flags = set(re.findall(r'\b(?:one|many|switch)\(\s*"([\w-]+)"', syntax)) | {"help", "usage", "version"}
-    verbs = set(re.findall(r'^ {8}name: "(\w+)"|\bverb\(\s*"(\w+)"', syntax, re.MULTILINE))
-    verbs = {one or other for one, other in verbs}
+    verbs = set(re.findall(r'^ +name: "([\w ]+)"|\bverb\(\s*"([\w ]+)"', syntax, re.MULTILINE))
+    verbs = {one or other for one, other in verbs} - {program}
+    groups = set(re.findall(r'\bgroup\(\s*"(\w+)"', syntax))
     shown = set(re.findall(r"--([a-z][a-z0-9-]+)", text))
     # the first cells of tables of verbs
     for table in re.findall(r"^\| verb \|.*\n\|[-|]*\n((?:\|.*\n)*)", text, re.MULTILINE):
         cells = " ".join(re.findall(r"^\| ([^|]*)", table, re.MULTILINE))
         first = set(re.findall(r"`(\w+)", cells))
-        problems += [f"{path}: {program} has no verb {verb}" for verb in sorted(first - verbs)]
+        problems += [f"{path}: {program} has no verb {verb}" for verb in sorted(first - verbs - groups)]
     # verbs are named in headings and in first cells
-    named = set(re.findall(r"[a-z]+", " ".join(re.findall(r"^## [^(\n]*|^\| `[^|\n]*", text, re.MULTILINE))))
+    named = " ".join(re.findall(r"^## [^(\n]*|^\| `[^|\n]*", text, re.MULTILINE))
+    named = set(re.findall(r"[a-z]+", named)) | set(re.findall(r"`(\w+ \w+)", named))
     problems += [f"{path}: {program} has no flag --{flag}" for flag in sorted(shown - flags)]
     problems += [f"{path}: --{flag} is missing" for flag in sorted(flags - shown)]
-    problems += [f"{path}: the verb {verb} is missing" for verb in sorted(verbs - named)]
+    problems += [f"{path}: the verb {verb} is missing" for verb in sorted((verbs | groups) - named)]
 
 
 def check_ids(problems):
@@ -190,8 +192,8 @@ def main():
         if path not in HISTORY:
             check_names(path, problems)
     check_tests_of_security(problems)
-    check_command_line("croci", "docs/reference/cli.md", "src/cli/syntax.rs", problems)
-    check_command_line("corm", "docs/reference/corm-cli.md", "crates/corm/src/cli/syntax.rs", problems)
+    check_command_line("croci", "docs/reference/cli.md", ["src/cli/syntax.rs"], problems)
+    check_command_line("corm", "docs/reference/corm-cli.md", ["crates/corm/src/cli/syntax/*.rs"], problems)
     check_ids(problems)
     check_words(problems)
     print("\n".join(problems[:200]))

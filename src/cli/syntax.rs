@@ -24,7 +24,8 @@ pub(super) const CROCI: Program<Global, Verb> = Program {
     version,
     global: GLOBAL,
     make: convert::global,
-    verbs: VERBS,
+    verbs: &[VERBS],
+    groups: &[],
 };
 
 /// The features of this build, as in the last line of crun's version text.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use base::error::escape::one_line;
 use corm::cli;
 use corm::cli::Outcome;
-use corm::cli::args::Verb;
+use corm::cli::args::{ContainerVerb, Verb};
 use corm::commands;
 use corm::commands::Context;
 
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
             return ExitCode::from(failure(matches!(verb, Some("run" | "exec"))));
         }
     };
-    let status = failure(matches!(verb, Verb::Run(_) | Verb::Exec(_)));
+    let status = failure(matches!(verb, Verb::Container(ContainerVerb::Run(_) | ContainerVerb::Exec(_))));
     match commands::run(&context, verb) {
         Ok(status) => ExitCode::from(status),
         Err(err) => {

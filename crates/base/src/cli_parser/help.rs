@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Flag, FlagKind, Flags, Program, VerbSpec};
+use super::{Flag, FlagKind, Flags, Group, Program, VerbSpec};
 
 /// Returns the usage lines of a verb, or of the program.
 pub(super) fn usage<G, V>(program: &Program<G, V>, verb: Option<&VerbSpec<V>>) -> String {
@@ -31,15 +31,36 @@ fn usage_line(program: &str, name: &str, operands: &str) -> String {
 }
 
 /// Returns the text of `PROGRAM --help`.
-pub(super) fn global<G, V>(program: &Program<G, V>) -> String {
-    let Program { name, about, operand, verbs, global, .. } = program;
+pub(super) fn global<G: Default, V>(program: &Program<G, V>) -> String {
+    let Program { name, about, operand, groups, global, .. } = program;
     let mut text = format!("NAME:\n   {name} - {about}\n\nUsage: {name} [FLAGS] VERB [FLAGS] [{operand}]\n\nVerbs:\n");
-    for verb in *verbs {
+    for verb in program.verbs().filter(|verb| !verb.name.contains(' ')) {
         let _ = writeln!(text, "  {:<12}{}", verb.name, verb.about);
+    }
+    for group in *groups {
+        let _ = writeln!(text, "  {:<12}{}", group.name, group.about);
     }
     text.push_str("\nFlags:\n");
     flags(&mut text, global);
     let _ = writeln!(text, "\n`{name} VERB --help` lists the flags of a verb.");
+    text
+}
+
+/// Returns the text of `PROGRAM GROUP --help`.
+pub(super) fn group<G: Default, V>(program: &Program<G, V>, group: &Group) -> String {
+    let (name, Group { name: own, about, words }) = (program.name, group);
+    let mut text = format!("NAME:\n   {name} {own} - {about}\n\nUsage: {name} {own} VERB [FLAGS] [ARG...]\n\nVerbs:\n");
+    let mut all: Vec<(&str, &str)> = Vec::new();
+    for verb in program.verbs() {
+        let named = words.iter().filter(|(_, of)| *of == verb.name).map(|(word, _)| *word);
+        let word = verb.name.split_once(' ').filter(|(first, _)| first == own).map(|(_, word)| word);
+        all.extend(named.chain(word).map(|word| (word, verb.about)));
+    }
+    all.sort_unstable();
+    for (word, about) in all {
+        let _ = writeln!(text, "  {word:<12}{about}");
+    }
+    let _ = writeln!(text, "\n`{name} {own} VERB --help` lists the flags of a verb.");
     text
 }
 

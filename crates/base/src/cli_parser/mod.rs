@@ -82,7 +82,7 @@ pub const VERSION: Flag =
 
 /// A verb of the program; `V` is the type of its parsed form.
 pub struct VerbSpec<V: 'static> {
-    /// Name on the command line.
+    /// Name on the command line; `GROUP WORD` for a verb that only a group has.
     pub name: &'static str,
     /// Help text, one line.
     pub about: &'static str,
@@ -96,6 +96,17 @@ pub struct VerbSpec<V: 'static> {
     pub flags: Flags,
     /// Converts the parsed words to the typed value.
     pub make: fn(&mut ParsedArgs) -> Result<V>,
+}
+
+/// A group of verbs, for `PROGRAM GROUP WORD`: those in `words`, and those whose name is `GROUP WORD`.
+#[derive(Debug)]
+pub struct Group {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// Help text, one line.
+    pub about: &'static str,
+    /// Words after the group, each with the name of its verb.
+    pub words: &'static [(&'static str, &'static str)],
 }
 
 /// A program with verbs: `G` is the type of the parsed flags before the verb.
@@ -112,8 +123,10 @@ pub struct Program<G: 'static, V: 'static> {
     pub global: Flags,
     /// Converts the flags before the verb. The value holds what was valid also beside an error.
     pub make: fn(&mut ParsedArgs) -> (G, Result<()>),
-    /// Verbs in the order of the help.
-    pub verbs: &'static [VerbSpec<V>],
+    /// Lists of verbs in the order of the help.
+    pub verbs: &'static [&'static [VerbSpec<V>]],
+    /// Groups of verbs.
+    pub groups: &'static [Group],
 }
 
 /// Result of parsing a command line.
@@ -160,13 +173,47 @@ impl<G: Default, V> Program<G, V> {
         }
     }
 
+    /// Returns all verbs, those of groups included.
+    pub fn verbs(&self) -> impl Iterator<Item = &'static VerbSpec<V>> {
+        self.verbs.iter().copied().flatten()
+    }
+
     fn find(&self, name: &str) -> Option<&'static VerbSpec<V>> {
-        self.verbs.iter().find(|verb| verb.name == name)
+        self.verbs().find(|verb| verb.name == name)
+    }
+
+    fn find_group(&self, name: &str) -> Option<&'static Group> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+
+    fn find_in(&self, group: &Group, word: &str) -> Option<&'static VerbSpec<V>> {
+        let (_, name) = group.words.iter().find(|(known, _)| *known == word).copied().unzip();
+        self.find(name.unwrap_or(&format!("{} {word}", group.name)))
     }
 
     fn verb(&self, name: &OsString, rest: &[OsString], global: G) -> Outcome<G, V> {
         let name = name.to_string_lossy();
-        let Some(syntax) = self.find(&name) else { return self.no_such_verb(&name, rest, global) };
+        match (self.find_group(&name), self.find(&name)) {
+            (Some(group), _) => self.group(group, rest, global),
+            (None, Some(syntax)) if !name.contains(' ') => self.read_verb(syntax, rest, global),
+            _ => self.no_such_verb(&name, rest, global),
+        }
+    }
+
+    fn group(&self, group: &'static Group, rest: &[OsString], global: G) -> Outcome<G, V> {
+        let Some((word, rest)) = rest.split_first() else {
+            return self.wrong(format!("{:?} requires a verb", format!("{} {}", self.name, group.name)), None, global);
+        };
+        match &*word.to_string_lossy() {
+            "-h" | "--help" | "--usage" => Outcome::Print(help::group(self, group)),
+            word => match self.find_in(group, word) {
+                Some(syntax) => self.read_verb(syntax, rest, global),
+                None => self.wrong(format!("unknown verb {:?}", format!("{} {word}", group.name)), None, global),
+            },
+        }
+    }
+
+    fn read_verb(&self, syntax: &'static VerbSpec<V>, rest: &[OsString], global: G) -> Outcome<G, V> {
         let matches = match read::read(syntax.name, rest.iter().cloned(), syntax.flags, syntax.has_trailing_args) {
             Ok(matches) => matches,
             Err(Stop::Help) => return Outcome::Print(help::verb(self.name, syntax)),
@@ -192,6 +239,12 @@ impl<G: Default, V> Program<G, V> {
 
     fn no_such_verb(&self, name: &str, rest: &[OsString], global: G) -> Outcome<G, V> {
         let asked = rest.first().map(|word| word.to_string_lossy());
+        if let Some(group) = asked.as_deref().filter(|_| name == "help").and_then(|asked| self.find_group(asked)) {
+            return match rest.get(1).map(|word| self.find_in(group, &word.to_string_lossy())) {
+                Some(Some(syntax)) => Outcome::Print(help::verb(self.name, syntax)),
+                _ => Outcome::Print(help::group(self, group)),
+            };
+        }
         match (name, asked.as_deref().map(|asked| self.find(asked))) {
             ("help", None) => Outcome::Print(help::global(self)),
             ("help", Some(Some(syntax))) => Outcome::Print(help::verb(self.name, syntax)),

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::args::{Run, Verb};
+use super::args::{ContainerVerb, ImageVerb, Run, SystemVerb, Verb};
 use super::syntax::CORM;
 use super::{Outcome, parse};
 
@@ -36,25 +36,31 @@ fn a_command_keeps_its_own_flags() {
         ..Run::default()
     };
     for line in ["run -d -ti --name n busybox ls -l --rm -d", "run -itd --name=n busybox -- ls -l --rm -d"] {
-        assert_eq!(verb(line), Verb::Run(Box::new(want.clone())), "{line}");
+        assert_eq!(verb(line), Verb::from(ContainerVerb::Run(Box::new(want.clone()))), "{line}");
     }
-    let Verb::Exec(exec) = verb("exec -it -w /tmp c sh -c x") else { panic!() };
+    let Verb::Container(ContainerVerb::Exec(exec)) = verb("exec -it -w /tmp c sh -c x") else { panic!() };
     assert_eq!((exec.container.as_str(), exec.command.len(), exec.tty), ("c", 3, true));
 }
 
 #[test]
 fn values_have_types() {
-    let Verb::Run(run) = verb("run -m 64m --cpus 1.5 --pids-limit -1 --network host -v /a:/b:ro x") else { panic!() };
+    let Verb::Container(ContainerVerb::Run(run)) =
+        verb("run -m 64m --cpus 1.5 --pids-limit -1 --network host -v /a:/b:ro x")
+    else {
+        panic!()
+    };
     assert_eq!(
         (run.memory, run.cpu_quota, run.pids_limit, run.host_network),
         (Some(64 << 20), Some(150_000), Some(-1), true)
     );
-    let Verb::Pull(pull) = verb("pull --tls-verify=false x") else { panic!() };
+    let Verb::Image(ImageVerb::Pull(pull)) = verb("pull --tls-verify=false x") else { panic!() };
     assert!(!pull.tls_verify);
-    assert!(matches!(verb("pull x"), Verb::Pull(pull) if pull.tls_verify));
-    assert!(matches!(verb("system prune -a"), Verb::SystemPrune { all: true }));
-    assert!(matches!(verb("stop -t 3 a b"), Verb::Stop { timeout: 3, containers } if containers == ["a", "b"]));
-    assert!(matches!(verb("init /d"), Verb::Init { name: None, .. }));
+    assert!(matches!(verb("pull x"), Verb::Image(ImageVerb::Pull(pull)) if pull.tls_verify));
+    assert!(matches!(verb("system prune -a"), Verb::System(SystemVerb::SystemPrune { all: true })));
+    assert!(
+        matches!(verb("stop -t 3 a b"), Verb::Container(ContainerVerb::Stop { timeout: 3, containers }) if containers == ["a", "b"])
+    );
+    assert!(matches!(verb("init /d"), Verb::Image(ImageVerb::Init { name: None, .. })));
 }
 
 #[test]
@@ -69,7 +75,9 @@ fn what_is_wrong_is_named() {
         ("run --cpus 0 x", "run: --cpus \"0\": must be a number, 0.01 or more"),
         ("run --network bridge x", "run: --network \"bridge\": must be one of none, host"),
         ("save x", "save: -o PATH is missing: where to write it"),
-        ("system melt", "system: \"melt\": must be df or prune"),
+        ("system melt", "unknown verb \"system melt\""),
+        ("container", "\"corm container\" requires a verb"),
+        ("image frobnicate x", "unknown verb \"image frobnicate\""),
         ("images --nope", "images: unknown flag \"--nope\""),
     ] {
         let message = refused(line);
@@ -79,13 +87,30 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn every_verb_and_flag_has_its_help() {
-    for syntax in CORM.verbs {
+    for syntax in CORM.verbs() {
         let Outcome::Print(text) = outcome(&format!("{} --help", syntax.name)) else { panic!("{}", syntax.name) };
         for flag in syntax.flags.iter().copied().flatten() {
             assert!(text.contains(&format!("--{}", flag.name)), "{}: {text}", syntax.name);
         }
     }
     let Outcome::Print(text) = outcome("help") else { panic!() };
-    assert!(CORM.verbs.iter().all(|verb| text.contains(verb.about)));
+    assert!(CORM.verbs().filter(|verb| !verb.name.contains(' ')).all(|verb| text.contains(verb.about)));
     assert!(matches!(outcome("--version"), Outcome::Print(text) if text.starts_with("corm version ")));
+}
+
+#[test]
+fn a_group_has_the_verbs_by_its_words() {
+    assert_eq!(verb("container ls -aq"), verb("ps -aq"));
+    assert_eq!(verb("image rm -f x y"), verb("rmi -f x y"));
+    assert_eq!(verb("container run -it x sh -c y"), verb("run -it x sh -c y"));
+    for group in CORM.groups {
+        let Outcome::Print(text) = outcome(&format!("{} --help", group.name)) else { panic!("{}", group.name) };
+        for (word, name) in group.words {
+            let Some(syntax) = CORM.verbs().find(|syntax| syntax.name == *name) else { panic!("{word} -> {name}") };
+            assert!(text.contains(word) && text.contains(syntax.about), "{word}: {text}");
+        }
+        assert_eq!(outcome(&format!("help {}", group.name)), Outcome::Print(text));
+    }
+    let help = |line: &str| matches!(outcome(line), Outcome::Print(text) if text.contains("corm ps - "));
+    assert!(help("container ls --help") && help("help container ls"));
 }

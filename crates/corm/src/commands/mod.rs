@@ -34,7 +34,7 @@ mod wait;
 
 use anyhow::{Result, bail};
 
-use super::cli::args::{Global, LogLevel, Verb};
+use super::cli::args::{ContainerVerb, Global, ImageVerb, LogLevel, SystemVerb, Verb};
 use super::store::{ContainerRecord, ImageRecord, Store, StoreOptions};
 use base::error::escape::one_line;
 use rootless::Dispatch;
@@ -76,35 +76,53 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
         Dispatch::Done(status) => return Ok(status),
     };
     match verb {
-        Verb::Init { dir, name } => init::run(context, &dir, name.as_deref()),
-        Verb::Import { file, name } => import::run(context, &file, name.as_deref()),
-        Verb::Export { from, output } => export::run(context, &from, output.as_deref()),
-        Verb::Diff(what) => diff::run(context, &what),
-        Verb::Config(args) => config::run(context, &args),
-        Verb::Bundle { image, dir } => bundle::run(context, &image, &dir),
-        Verb::Unbundle(dir) => unbundle::run(context, &dir),
-        Verb::Run(args) => run::run(context, &args),
-        Verb::Ps { all, quiet, format } => ps::run(context, all, quiet, format),
-        Verb::Exec(args) => exec::run(context, &args),
-        Verb::Logs { follow, container } => logs::run(context, &container, follow),
-        Verb::Wait(containers) => wait::run(context, &containers),
-        Verb::Stop { timeout, containers } => stop::run(context, &containers, timeout),
-        Verb::Kill { signal, containers } => kill::run(context, &containers, &signal),
-        Verb::Start(containers) => start::run(context, &containers),
-        Verb::Rm { force, containers } => rm::run(context, &containers, force),
-        Verb::Commit(args) => commit::run(context, &args),
-        Verb::Images { quiet, format } => images::run(context, quiet, format),
-        Verb::Inspect(what) => inspect::run(context, &what),
-        Verb::History { image, format } => history::run(context, &image, format),
-        Verb::Load { path, name } => load::run(context, &path, name.as_deref()),
-        Verb::Save(args) => save::run(context, &args),
-        Verb::Tag { image, name } => tag::run(context, &image, &name),
-        Verb::Rmi { force, images } => rmi::run(context, &images, force),
-        Verb::SystemDf { format } => system_df::run(context, format),
-        Verb::SystemPrune { all } => prune::run(context, all),
-        Verb::Fsck { repair } => fsck::run(context, repair),
-        Verb::Pull(args) => pull::run(context, &args),
-        Verb::Push(args) => push::run(context, &args),
+        Verb::Image(verb) => run_image(context, verb),
+        Verb::Container(verb) => run_container(context, verb),
+        Verb::System(verb) => run_system(context, &verb),
+    }
+}
+
+fn run_image(context: &Context, verb: ImageVerb) -> Result<u8> {
+    match verb {
+        ImageVerb::Init { dir, name } => init::run(context, &dir, name.as_deref()),
+        ImageVerb::Import { file, name } => import::run(context, &file, name.as_deref()),
+        ImageVerb::Export { from, output } => export::run(context, &from, output.as_deref()),
+        ImageVerb::Diff(what) => diff::run(context, &what),
+        ImageVerb::Config(args) => config::run(context, &args),
+        ImageVerb::Bundle { image, dir } => bundle::run(context, &image, &dir),
+        ImageVerb::Unbundle(dir) => unbundle::run(context, &dir),
+        ImageVerb::Images { quiet, format } => images::run(context, quiet, format),
+        ImageVerb::Inspect(what) => inspect::run(context, &what),
+        ImageVerb::History { image, format } => history::run(context, &image, format),
+        ImageVerb::Load { path, name } => load::run(context, &path, name.as_deref()),
+        ImageVerb::Save(args) => save::run(context, &args),
+        ImageVerb::Tag { image, name } => tag::run(context, &image, &name),
+        ImageVerb::Rmi { force, images } => rmi::run(context, &images, force),
+        ImageVerb::Pull(args) => pull::run(context, &args),
+        ImageVerb::Push(args) => push::run(context, &args),
+    }
+}
+
+fn run_container(context: &Context, verb: ContainerVerb) -> Result<u8> {
+    match verb {
+        ContainerVerb::Run(args) => run::run(context, &args),
+        ContainerVerb::Ps { all, quiet, format } => ps::run(context, all, quiet, format),
+        ContainerVerb::Exec(args) => exec::run(context, &args),
+        ContainerVerb::Logs { follow, container } => logs::run(context, &container, follow),
+        ContainerVerb::Wait(containers) => wait::run(context, &containers),
+        ContainerVerb::Stop { timeout, containers } => stop::run(context, &containers, timeout),
+        ContainerVerb::Kill { signal, containers } => kill::run(context, &containers, &signal),
+        ContainerVerb::Start(containers) => start::run(context, &containers),
+        ContainerVerb::Rm { force, containers } => rm::run(context, &containers, force),
+        ContainerVerb::Commit(args) => commit::run(context, &args),
+    }
+}
+
+fn run_system(context: &Context, verb: &SystemVerb) -> Result<u8> {
+    match *verb {
+        SystemVerb::SystemDf { format } => system_df::run(context, format),
+        SystemVerb::SystemPrune { all } => prune::run(context, all),
+        SystemVerb::Fsck { repair } => fsck::run(context, repair),
     }
 }
 

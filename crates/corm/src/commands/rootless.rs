@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::Context;
-use crate::cli::args::Verb;
+use crate::cli::args::{ContainerVerb, ImageVerb, Verb};
 use crate::container::run_dir::RunDir;
 use crate::container::userns;
 use crate::store;
@@ -33,18 +33,37 @@ enum NamespaceNeeds<'a> {
 
 fn needs_of(verb: &Verb) -> NamespaceNeeds<'_> {
     match verb {
-        Verb::Ps { .. } | Verb::Logs { .. } | Verb::Wait(_) | Verb::Images { .. } | Verb::History { .. } => {
-            NamespaceNeeds::Records
+        Verb::Image(verb) => needs_of_image(verb),
+        Verb::Container(verb) => needs_of_container(verb),
+        Verb::System(_) => NamespaceNeeds::Trees,
+    }
+}
+
+fn needs_of_image(verb: &ImageVerb) -> NamespaceNeeds<'_> {
+    match verb {
+        ImageVerb::Images { .. }
+        | ImageVerb::History { .. }
+        | ImageVerb::Tag { .. }
+        | ImageVerb::Push(_)
+        | ImageVerb::Save(_)
+        | ImageVerb::Config(_) => NamespaceNeeds::Records,
+        ImageVerb::Diff(name) | ImageVerb::Inspect(name) | ImageVerb::Export { from: name, .. } => {
+            NamespaceNeeds::Container(name)
         }
-        Verb::Tag { .. } | Verb::Push(_) | Verb::Save(_) | Verb::Config(_) => NamespaceNeeds::Records,
-        Verb::Exec(exec) => NamespaceNeeds::Container(&exec.container),
-        Verb::Commit(commit) => NamespaceNeeds::Container(&commit.container),
-        Verb::Diff(name) | Verb::Inspect(name) | Verb::Export { from: name, .. } => NamespaceNeeds::Container(name),
-        Verb::Kill { containers, .. }
-        | Verb::Stop { containers, .. }
-        | Verb::Start(containers)
-        | Verb::Rm { containers, .. } => NamespaceNeeds::Containers(containers),
         _ => NamespaceNeeds::Trees,
+    }
+}
+
+fn needs_of_container(verb: &ContainerVerb) -> NamespaceNeeds<'_> {
+    match verb {
+        ContainerVerb::Run(_) => NamespaceNeeds::Trees,
+        ContainerVerb::Ps { .. } | ContainerVerb::Logs { .. } | ContainerVerb::Wait(_) => NamespaceNeeds::Records,
+        ContainerVerb::Exec(exec) => NamespaceNeeds::Container(&exec.container),
+        ContainerVerb::Commit(commit) => NamespaceNeeds::Container(&commit.container),
+        ContainerVerb::Kill { containers, .. }
+        | ContainerVerb::Stop { containers, .. }
+        | ContainerVerb::Start(containers)
+        | ContainerVerb::Rm { containers, .. } => NamespaceNeeds::Containers(containers),
     }
 }
 

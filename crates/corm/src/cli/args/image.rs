@@ -1,0 +1,159 @@
+//! Arguments of the verbs on images.
+
+use std::path::PathBuf;
+
+use super::common::Format;
+
+/// Formats of a saved image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Archive {
+    /// A tar of an OCI layout.
+    #[default]
+    Oci,
+    /// An OCI layout directory.
+    OciDir,
+    /// A docker archive.
+    Docker,
+}
+
+/// Arguments of `pull`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pull {
+    /// Image reference.
+    pub reference: String,
+    /// `OS/ARCH[/VARIANT]`; absent: this machine's.
+    pub platform: Option<String>,
+    /// `--tls-verify`; `false` accepts plain HTTP and unknown certificate authorities.
+    pub tls_verify: bool,
+}
+
+impl Default for Pull {
+    fn default() -> Self {
+        Self { reference: String::new(), platform: None, tls_verify: true }
+    }
+}
+
+/// Arguments of `push`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Push {
+    /// Image in the store.
+    pub image: String,
+    /// Destination reference.
+    pub reference: String,
+    /// As in [`Pull`].
+    pub tls_verify: bool,
+}
+
+/// Arguments of `save`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Save {
+    /// Image.
+    pub image: String,
+    /// Format.
+    pub format: Archive,
+    /// Output file or directory.
+    pub output: PathBuf,
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Base image.
+    pub image: String,
+    /// Name of the new image.
+    pub name: String,
+    /// Default arguments: a JSON list, or words.
+    pub cmd: Option<String>,
+    /// Entrypoint: a JSON list, or words.
+    pub entrypoint: Option<String>,
+    /// Environment variables `K=V`.
+    pub env: Vec<String>,
+    /// User.
+    pub user: Option<String>,
+    /// Working directory.
+    pub workdir: Option<String>,
+    /// Labels `K=V`.
+    pub labels: Vec<String>,
+}
+
+/// A verb on images.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ImageVerb {
+    /// `init DIR [NAME]`
+    Init {
+        /// Source directory.
+        dir: PathBuf,
+        /// Name of the new image.
+        name: Option<String>,
+    },
+    /// `import FILE|- [NAME]`
+    Import {
+        /// Tar file; `-` is standard input.
+        file: PathBuf,
+        /// Name of the new image.
+        name: Option<String>,
+    },
+    /// `load PATH [--name NAME]`
+    Load {
+        /// An OCI layout directory, OCI archive or docker archive.
+        path: PathBuf,
+        /// Name that replaces those in the archive.
+        name: Option<String>,
+    },
+    /// `pull REF`
+    Pull(Pull),
+    /// `push IMAGE REF`
+    Push(Push),
+    /// `save IMAGE -o PATH`
+    Save(Save),
+    /// `export CONTAINER|IMAGE [-o FILE]`
+    Export {
+        /// Container or image.
+        from: String,
+        /// Output file; absent: standard output.
+        output: Option<PathBuf>,
+    },
+    /// `images`
+    Images {
+        /// IDs only.
+        quiet: bool,
+        /// Table or JSON.
+        format: Format,
+    },
+    /// `inspect IMAGE|CONTAINER`
+    Inspect(String),
+    /// `history IMAGE`
+    History {
+        /// Image.
+        image: String,
+        /// Table or JSON.
+        format: Format,
+    },
+    /// `diff IMAGE|CONTAINER`
+    Diff(String),
+    /// `tag IMAGE NAME`
+    Tag {
+        /// Image.
+        image: String,
+        /// Additional name.
+        name: String,
+    },
+    /// `rmi [-f] IMAGE...`
+    Rmi {
+        /// Remove all names of the image.
+        force: bool,
+        /// Images.
+        images: Vec<String>,
+    },
+    /// `config IMAGE NEWNAME`
+    Config(Config),
+    /// `bundle IMAGE DIR`
+    Bundle {
+        /// An image, or a directory.
+        image: String,
+        /// Bundle to create.
+        dir: PathBuf,
+    },
+    /// `unbundle DIR`
+    Unbundle(PathBuf),
+}

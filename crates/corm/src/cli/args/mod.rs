@@ -1,0 +1,42 @@
+//! The parsed command line, a type for each verb.
+
+mod common;
+mod container;
+mod image;
+mod run;
+mod system;
+
+pub use common::{Format, Global, LogLevel};
+pub use container::{Commit, ContainerVerb, Exec};
+pub use image::{Archive, Config, ImageVerb, Pull, Push, Save};
+pub use run::{CPU_PERIOD, PullPolicy, Run};
+pub use system::SystemVerb;
+
+/// A verb with its arguments.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verb {
+    /// A verb on images.
+    Image(ImageVerb),
+    /// A verb on containers.
+    Container(ContainerVerb),
+    /// A verb on the store as a whole.
+    System(SystemVerb),
+}
+
+impl From<ImageVerb> for Verb {
+    fn from(verb: ImageVerb) -> Self {
+        Self::Image(verb)
+    }
+}
+
+impl From<ContainerVerb> for Verb {
+    fn from(verb: ContainerVerb) -> Self {
+        Self::Container(verb)
+    }
+}
+
+impl From<SystemVerb> for Verb {
+    fn from(verb: SystemVerb) -> Self {
+        Self::System(verb)
+    }
+}

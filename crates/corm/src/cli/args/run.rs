@@ -1,0 +1,76 @@
+//! Arguments of `run`.
+
+use std::path::PathBuf;
+
+use super::image::Pull;
+use crate::container::log::Limits;
+
+/// When `run` pulls the image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// When the store has none.
+    #[default]
+    Missing,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Period of `--cpus`, in microseconds.
+pub const CPU_PERIOD: u64 = 100_000;
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Run {
+    /// Run in the background.
+    pub detach: bool,
+    /// Forward standard input.
+    pub interactive: bool,
+    /// Allocate a terminal.
+    pub tty: bool,
+    /// Remove the container when it exits.
+    pub rm: bool,
+    /// Container name.
+    pub name: Option<String>,
+    /// Volumes `SRC:DST[:OPTIONS]`.
+    pub volumes: Vec<String>,
+    /// When the image is pulled.
+    pub pull: PullPolicy,
+    /// Platform and certificates of a pull, as in [`Pull`]; the reference is `image`.
+    pub pulled: Pull,
+    /// Pull without progress.
+    pub quiet: bool,
+    /// Files of environment variables, read before `env`.
+    pub env_files: Vec<PathBuf>,
+    /// File to write the container's ID to, which must not exist.
+    pub cidfile: Option<PathBuf>,
+    /// Entrypoint: a JSON list, or a program.
+    pub entrypoint: Option<String>,
+    /// Labels `K=V`.
+    pub labels: Vec<String>,
+    /// Environment variables `K=V`, or `K` with its value in corm's environment.
+    pub env: Vec<String>,
+    /// Working directory.
+    pub workdir: Option<String>,
+    /// User.
+    pub user: Option<String>,
+    /// Memory limit in bytes.
+    pub memory: Option<u64>,
+    /// CPU time in microseconds for each [`CPU_PERIOD`].
+    pub cpu_quota: Option<u64>,
+    /// Maximum number of processes; -1 for no limit.
+    pub pids_limit: Option<i64>,
+    /// Limits of log rotation.
+    pub log: Limits,
+    /// Read-only root file system.
+    pub read_only: bool,
+    /// Host name.
+    pub hostname: Option<String>,
+    /// Use the host's network instead of a private one.
+    pub host_network: bool,
+    /// Image.
+    pub image: String,
+    /// Command that replaces the image's.
+    pub command: Vec<String>,
+}

@@ -1,0 +1,23 @@
+//! Arguments of the verbs on the store as a whole.
+
+use super::common::Format;
+
+/// A verb on the store as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SystemVerb {
+    /// `system df`
+    SystemDf {
+        /// Table or JSON.
+        format: Format,
+    },
+    /// `system prune [-a]`
+    SystemPrune {
+        /// Also remove named images that no container uses.
+        all: bool,
+    },
+    /// `fsck [--repair]`
+    Fsck {
+        /// Repair or remove damaged data.
+        repair: bool,
+    },
+}

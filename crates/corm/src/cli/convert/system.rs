@@ -1,0 +1,19 @@
+//! Conversion of the flags of verbs on the store as a whole.
+
+use anyhow::Result;
+
+use super::common::FORMATS;
+use crate::cli::args::{SystemVerb, Verb};
+use base::cli_parser::ParsedArgs;
+
+pub(in crate::cli) fn df(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(SystemVerb::SystemDf { format: given.choice("format", FORMATS)? }.into())
+}
+
+pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(SystemVerb::SystemPrune { all: given.switch("all")? }.into())
+}
+
+pub(in crate::cli) fn fsck(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(SystemVerb::Fsck { repair: given.switch("repair")? }.into())
+}

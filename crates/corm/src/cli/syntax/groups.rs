@@ -1,0 +1,52 @@
+//! Groups of verbs, as Podman and Docker have them: other names of the verbs, and those that only a group has.
+
+use base::cli_parser::Group;
+
+/// Defines a group.
+const fn group(name: &'static str, about: &'static str, words: &'static [(&'static str, &'static str)]) -> Group {
+    Group { name, about, words }
+}
+
+/// corm's groups.
+pub(super) const GROUPS: &[Group] = &[
+    group("container", "Manage containers", CONTAINER),
+    group("image", "Manage images", IMAGE),
+    group("system", "Show disk usage (df), or remove unused data (prune)", &[]),
+];
+
+/// Words after `container`.
+const CONTAINER: &[(&str, &str)] = &[
+    ("commit", "commit"),
+    ("diff", "diff"),
+    ("exec", "exec"),
+    ("export", "export"),
+    ("inspect", "inspect"),
+    ("kill", "kill"),
+    ("list", "ps"),
+    ("logs", "logs"),
+    ("ls", "ps"),
+    ("ps", "ps"),
+    ("remove", "rm"),
+    ("rm", "rm"),
+    ("run", "run"),
+    ("start", "start"),
+    ("stop", "stop"),
+    ("wait", "wait"),
+];
+
+/// Words after `image`.
+const IMAGE: &[(&str, &str)] = &[
+    ("diff", "diff"),
+    ("history", "history"),
+    ("import", "import"),
+    ("inspect", "inspect"),
+    ("list", "images"),
+    ("load", "load"),
+    ("ls", "images"),
+    ("pull", "pull"),
+    ("push", "push"),
+    ("remove", "rmi"),
+    ("rm", "rmi"),
+    ("save", "save"),
+    ("tag", "tag"),
+];

@@ -1,0 +1,104 @@
+//! The verbs on images.
+
+use super::common::{ANY, ENV, FORMAT, LABEL, OUTPUT, PLATFORM, QUIET, TLS_VERIFY, USER, VerbSpec, WORKDIR, verb};
+use crate::cli::convert;
+use base::cli_parser::Flag;
+use base::cli_parser::HELP;
+use base::cli_parser::one;
+use base::cli_parser::switch;
+
+/// Flags of `config`.
+const CONFIG: &[Flag] = &[
+    one("cmd", None, "WORDS", "Set the default command: a JSON list, or words"),
+    one("entrypoint", None, "WORDS", "Set the entrypoint: a JSON list, or words"),
+    ENV,
+    USER,
+    WORKDIR,
+    LABEL,
+];
+
+/// The verbs, in the order of the help.
+pub(super) const VERBS: &[VerbSpec] = &[
+    verb("init", "Create an image from a directory", "DIR [NAME]", (1, 2), &[HELP], convert::images::init),
+    verb("import", "Create an image from a tar", "FILE|- [NAME]", (1, 2), &[HELP], convert::images::import),
+    verb(
+        "load",
+        "Load images from an OCI layout, an OCI archive or a Docker archive",
+        "PATH",
+        (1, 1),
+        &[&[one("name", None, "NAME", "Name for the image")], HELP],
+        convert::images::load,
+    ),
+    verb(
+        "pull",
+        "Pull an image from a registry",
+        "REF",
+        (1, 1),
+        &[&[PLATFORM, TLS_VERIFY], HELP],
+        convert::images::pull,
+    ),
+    verb("push", "Push an image to a registry", "IMAGE REF", (2, 2), &[&[TLS_VERIFY], HELP], convert::images::push),
+    verb(
+        "save",
+        "Save an image to a file or directory",
+        "IMAGE",
+        (1, 1),
+        &[
+            &[one("format", None, "FORMAT", "oci-archive, oci-dir or docker-archive [default: oci-archive]"), OUTPUT],
+            HELP,
+        ],
+        convert::images::save,
+    ),
+    verb(
+        "export",
+        "Export the file system of a container or an image as a tar",
+        "CONTAINER|IMAGE",
+        (1, 1),
+        &[&[OUTPUT], HELP],
+        convert::images::export,
+    ),
+    verb("images", "List images", "", (0, 0), &[&[QUIET, FORMAT], HELP], convert::images::images),
+    verb(
+        "inspect",
+        "Show details of an image or a container as JSON",
+        "IMAGE|CONTAINER",
+        (1, 1),
+        &[HELP],
+        convert::images::inspect,
+    ),
+    verb("history", "Show the history of an image", "IMAGE", (1, 1), &[&[FORMAT], HELP], convert::images::history),
+    verb(
+        "diff",
+        "List changed files: A added, C changed, D deleted",
+        "IMAGE|CONTAINER",
+        (1, 1),
+        &[HELP],
+        convert::images::diff,
+    ),
+    verb("tag", "Add a name to an image", "IMAGE NAME", (2, 2), &[HELP], convert::images::tag),
+    verb(
+        "rmi",
+        "Remove images",
+        "IMAGE...",
+        (1, ANY),
+        &[&[switch("force", Some('f'), "Remove all names of the image")], HELP],
+        convert::images::rmi,
+    ),
+    verb(
+        "config",
+        "Create an image with a changed configuration",
+        "IMAGE NEWNAME",
+        (2, 2),
+        &[CONFIG, HELP],
+        convert::images::config,
+    ),
+    verb(
+        "bundle",
+        "Create an OCI bundle from an image or a directory",
+        "IMAGE DIR",
+        (2, 2),
+        &[HELP],
+        convert::images::bundle,
+    ),
+    verb("unbundle", "Remove a bundle", "DIR", (1, 1), &[HELP], convert::images::unbundle),
+];

@@ -1,0 +1,53 @@
+//! The flags of `run`.
+
+use super::common::{ANY, DETACH, ENV, INTERACTIVE, LABEL, PLATFORM, TLS_VERIFY, TTY, USER, VerbSpec, WORKDIR};
+use crate::cli::convert;
+use base::cli_parser::Flag;
+use base::cli_parser::HELP;
+use base::cli_parser::many;
+use base::cli_parser::one;
+use base::cli_parser::switch;
+
+/// Flags of `run`.
+const RUN: &[Flag] = &[
+    DETACH,
+    INTERACTIVE,
+    TTY,
+    switch("rm", None, "Remove the container when it exits"),
+    one("name", None, "NAME", "Container name"),
+    many("volume", Some('v'), "SRC:DST[:OPTIONS]", "Bind mount a file or directory of the host (repeatable)"),
+    one("pull", None, "WHEN", "Pull the image: missing, always or never [default: missing]"),
+    PLATFORM,
+    TLS_VERIFY,
+    switch("quiet", Some('q'), "Pull without progress"),
+    many("env-file", None, "FILE", "Set the environment variables of a file, a line each (repeatable)"),
+    one("cidfile", None, "FILE", "Write the container's ID to a new file"),
+    one("entrypoint", None, "WORDS", "Entrypoint in the place of the image's: a JSON list, or a program"),
+    LABEL,
+    ENV,
+    WORKDIR,
+    USER,
+    one("memory", Some('m'), "SIZE", "Memory limit in bytes, or with a unit: k, m, g or t"),
+    one("cpus", None, "N", "Number of CPUs, such as 1.5"),
+    one("pids-limit", None, "N", "Maximum number of processes, -1 for unlimited"),
+    many(
+        "log-opt",
+        None,
+        "NAME=VALUE",
+        "Log rotation: max-size=SIZE [default: 10m] or max-file=N [default: 3] (repeatable)",
+    ),
+    switch("read-only", None, "Make the root file system read-only"),
+    one("hostname", None, "NAME", "Container host name"),
+    one("network", None, "MODE", "Network mode: none (only lo) or host [default: none]"),
+];
+
+/// The verbs, in the order of the help.
+pub(super) const VERBS: &[VerbSpec] = &[VerbSpec {
+    name: "run",
+    about: "Create a container from an image and run it",
+    operands: "IMAGE [COMMAND [ARG...]]",
+    count: (1, ANY),
+    has_trailing_args: true,
+    flags: &[RUN, HELP],
+    make: convert::run::run,
+}];

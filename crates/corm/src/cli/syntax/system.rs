@@ -1,0 +1,27 @@
+//! The verbs on the store as a whole.
+
+use super::common::{FORMAT, VerbSpec, verb};
+use crate::cli::convert;
+use base::cli_parser::HELP;
+use base::cli_parser::switch;
+
+/// The verbs, in the order of the help.
+pub(super) const VERBS: &[VerbSpec] = &[
+    verb("system df", "Show disk usage", "", (0, 0), &[&[FORMAT], HELP], convert::system::df),
+    verb(
+        "system prune",
+        "Remove unused data",
+        "",
+        (0, 0),
+        &[&[switch("all", Some('a'), "Also remove named images that no container uses")], HELP],
+        convert::system::prune,
+    ),
+    verb(
+        "fsck",
+        "Verify images, layers and records",
+        "",
+        (0, 0),
+        &[&[switch("repair", None, "Repair or remove damaged data")], HELP],
+        convert::system::fsck,
+    ),
+];
