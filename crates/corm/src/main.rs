@@ -19,10 +19,13 @@ fn main() -> ExitCode {
         }
         Outcome::Usage { message, usage, verb, .. } => {
             let _ = write!(std::io::stderr(), "corm: {}\n{usage}", one_line(&message));
-            return ExitCode::from(failure(matches!(verb, Some("run" | "exec"))));
+            return ExitCode::from(failure(matches!(verb, Some("run" | "create" | "exec"))));
         }
     };
-    let status = failure(matches!(verb, Verb::Container(ContainerVerb::Run(_) | ContainerVerb::Exec(_))));
+    let status = failure(matches!(
+        verb,
+        Verb::Container(ContainerVerb::Run(_) | ContainerVerb::Create(_) | ContainerVerb::Exec(_))
+    ));
     match commands::run(&context, verb) {
         Ok(status) => ExitCode::from(status),
         Err(err) => {

@@ -190,6 +190,86 @@ fn what_a_killed_run_left_is_found_by_prune_and_its_name_is_free() {
 }
 
 #[test]
+fn what_a_killed_create_left_is_found_by_prune() {
+    need_root!();
+    let fixture = Fixture::new();
+    let args = ["create", "--name", "c", "-v", "v:/etc", "base", "sleep", "1000"];
+    let prepare = || drop(fixture.corm(&["volume", "rm", "-f", "v"]).out());
+    fixture.sweep(&args, prepare, |point| {
+        // a part of a container is removed, a whole one can be started
+        fixture.corm(&["system", "prune"]).out().ok();
+        if fixture.corm(&["container", "exists", "c"]).out().code == Some(0) {
+            fixture.corm(&["start", "c"]).out().ok();
+        }
+        fixture.remove(point);
+        // all or nothing of the image's content
+        let out = fixture.corm(&["run", "--rm", "-v", "v:/etc", "base", "cat", "/etc/passwd"]).out();
+        assert!(out.code == Some(0), "{point}: {out:#?}");
+        fixture.corm(&["system", "prune"]).out().ok();
+        fixture.is_clean(point);
+    });
+}
+
+#[test]
+fn a_created_container_survives_a_killed_start() {
+    need_root!();
+    let fixture = Fixture::new();
+    let prepare = || drop(fixture.corm(&["create", "--name", "c", "base", "sleep", "1000"]).out().ok());
+    fixture.sweep(&["start", "c"], prepare, |point| {
+        // a supervisor that was forked before the kill starts the container all the same
+        wait_until(point, || {
+            fixture.corm(&["system", "prune"]).out().ok();
+            let out = fixture.corm(&["start", "c"]).out();
+            (out.code == Some(0) || out.stderr.contains("is running already")).then_some(())
+        });
+        wait_until(point, || (fixture.corm(&["exec", "c", "true"]).out().code == Some(0)).then_some(()));
+        fixture.remove(point);
+        fixture.is_clean(point);
+    });
+}
+
+#[test]
+fn a_container_keeps_a_name_when_its_rename_or_restart_is_killed() {
+    need_root!();
+    let fixture = Fixture::new();
+    for args in [&["rename", "c", "other"][..], &["restart", "-t", "0", "c"]] {
+        let prepare = || fixture.start();
+        fixture.sweep(args, prepare, |point| {
+            fixture.corm(&["rename", "other", "c"]).out();
+            wait_until(point, || {
+                let out = fixture.corm(&["start", "c"]).out();
+                (out.code == Some(0) || out.stderr.contains("is running already")).then_some(())
+            });
+            fixture.remove(point);
+            fixture.corm(&["system", "prune"]).out().ok();
+            fixture.is_clean(point);
+        });
+    }
+}
+
+#[test]
+fn what_a_killed_volume_verb_left_is_found_by_prune() {
+    need_root!();
+    let fixture = Fixture::new();
+    let volumes = || fixture.corm(&["volume", "ls", "-q"]).out().ok().stdout;
+    for verb in ["create", "rm"] {
+        let prepare = || {
+            fixture.corm(&["volume", "rm", "-f", "v"]).out().ok();
+            if verb == "rm" {
+                fixture.corm(&["volume", "create", "v"]).out().ok();
+            }
+        };
+        fixture.sweep(&["volume", verb, "v"], prepare, |point| {
+            assert!(["", "v\n"].contains(&volumes().as_str()), "{point}");
+            fixture.corm(&["system", "prune"]).out().ok();
+            fixture.is_clean(point);
+            fixture.corm(&["volume", "create", "--ignore", "v"]).out().ok();
+            fixture.corm(&["volume", "rm", "v"]).out().ok();
+        });
+    }
+}
+
+#[test]
 fn what_a_killed_save_left_beside_its_output_is_removed_by_a_repair() {
     need_root!();
     let fixture = Fixture::new();

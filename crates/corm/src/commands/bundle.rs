@@ -35,6 +35,7 @@ pub(super) fn run(context: &Context, image: &str, dir: &Path) -> Result<u8> {
         runtime: runtime::find(context.global.runtime.as_deref()).unwrap_or_default(),
         purpose: Purpose::Bundle,
         remove: false,
+        interactive: false,
         bundle: Some(&dir),
         run: None,
     };

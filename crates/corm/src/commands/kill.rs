@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{Context, for_each};
+use super::{Context, select};
+use crate::cli::args::Selection;
 use crate::container::run_dir::RunDir;
 use crate::container::status;
 use crate::container::supervise::wait_gone;
@@ -16,12 +17,12 @@ const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Sends the signal to each container.
 ///
 /// # Errors
-/// The signal is unknown; as [`for_each`].
-pub(super) fn run(context: &Context, names: &[String], signal: &str) -> Result<u8> {
+/// The signal is unknown; as [`super::for_each`].
+pub(super) fn run(context: &Context, which: &Selection, signal: &str) -> Result<u8> {
     let number = signal::parse(signal)?;
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
-    for_each(context, names, |name| {
+    select::each(context, (&store, &run), which, select::runs, |name| {
         let record = store.find_container(name)?;
         ensure!(status::of(&store, &run, &record)?.pid().is_some(), "container '{}' is not running", record.name);
         let supervisor = run.supervisor(&record.id)?.map(|supervisor| supervisor.pid()).transpose()?.flatten();

@@ -3,38 +3,49 @@
 mod bundle;
 mod commit;
 mod config;
+mod create;
 mod diff;
 mod exec;
+mod exists;
 mod export;
+mod foreground;
 mod fsck;
 mod history;
 mod images;
 mod import;
+mod info;
 mod init;
 mod inspect;
 mod kill;
 mod load;
 mod logs;
+mod new_container;
+mod pause;
 pub mod print;
 mod prune;
 mod ps;
 mod pull;
 mod push;
+mod rename;
+mod restart;
 mod rm;
 mod rmi;
 mod rootless;
 mod run;
 mod save;
+mod select;
 mod start;
 mod stop;
 mod system_df;
 mod tag;
 mod unbundle;
+mod version;
+mod volume;
 mod wait;
 
 use anyhow::{Result, bail};
 
-use super::cli::args::{ContainerVerb, Global, ImageVerb, LogLevel, SystemVerb, Verb};
+use super::cli::args::{ContainerVerb, Global, ImageVerb, LogLevel, SystemVerb, Verb, VolumeVerb};
 use super::store::{ContainerRecord, ImageRecord, Store, StoreOptions};
 use base::error::escape::one_line;
 use rootless::Dispatch;
@@ -71,14 +82,15 @@ impl Context {
 /// # Errors
 /// The error to print on standard error.
 pub fn run(context: &Context, verb: Verb) -> Result<u8> {
-    let context = &match rootless::prepare(context, &verb)? {
-        Dispatch::Here(context) => context,
+    let (context, verb) = match rootless::prepare(context, verb)? {
+        Dispatch::Here(both) => *both,
         Dispatch::Done(status) => return Ok(status),
     };
     match verb {
-        Verb::Image(verb) => run_image(context, verb),
-        Verb::Container(verb) => run_container(context, verb),
-        Verb::System(verb) => run_system(context, &verb),
+        Verb::Image(verb) => run_image(&context, verb),
+        Verb::Container(verb) => run_container(&context, verb),
+        Verb::Volume(verb) => run_volume(&context, verb),
+        Verb::System(verb) => run_system(&context, &verb),
     }
 }
 
@@ -97,7 +109,9 @@ fn run_image(context: &Context, verb: ImageVerb) -> Result<u8> {
         ImageVerb::Load { path, name } => load::run(context, &path, name.as_deref()),
         ImageVerb::Save(args) => save::run(context, &args),
         ImageVerb::Tag { image, name } => tag::run(context, &image, &name),
-        ImageVerb::Rmi { force, images } => rmi::run(context, &images, force),
+        ImageVerb::Rmi { all, force, images } => rmi::run(context, &images, all, force),
+        ImageVerb::Exists(name) => exists::run(context.store()?.find_image(&name)),
+        ImageVerb::Prune { all, force } => prune::images(context, all, force),
         ImageVerb::Pull(args) => pull::run(context, &args),
         ImageVerb::Push(args) => push::run(context, &args),
     }
@@ -106,23 +120,43 @@ fn run_image(context: &Context, verb: ImageVerb) -> Result<u8> {
 fn run_container(context: &Context, verb: ContainerVerb) -> Result<u8> {
     match verb {
         ContainerVerb::Run(args) => run::run(context, &args),
+        ContainerVerb::Create(args) => create::run(context, &args),
         ContainerVerb::Ps { all, quiet, format } => ps::run(context, all, quiet, format),
         ContainerVerb::Exec(args) => exec::run(context, &args),
         ContainerVerb::Logs { follow, container } => logs::run(context, &container, follow),
         ContainerVerb::Wait(containers) => wait::run(context, &containers),
-        ContainerVerb::Stop { timeout, containers } => stop::run(context, &containers, timeout),
-        ContainerVerb::Kill { signal, containers } => kill::run(context, &containers, &signal),
-        ContainerVerb::Start(containers) => start::run(context, &containers),
-        ContainerVerb::Rm { force, containers } => rm::run(context, &containers, force),
+        ContainerVerb::Stop { timeout, which } => stop::run(context, &which, timeout),
+        ContainerVerb::Kill { signal, which } => kill::run(context, &which, &signal),
+        ContainerVerb::Start(args) => start::run(context, &args),
+        ContainerVerb::Restart { timeout, running, which } => restart::run(context, &which, timeout, running),
+        ContainerVerb::Rename { container, name } => rename::run(context, &container, &name),
+        ContainerVerb::Pause(which) => pause::run(context, &which),
+        ContainerVerb::Unpause(which) => pause::undo(context, &which),
+        ContainerVerb::Exists(name) => exists::run(context.store()?.find_container(&name)),
+        ContainerVerb::Prune { force } => prune::containers(context, force),
+        ContainerVerb::Rm(args) => rm::run(context, &args),
         ContainerVerb::Commit(args) => commit::run(context, &args),
+    }
+}
+
+fn run_volume(context: &Context, verb: VolumeVerb) -> Result<u8> {
+    match verb {
+        VolumeVerb::Create(args) => volume::create(context, &args),
+        VolumeVerb::List { quiet, format } => volume::list(context, quiet, format),
+        VolumeVerb::Inspect { names, all } => volume::inspect(context, &names, all),
+        VolumeVerb::Remove { names, all, force } => volume::remove(context, &names, all, force),
+        VolumeVerb::Prune { force } => prune::volumes(context, force),
+        VolumeVerb::Exists(name) => exists::run(context.store()?.find_volume(&name)),
     }
 }
 
 fn run_system(context: &Context, verb: &SystemVerb) -> Result<u8> {
     match *verb {
         SystemVerb::SystemDf { format } => system_df::run(context, format),
-        SystemVerb::SystemPrune { all } => prune::run(context, all),
+        SystemVerb::SystemPrune { all } => prune::system(context, all),
         SystemVerb::Fsck { repair } => fsck::run(context, repair),
+        SystemVerb::Version { format } => version::run(format),
+        SystemVerb::Info { format } => info::run(context, format),
     }
 }
 

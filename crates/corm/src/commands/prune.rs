@@ -1,30 +1,109 @@
-//! `corm system prune`: removes unused data.
+//! `corm container prune`, `image prune`, `volume prune`, `system prune`: removal of what is not used.
 
 use std::collections::HashSet;
+use std::io::{BufRead as _, Write as _};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::{Context, print};
+use super::{Context, for_each, print};
+use crate::container::Purpose;
+use crate::container::cleanup;
 use crate::container::run_dir::RunDir;
+use crate::container::status;
 use crate::container::sweep;
+use crate::store::Store;
+
+/// Asks the caller; `false` for anything but yes.
+fn confirm(warning: &str) -> Result<bool> {
+    print::write(format!("WARNING! {warning}\nAre you sure you want to continue? [y/N] ").as_bytes())?;
+    std::io::stdout().flush().context("standard output")?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).context("standard input")?;
+    Ok(answer.trim_start().to_ascii_lowercase().starts_with('y'))
+}
+
+/// Removes the containers that do not run, and prints their IDs.
+///
+/// # Errors
+/// As [`for_each`].
+pub(super) fn containers(context: &Context, force: bool) -> Result<u8> {
+    if !force && !confirm("This will remove all non running containers.")? {
+        return Ok(0);
+    }
+    let store = context.store()?;
+    let run = RunDir::of(store.root())?;
+    let all: Vec<String> = store.containers()?.into_iter().map(|record| record.id).collect();
+    for_each(context, &all, |id| {
+        let Ok(record) = store.find_container(id) else { return Ok(()) };
+        // not one that another process starts or creates now
+        if record.setup.purpose != Purpose::Run || status::of(&store, &run, &record)?.pid().is_some() {
+            return Ok(());
+        }
+        let Some(_supervisor) = run.lock_supervisor(&record.id)? else { return Ok(()) };
+        cleanup::remove(&store, &run, &record)?;
+        print::line(&record.id)
+    })
+}
+
+/// Removes images without a name (`all`: named ones too) and without a container, and prints their IDs.
+///
+/// # Errors
+/// A record is damaged, or the file system refuses.
+pub(super) fn images(context: &Context, all: bool, force: bool) -> Result<u8> {
+    let which =
+        if all { "all images without at least one container associated to them" } else { "all dangling images" };
+    if !force && !confirm(&format!("This command removes {which}."))? {
+        return Ok(0);
+    }
+    let store = context.store()?;
+    for id in remove_images(&store, all)? {
+        print::line(id)?;
+    }
+    store.collect()?;
+    Ok(0)
+}
+
+fn remove_images(store: &Store, all: bool) -> Result<Vec<String>> {
+    let used: HashSet<_> = store.containers()?.into_iter().map(|container| container.image).collect();
+    let mut removed = Vec::new();
+    for image in store.images()?.into_iter().filter(|image| !used.contains(&image.id)) {
+        if all || image.names.is_empty() {
+            store.remove_image(&image.id)?;
+            removed.push(image.id.hex().to_owned());
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes the volumes that no container uses, and prints their names.
+///
+/// # Errors
+/// As [`for_each`].
+pub(super) fn volumes(context: &Context, force: bool) -> Result<u8> {
+    let store = context.store()?;
+    if !force && !confirm("This will remove all volumes not used by at least one container.")? {
+        return Ok(0);
+    }
+    let all: Vec<String> = store.volumes()?.into_iter().map(|volume| volume.name).collect();
+    for_each(context, &all, |name| {
+        if !store.users_of_volume(name)?.is_empty() || store.find_volume(name).is_err() {
+            return Ok(());
+        }
+        store.remove_volume(name)?;
+        print::line(name)
+    })
+}
 
 /// Removes images without a name and without a container (`all`: named ones too), and everything that no record names.
 /// Waits until no process is adding.
 ///
 /// # Errors
 /// A record is damaged, or the file system refuses.
-pub(super) fn run(context: &Context, all: bool) -> Result<u8> {
+pub(super) fn system(context: &Context, all: bool) -> Result<u8> {
     let store = context.store()?;
     let exclusive = store.exclusive()?;
     let left = sweep::sweep(&store, &RunDir::of(store.root())?, &exclusive)?;
-    let used: HashSet<_> = store.containers()?.into_iter().map(|container| container.image).collect();
-    let mut images = 0;
-    for image in store.images()?.into_iter().filter(|image| !used.contains(&image.id)) {
-        if all || image.names.is_empty() {
-            store.remove_image(&image.id)?;
-            images += 1;
-        }
-    }
+    let images = remove_images(&store, all)?.len();
     let mut freed = store.collect_now(&exclusive)?;
     freed.leftovers += store.drop_partials(&exclusive)? + left;
     print::line(format_args!(

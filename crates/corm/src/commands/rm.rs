@@ -1,38 +1,51 @@
 //! `corm rm`: removes containers; also images by ID.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
-use super::{Context, for_each, print};
+use super::{Context, print, select};
+use crate::cli::args;
 use crate::container::cleanup;
+use crate::container::lifecycle;
 use crate::container::run_dir::RunDir;
 use crate::container::status;
 use crate::container::sweep;
 use crate::store::Store;
 
-/// Removes each container; with `force` running ones too.
+/// Removes each container; with `--force` running ones too.
 ///
 /// # Errors
-/// As [`for_each`].
-pub(super) fn run(context: &Context, names: &[String], force: bool) -> Result<u8> {
+/// As [`super::for_each`].
+pub(super) fn run(context: &Context, args: &args::Rm) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
     // of a removal that was killed; a failure here is none of this one
     let _ = sweep::sweep_files(&store, &run);
-    for_each(context, names, |name| {
-        let record = match store.find_container(name) {
-            Ok(record) => record,
-            // the error for a container is reported when no image has the ID either
-            Err(err) => return remove_image(&store, name).unwrap_or(Err(err)),
-        };
-        if status::of(&store, &run, &record)?.pid().is_some() {
-            ensure!(force, "container '{}' is running: stop it first, or use -f", record.name);
-            cleanup::kill(&store, &run, &record)?;
-        }
-        cleanup::wait_for_supervisor(&run, &record)?;
-        let _supervisor = run.lock_supervisor(&record.id)?;
-        cleanup::remove(&store, &run, &record)?;
-        print::line(format_args!("Removed: {}", record.id))
-    })
+    select::each(
+        context,
+        (&store, &run),
+        &args.which,
+        |_| true,
+        |name| {
+            let record = match store.find_container(name) {
+                Ok(record) => record,
+                // the error for a container is reported when no image has the ID either
+                Err(err) => return remove_image(&store, name).unwrap_or(Err(err)),
+            };
+            if status::of(&store, &run, &record)?.pid().is_some() {
+                ensure!(args.force, "container '{}' is running: stop it first, or use -f", record.name);
+                match args.timeout {
+                    Some(seconds) => lifecycle::stop(&store, &run, &record, Duration::from_secs(seconds))?,
+                    None => cleanup::kill(&store, &run, &record)?,
+                }
+            }
+            cleanup::wait_for_supervisor(&run, &record)?;
+            let _supervisor = run.lock_supervisor(&record.id)?;
+            cleanup::remove(&store, &run, &record)?;
+            print::line(format_args!("Removed: {}", record.id))
+        },
+    )
 }
 
 /// Minimum digits of an image ID for `rm`, as tables print it, because the name of a removed container must not match

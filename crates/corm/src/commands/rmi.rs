@@ -1,41 +1,62 @@
 //! `corm rmi`: removes names, and with the last one the image.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
-use super::Context;
 use super::images::short;
+use super::{Context, for_each};
 use crate::cli::args::LogLevel;
+use crate::container::Purpose;
+use crate::container::cleanup;
+use crate::container::run_dir::RunDir;
 use crate::model::reference;
+use crate::store::ImageRecord;
 use crate::store::Store;
 
-/// Removes each image; stops at the first error.
+/// Removes each image, or all; with `force` all their names, and their containers too.
 ///
 /// # Errors
-/// The image does not exist; a container was created from it; an ID with several names.
-pub(super) fn run(context: &Context, images: &[String], force: bool) -> Result<u8> {
+/// As [`for_each`]: the image does not exist; a container was created from it; an ID with several names.
+pub(super) fn run(context: &Context, images: &[String], all: bool, force: bool) -> Result<u8> {
     let store = context.store()?;
-    let result = images.iter().try_for_each(|image| remove(context, &store, image, force));
+    let every: Vec<String> =
+        store.images()?.into_iter().filter(|_| all).map(|image| image.id.hex().to_owned()).collect();
+    let result =
+        for_each(context, if all { &every } else { images }, |image| remove(context, &store, image, all, force));
     // unused data is removed also after a failure; while another process adds, the next removal does it
     store.collect()?;
-    result.map(|()| 0)
+    result
 }
 
-fn remove(context: &Context, store: &Store, text: &str, force: bool) -> Result<()> {
-    let _lock = store.shared()?;
+fn remove(context: &Context, store: &Store, text: &str, all: bool, force: bool) -> Result<()> {
     let image = store.find_image(text)?;
     let given = reference::candidates(text).into_iter().find(|name| image.names.contains(name));
-    if let Some(name) = given.filter(|_| image.names.len() > 1 && !force) {
+    if let Some(name) = given.filter(|_| image.names.len() > 1 && !force && !all) {
         store.untag(&name)?;
         context.report(LogLevel::Info, format_args!("Untagged: {name}"));
         return Ok(());
     }
-    if image.names.len() > 1 && !force {
+    if image.names.len() > 1 && !force && !all {
         bail!("image {} has several names ({}): use one of them, or -f", short(&image.id), image.names.join(", "));
     }
+    if force {
+        remove_containers(store, &image)?;
+    }
+    let _lock = store.shared()?;
     store.remove_image(&image.id)?;
     for name in &image.names {
         context.report(LogLevel::Info, format_args!("Untagged: {name}"));
     }
     context.report(LogLevel::Info, format_args!("Deleted: {}", image.id));
+    Ok(())
+}
+
+/// Kills and removes the containers of an image. A bundle is a file of the user, and stays.
+fn remove_containers(store: &Store, image: &ImageRecord) -> Result<()> {
+    let run = RunDir::of(store.root())?;
+    for record in store.containers()?.into_iter().filter(|record| record.image == image.id) {
+        let bundle = record.setup.purpose == Purpose::Bundle;
+        ensure!(!bundle, "image {} is in use by bundle {:?}: unbundle it first", short(&image.id), record.bundle);
+        cleanup::remove_running(store, &run, &record)?;
+    }
     Ok(())
 }

@@ -1,20 +1,22 @@
 //! Namespaces for an unprivileged user's verb: a new user namespace for access to trees, the container's for access to
 //! a running one, none for records.
 
-use std::process::Command;
+use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
 
 use super::Context;
-use crate::cli::args::{ContainerVerb, ImageVerb, Verb};
+use crate::cli::args::{ContainerVerb, ImageVerb, Selection, SystemVerb, Verb, VolumeVerb};
 use crate::container::run_dir::RunDir;
 use crate::container::userns;
 use crate::store;
+use linux::process;
+use linux::process::CloneResult;
 
 /// Result of the preparation.
 pub(super) enum Dispatch {
     /// This process runs the verb.
-    Here(Context),
+    Here(Box<(Context, Verb)>),
     /// Other processes have run the verb, with this exit status.
     Done(u8),
 }
@@ -28,14 +30,18 @@ enum NamespaceNeeds<'a> {
     /// The tree of a container that may be running.
     Container(&'a str),
     /// The trees of several such containers.
-    Containers(&'a [String]),
+    Containers(&'a Selection),
 }
 
 fn needs_of(verb: &Verb) -> NamespaceNeeds<'_> {
     match verb {
         Verb::Image(verb) => needs_of_image(verb),
         Verb::Container(verb) => needs_of_container(verb),
-        Verb::System(_) => NamespaceNeeds::Trees,
+        Verb::Volume(VolumeVerb::List { .. } | VolumeVerb::Inspect { .. } | VolumeVerb::Exists(_)) => {
+            NamespaceNeeds::Records
+        }
+        Verb::System(SystemVerb::Version { .. } | SystemVerb::Info { .. }) => NamespaceNeeds::Records,
+        Verb::Volume(_) | Verb::System(_) => NamespaceNeeds::Trees,
     }
 }
 
@@ -46,6 +52,7 @@ fn needs_of_image(verb: &ImageVerb) -> NamespaceNeeds<'_> {
         | ImageVerb::Tag { .. }
         | ImageVerb::Push(_)
         | ImageVerb::Save(_)
+        | ImageVerb::Exists(_)
         | ImageVerb::Config(_) => NamespaceNeeds::Records,
         ImageVerb::Diff(name) | ImageVerb::Inspect(name) | ImageVerb::Export { from: name, .. } => {
             NamespaceNeeds::Container(name)
@@ -55,23 +62,26 @@ fn needs_of_image(verb: &ImageVerb) -> NamespaceNeeds<'_> {
 }
 
 fn needs_of_container(verb: &ContainerVerb) -> NamespaceNeeds<'_> {
+    if let Some(which) = verb.selection() {
+        return NamespaceNeeds::Containers(which);
+    }
     match verb {
-        ContainerVerb::Run(_) => NamespaceNeeds::Trees,
-        ContainerVerb::Ps { .. } | ContainerVerb::Logs { .. } | ContainerVerb::Wait(_) => NamespaceNeeds::Records,
+        ContainerVerb::Ps { .. }
+        | ContainerVerb::Logs { .. }
+        | ContainerVerb::Wait(_)
+        | ContainerVerb::Exists(_)
+        | ContainerVerb::Rename { .. } => NamespaceNeeds::Records,
         ContainerVerb::Exec(exec) => NamespaceNeeds::Container(&exec.container),
         ContainerVerb::Commit(commit) => NamespaceNeeds::Container(&commit.container),
-        ContainerVerb::Kill { containers, .. }
-        | ContainerVerb::Stop { containers, .. }
-        | ContainerVerb::Start(containers)
-        | ContainerVerb::Rm { containers, .. } => NamespaceNeeds::Containers(containers),
+        _ => NamespaceNeeds::Trees,
     }
 }
 
 /// Enters the namespaces of a verb; does nothing for root. The process must have one thread.
-pub(super) fn prepare(context: &Context, verb: &Verb) -> Result<Dispatch> {
+pub(super) fn prepare(context: &Context, verb: Verb) -> Result<Dispatch> {
     let mut context = context.clone();
     if userns::real_uid() == 0 {
-        return Ok(Dispatch::Here(context));
+        return Ok(Dispatch::Here(Box::new((context, verb))));
     }
     // before corm becomes root in the namespace, which has another default
     let root = match context.global.root.take() {
@@ -80,16 +90,18 @@ pub(super) fn prepare(context: &Context, verb: &Verb) -> Result<Dispatch> {
     };
     let is_there = root.join("store.json").exists();
     context.global.root = Some(root);
-    match needs_of(verb) {
+    match needs_of(&verb) {
         // the driver of a new store depends on what works in the namespace
         _ if !is_there => userns::enter()?,
         NamespaceNeeds::Records => {}
         NamespaceNeeds::Trees => userns::enter()?,
         NamespaceNeeds::Container(name) => enter_container(&context, name)?,
-        NamespaceNeeds::Containers([name]) => enter_container(&context, name)?,
-        NamespaceNeeds::Containers(names) => return run_for_each(names).map(Dispatch::Done),
+        NamespaceNeeds::Containers(which) => {
+            let which = which.clone();
+            return for_each_fork(context, verb, &which);
+        }
     }
-    Ok(Dispatch::Here(context))
+    Ok(Dispatch::Here(Box::new((context, verb))))
 }
 
 /// Enters the namespaces of a running container, or new ones.
@@ -101,17 +113,31 @@ fn enter_container(context: &Context, name: &str) -> Result<()> {
     userns::enter_existing(supervisor, run.pid(&record.id))
 }
 
-/// Runs corm again for each container, because each has its own namespaces and a process can enter one.
-fn run_for_each(names: &[String]) -> Result<u8> {
-    let all: Vec<_> = std::env::args_os().skip(1).collect();
-    // these verbs have the names as their last words
-    let words = all.len().saturating_sub(names.len());
-    let (flags, operands) = all.split_at_checked(words).context("arguments")?;
-    let own = std::env::current_exe().context("path of the corm binary")?;
-    let mut worst = 0;
-    for operand in operands {
-        let status = Command::new(&own).args(flags).arg(operand).status().with_context(|| format!("run {own:?}"))?;
-        worst = worst.max(status.code().unwrap_or(1));
+/// Runs the verb in a fork for each container, because each has its own namespaces and a process can enter one.
+fn for_each_fork(context: Context, mut verb: Verb, which: &Selection) -> Result<Dispatch> {
+    let mut names = which.names.clone();
+    if which.all {
+        // containers to which the verb does not apply are left out by the fork
+        names = context.store()?.containers()?.into_iter().map(|record| record.id).collect();
     }
-    Ok(u8::try_from(worst).unwrap_or(1))
+    let mut worst = 0;
+    for name in &names {
+        // one needs no fork; and what is started in the foreground needs the terminal's process
+        if names.len() > 1 || which.all {
+            match process::clone3(0, None).context("fork")? {
+                CloneResult::Parent { pidfd, .. } => {
+                    let ended = process::wait(pidfd.as_fd(), true).context("wait for a fork")?;
+                    worst = worst.max(ended.map_or(1, |ended| ended.status()));
+                    continue;
+                }
+                CloneResult::Child => {}
+            }
+        }
+        enter_container(&context, name)?;
+        if let Verb::Container(verb) = &mut verb {
+            verb.select(Selection { names: vec![name.clone()], ..which.clone() });
+        }
+        return Ok(Dispatch::Here(Box::new((context, verb))));
+    }
+    Ok(Dispatch::Done(u8::try_from(worst).unwrap_or(1)))
 }

@@ -1,37 +1,59 @@
-//! `corm start`: starts stopped containers again, with their trees.
+//! `corm start`: starts stopped containers again, with their trees, and those of `create`.
 
-use anyhow::{Context as _, Result};
+use std::io::Write as _;
 
-use super::{Context, for_each, print};
+use anyhow::Result;
+
+use super::{Context, foreground, print, select};
+use crate::cli::args;
 use crate::cli::args::LogLevel;
 use crate::container::Purpose;
 use crate::container::create;
-use crate::container::files;
-use crate::container::monitor;
+use crate::container::lifecycle;
 use crate::container::run_dir::RunDir;
-use crate::container::session;
+use crate::store::Store;
+use base::error::describe;
 
-/// Starts each container, detached; for a bundle, mounts the tree again after a reboot.
+/// Starts each container, in the background or one in the foreground; for a bundle, mounts the tree again after a reboot.
 ///
 /// # Errors
-/// As [`for_each`].
-pub(super) fn run(context: &Context, names: &[String]) -> Result<u8> {
+/// As [`super::for_each`].
+pub(super) fn run(context: &Context, args: &args::Start) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
-    for_each(context, names, |name| {
-        let record = store.find_container(name)?;
-        if record.setup.purpose == Purpose::Bundle {
-            let rootfs = create::mount(&store, &record.id)?;
-            context.report(LogLevel::Info, format_args!("bundle {:?}: its tree is at {rootfs:?}", record.bundle));
-            return Ok(());
+    if let Some(name) = args.which.names.first().filter(|_| args.attach) {
+        return attached(context, (&store, &run), name, args.interactive);
+    }
+    select::each(
+        context,
+        (&store, &run),
+        &args.which,
+        |status| status.pid().is_none(),
+        |name| {
+            let record = store.find_container(name)?;
+            if record.setup.purpose == Purpose::Bundle {
+                let rootfs = create::mount(&store, &record.id)?;
+                context.report(LogLevel::Info, format_args!("bundle {:?}: its tree is at {rootfs:?}", record.bundle));
+                return Ok(());
+            }
+            let report = |text: &str| context.report(LogLevel::Debug, text);
+            lifecycle::start(&store, &run, &record, &report).map_err(|failed| failed.error)?;
+            print::line(&record.id)
+        },
+    )
+}
+
+/// Starts one container in the foreground; returns its program's exit status, 125 to 127 when it did not start.
+fn attached(context: &Context, (store, run): (&Store, &RunDir), name: &str, interactive: bool) -> Result<u8> {
+    let record = store.find_container(name)?;
+    let supervisor = lifecycle::begin(store, run, &record)?;
+    let interactive = interactive && record.setup.interactive;
+    match foreground::run(context, (store, run, &record), supervisor, interactive) {
+        Ok(status) => Ok(u8::try_from(status).unwrap_or(u8::MAX)),
+        Err(failed) => {
+            lifecycle::undo(store, run, &record);
+            let _ = writeln!(std::io::stderr(), "corm: {}", describe(&failed.error));
+            Ok(failed.status)
         }
-        for volume in &record.setup.volumes {
-            volume.check_source(store.root()).context("--volume")?;
-        }
-        let supervisor = session::prepare(&store, &run, &record)?;
-        files::refresh_names(&store.container_dir(&record.id))?;
-        let report = |text: &str| context.report(LogLevel::Debug, text);
-        monitor::detach(&store, &run, &record, supervisor, &report).map_err(|failed| failed.error)?;
-        print::line(&record.id)
-    })
+    }
 }

@@ -9,14 +9,22 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use serde::{Deserialize, Serialize};
 
+use crate::container::names;
+
 /// Propagation of a volume without an option for it, as in Docker and Podman.
 const PROPAGATION: &str = "rprivate";
 
-/// A volume: a file or directory of the host that is bind mounted into the container.
+/// Option of a named volume that stays empty, whatever the image has at its destination.
+const NOCOPY: &str = "nocopy";
+
+/// A volume: a file or directory of the host, or a volume of the store, that is bind mounted into the container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
-    /// Path on the host, absolute.
+    /// Path on the host, absolute; empty for a volume of the store that is not created yet.
     pub source: PathBuf,
+    /// Name of a volume of the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Path in the container, absolute, without `.` and `..`.
     pub destination: PathBuf,
     /// Whether the mount is read-only.
@@ -42,21 +50,32 @@ pub(super) fn parse_all(texts: &[String]) -> Result<Vec<Volume>> {
     Ok(volumes)
 }
 
-/// Parses `SRC:DST[:OPTION[,OPTION...]]`.
+/// Parses `SRC:DST[:OPTION[,OPTION...]]`; a source that is no path is the name of a volume. `DST` alone is a volume without
+/// a name.
 fn parse(text: &str) -> Result<Volume> {
     let context = || format!("--volume {text:?}");
     let parts: Vec<&str> = text.split(':').collect();
     let (source, destination, given) = match parts.as_slice() {
-        [source, destination] => (source, destination, ""),
-        [source, destination, given] if !given.is_empty() => (source, destination, *given),
-        _ => bail!("{}: not of the form SRC:DST[:OPTIONS]", context()),
+        [destination] => ("", *destination, ""),
+        [source, destination] if !source.is_empty() => (*source, *destination, ""),
+        [source, destination, given] if !source.is_empty() && !given.is_empty() => (*source, *destination, *given),
+        _ => bail!("{}: not of the form [SRC:]DST[:OPTIONS]", context()),
     };
-    ensure!(!source.is_empty() && !destination.is_empty(), "{}: not of the form SRC:DST[:OPTIONS]", context());
-    let (read_only, options) = parse_options(given).with_context(context)?;
-    // checked before anything is created, because the runtime's error would come late and look like one of the program
-    let source = std::fs::canonicalize(source).with_context(|| format!("{}: source {source:?}", context()))?;
+    ensure!(!destination.is_empty(), "{}: not of the form [SRC:]DST[:OPTIONS]", context());
+    let (read_only, mut options) = parse_options(given).with_context(context)?;
     let destination = destination_path(destination).with_context(context)?;
-    Ok(Volume { source, destination, read_only, options })
+    let mut volume = Volume { destination, read_only, ..Volume::default() };
+    if source.starts_with(['/', '.']) {
+        // checked before anything is created, because the runtime's error would come late and look like one of the program
+        let path = std::fs::canonicalize(source);
+        volume.source = path.with_context(|| format!("{}: source {source:?}", context()))?;
+        options.retain(|option| option != NOCOPY);
+    } else if !source.is_empty() {
+        names::check(source).with_context(context)?;
+        volume.name = Some(source.to_owned());
+    }
+    volume.options = options;
+    Ok(volume)
 }
 
 /// Parses the options of a volume; returns whether it is read-only, and the mount options.
@@ -72,7 +91,8 @@ fn parse_options(given: &str) -> Result<(bool, Vec<String>)> {
                 ensure!(!Path::new("/sys/fs/selinux/enforce").exists(), "{option:?}: SELinux is not supported");
             }
             // of Docker's volumes and of its desktop: without an effect on a bind mount
-            "copy" | "nocopy" | "cached" | "delegated" | "consistent" => {}
+            NOCOPY => options.push(option.to_owned()),
+            "copy" | "cached" | "delegated" | "consistent" => {}
             "bind" | "rbind" | "nosuid" | "suid" | "nodev" | "dev" | "noexec" | "exec" => {
                 options.push(option.to_owned());
             }
@@ -103,6 +123,16 @@ pub(super) fn root_propagation(volumes: &[Volume]) -> Option<&'static str> {
 }
 
 impl Volume {
+    /// Returns whether it is the volume of the store with this name.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name.as_deref() == Some(name)
+    }
+
+    /// Returns whether it begins with what the image has at its destination.
+    pub fn copies_up(&self) -> bool {
+        self.name.is_some() && !self.options.iter().any(|option| option == NOCOPY)
+    }
+
     /// Returns the options of the bind mount. Without an option set-user-ID programs and devices work, as in Docker and
     /// Podman: the caller chose the source.
     pub(super) fn mount_options(&self) -> Vec<&str> {
@@ -115,7 +145,7 @@ impl Volume {
         if !self.options.iter().any(|option| propagations.contains(&option.strip_prefix('r').unwrap_or(option))) {
             all.push(PROPAGATION);
         }
-        all.extend(self.options.iter().map(String::as_str));
+        all.extend(self.options.iter().map(String::as_str).filter(|option| *option != NOCOPY));
         all.push(if self.read_only { "ro" } else { "rw" });
         all
     }
@@ -187,8 +217,10 @@ mod tests {
         assert_eq!(made("/tmp:/a b:rw").unwrap(), ("/a b".into(), false));
         let bad = [
             "",
-            "/tmp",
+            "tmp",
             ":/x",
+            "a b:/x",
+            "-a:/x",
             "/tmp:",
             "/tmp:x",
             "/tmp:/x:rx",
@@ -210,6 +242,18 @@ mod tests {
         for text in bad {
             assert!(parse(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_source_that_is_no_path_is_a_volume_of_the_store() {
+        let named = parse("web-1:/data:ro,nocopy").unwrap();
+        assert!(named.is_named("web-1") && !named.copies_up() && named.read_only, "{named:?}");
+        assert_eq!(named.mount_options().join(" "), "rbind rprivate ro");
+        assert!(parse("web-1:/data").unwrap().copies_up());
+        let alone = parse("/data").unwrap();
+        assert!(alone.name.is_none() && alone.source.as_os_str().is_empty() && alone.destination == Path::new("/data"));
+        // a path, although without a leading slash
+        assert!(parse(".:/x").unwrap().source.is_absolute());
     }
 
     #[test]

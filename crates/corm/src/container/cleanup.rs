@@ -36,6 +36,16 @@ pub fn cleanup(store: &Store, run: &RunDir, record: &ContainerRecord, report: Re
     Ok(())
 }
 
+/// Removes what a start that failed or was killed left of a container; the container is kept.
+///
+/// # Errors
+/// Its tree cannot be unmounted.
+pub fn forget(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
+    status::runtime(run, record).delete(&record.id)?;
+    create::unmount(store, &record.id)?;
+    run.remove_files(&record.id)
+}
+
 /// Removes a container that does not run.
 ///
 /// # Errors
@@ -52,6 +62,16 @@ pub fn remove(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<(
     }
     store.sync_removals()?;
     run.remove_files(&record.id)
+}
+
+/// Kills a container, if it runs, and removes it.
+///
+/// # Errors
+/// As [`kill`] and [`remove`].
+pub fn remove_running(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
+    kill(store, run, record)?;
+    let _supervisor = run.lock_supervisor(&record.id)?;
+    remove(store, run, record)
 }
 
 /// Kills a container and waits for its end and its supervisor's.

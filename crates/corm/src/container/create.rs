@@ -16,7 +16,7 @@ use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::Value;
 
 use super::run_dir::{RunDir, SupervisorLock, become_supervisor};
-use super::{Purpose, Setup, files, names, userns, within};
+use super::{Purpose, Setup, files, names, userns, volumes, within};
 use crate::config;
 use crate::config::Place;
 use crate::config::RunOptions;
@@ -44,6 +44,8 @@ pub struct New<'a> {
     pub purpose: Purpose,
     /// Remove the container when it exits (`--rm`).
     pub remove: bool,
+    /// Keep its standard input open for callers (`-i`).
+    pub interactive: bool,
     /// Bundle directory; `None`: the container's own directory.
     pub bundle: Option<&'a Path>,
     /// Run-time directory, for a container that this process will supervise.
@@ -102,7 +104,8 @@ pub fn create(
     let root = mount_util::open_dir(&rootfs)?;
     within::check_volumes(root.as_fd(), &declared, &new.options.volumes)?;
     let mut options = new.options.clone();
-    options.volumes.extend(files::make_volumes(&dir, root.as_fd(), &declared)?);
+    let prepared = volumes::prepare(store, &dir, root.as_fd(), &options.volumes, declared)?;
+    options.volumes.clone_from(&prepared.volumes);
     let place = place(image, &id, &dir, (&rootfs, root.as_fd()))?;
     let config = config::runtime_config(&configuration, &options, &place)?;
     let points = create_files(&config, &options, &place)?;
@@ -127,6 +130,8 @@ pub fn create(
             stop_signal,
             remove: new.remove,
             tty: options.tty,
+            interactive: new.interactive,
+            created: false,
             log: options.log,
             runtime: new.runtime.clone(),
             overrides: new.options.overrides(),

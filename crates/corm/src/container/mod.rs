@@ -14,6 +14,7 @@ pub mod changes;
 pub mod cleanup;
 pub mod create;
 pub mod files;
+pub mod lifecycle;
 pub mod log;
 pub mod monitor;
 pub mod names;
@@ -25,6 +26,7 @@ pub mod status;
 pub mod supervise;
 pub mod sweep;
 pub mod userns;
+mod volumes;
 pub mod within;
 
 use std::path::PathBuf;
@@ -62,6 +64,10 @@ pub struct Setup {
     pub remove: bool,
     /// Whether it has a terminal.
     pub tty: bool,
+    /// Whether its program has a standard input that callers may write to.
+    pub interactive: bool,
+    /// Whether `create` completed it, so that it is kept although it never ran.
+    pub created: bool,
     /// Path of the runtime.
     pub runtime: PathBuf,
     /// Limits of log rotation.

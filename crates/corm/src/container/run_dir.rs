@@ -37,6 +37,11 @@ impl RunDir {
         Ok(Self(dir))
     }
 
+    /// Returns its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Returns the runtime's state directory.
     pub fn runtime_root(&self) -> PathBuf {
         self.0.join("runtime")

@@ -30,6 +30,8 @@ pub fn sweep(store: &Store, run: &RunDir, _exclusive: &Lock) -> Result<usize> {
         }
         match Last::read(&store.container_dir(&record.id))? {
             Some(_) => cleanup::cleanup(store, run, &record, &|_| {})?,
+            // its first start was killed
+            None if record.setup.created => cleanup::forget(store, run, &record)?,
             None => cleanup::remove(store, run, &record)?,
         }
         swept += 1;

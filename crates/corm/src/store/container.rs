@@ -129,15 +129,40 @@ impl Store {
         if self.read_container(&record.id)?.is_none() && self.read_record(&record.image)?.is_none() {
             bail!("No image named '{}' exists", record.image_name);
         }
+        self.has_volumes(record)?;
         let dir = self.container_dir(&record.id);
         match DirBuilder::new().mode(0o700).create(&dir) {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.with_context(|| format!("create {dir:?}"))?,
         }
+        self.write_container(record)
+    }
+
+    /// Changes the record of a container.
+    ///
+    /// # Errors
+    /// Those of `change`; the container was removed; another one has its new name.
+    pub fn change_container(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut ContainerRecord) -> Result<()>,
+    ) -> Result<ContainerRecord> {
+        let _records = self.records()?;
+        let mut record = self.read_container(id)?.with_context(|| format!("No container named '{id}' exists"))?;
+        change(&mut record)?;
+        if self.containers()?.iter().any(|other| other.name == record.name && other.id != record.id) {
+            bail!("a container named '{}' exists already", record.name);
+        }
+        self.write_container(&record)?;
+        Ok(record)
+    }
+
+    fn write_container(&self, record: &ContainerRecord) -> Result<()> {
+        let file = self.container_dir(&record.id).join("record.json");
         // a power cut ends a container and may lose it entirely, because a tree without a record is garbage; a bundle is
         // a file of the user
         let durability = if record.setup.purpose == Purpose::Bundle { Durability::Full } else { Durability::Content };
-        atomic_file::write(&self.tmp(), &dir.join("record.json"), &serde_json::to_vec_pretty(record)?, durability)
+        atomic_file::write(&self.tmp(), &file, &serde_json::to_vec_pretty(record)?, durability)
     }
 
     /// Writes the removal of containers to the device, so that a power cut does not bring them back.

@@ -9,6 +9,7 @@
 //! ROOT/containers/ID/    record.json and other files of a container
 //! ROOT/layers/HEX/       the driver's layers, by chain id
 //! ROOT/trees/ID/         the driver's containers
+//! ROOT/volumes/NAME/     named volumes
 //! ROOT/tmp/              unfinished entries; renamed when complete; notes about those beside an output path
 //! ```
 //! Every entry is published by one rename and removed by one: a kill at any time leaves the old state or the new one,
@@ -27,6 +28,7 @@ mod lock;
 mod output;
 mod partial;
 mod unpack;
+mod volume;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -47,6 +49,7 @@ pub use lock::Lock;
 pub use output::OutputNote;
 pub use partial::Partial;
 pub use unpack::Progress;
+pub use volume::{VolumeLock, VolumeRecord};
 
 use super::driver::{self, Driver, DriverKind, DriverPaths};
 use crate::model::digest::Digest;

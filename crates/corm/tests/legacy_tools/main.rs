@@ -26,4 +26,5 @@ mod tar;
 #[path = "../layers/umoci.rs"]
 #[allow(dead_code)]
 mod umoci;
+mod user;
 mod zocker;

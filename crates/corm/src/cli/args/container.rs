@@ -45,11 +45,46 @@ pub struct Commit {
     pub image: String,
 }
 
+/// Containers that a verb is applied to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Names or IDs.
+    pub names: Vec<String>,
+    /// All that the verb can be applied to (`--all`); those of `names`, if there are any.
+    pub all: bool,
+    /// Names of no container are no error (`--ignore`).
+    pub ignore: bool,
+}
+
+/// Arguments of `start`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Start {
+    /// Stay in the foreground with the container's output.
+    pub attach: bool,
+    /// Forward standard input.
+    pub interactive: bool,
+    /// Containers.
+    pub which: Selection,
+}
+
+/// Arguments of `rm`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rm {
+    /// Remove running ones too.
+    pub force: bool,
+    /// Seconds before SIGKILL of running ones; absent: SIGKILL at once.
+    pub timeout: Option<u64>,
+    /// Containers, or image IDs.
+    pub which: Selection,
+}
+
 /// A verb on containers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ContainerVerb {
     /// `run IMAGE [CMD...]`
     Run(Box<Run>),
+    /// `create IMAGE [CMD...]`
+    Create(Box<Run>),
     /// `ps`
     Ps {
         /// Include stopped containers.
@@ -75,24 +110,68 @@ pub enum ContainerVerb {
         /// Seconds before SIGKILL.
         timeout: u64,
         /// Containers.
-        containers: Vec<String>,
+        which: Selection,
+    },
+    /// `restart [-t S] CONTAINER...`
+    Restart {
+        /// Seconds before SIGKILL.
+        timeout: u64,
+        /// Only those that run.
+        running: bool,
+        /// Containers.
+        which: Selection,
     },
     /// `kill [-s SIG] CONTAINER...`
     Kill {
         /// Signal by name or number.
         signal: String,
         /// Containers.
-        containers: Vec<String>,
+        which: Selection,
     },
     /// `start CONTAINER...`
-    Start(Vec<String>),
+    Start(Start),
     /// `rm [-f] CONTAINER...`
-    Rm {
-        /// Remove running ones too.
-        force: bool,
-        /// Containers, or image IDs.
-        containers: Vec<String>,
-    },
+    Rm(Rm),
     /// `commit CONTAINER IMAGE`
     Commit(Commit),
+    /// `rename CONTAINER NAME`
+    Rename {
+        /// Container.
+        container: String,
+        /// New name.
+        name: String,
+    },
+    /// `pause CONTAINER...`
+    Pause(Selection),
+    /// `unpause CONTAINER...`
+    Unpause(Selection),
+    /// `container exists CONTAINER`
+    Exists(String),
+    /// `container prune`
+    Prune {
+        /// Do not ask.
+        force: bool,
+    },
+}
+
+impl ContainerVerb {
+    /// Returns the containers of a verb that is applied to each of several.
+    pub fn selection(&self) -> Option<&Selection> {
+        match self {
+            Self::Stop { which, .. } | Self::Restart { which, .. } | Self::Kill { which, .. } => Some(which),
+            Self::Start(Start { which, .. }) | Self::Rm(Rm { which, .. }) => Some(which),
+            Self::Pause(which) | Self::Unpause(which) => Some(which),
+            _ => None,
+        }
+    }
+
+    /// Replaces the containers of such a verb.
+    pub fn select(&mut self, chosen: Selection) {
+        match self {
+            Self::Stop { which, .. } | Self::Restart { which, .. } | Self::Kill { which, .. } => *which = chosen,
+            Self::Start(Start { which, .. }) | Self::Rm(Rm { which, .. }) => *which = chosen,
+            Self::Pause(which) | Self::Unpause(which) => *which = chosen,
+            _ => {}
+        }
+    }
 }

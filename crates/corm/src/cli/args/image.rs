@@ -138,8 +138,10 @@ pub enum ImageVerb {
         /// Additional name.
         name: String,
     },
-    /// `rmi [-f] IMAGE...`
+    /// `rmi [-a] [-f] IMAGE...`
     Rmi {
+        /// All images.
+        all: bool,
         /// Remove all names of the image.
         force: bool,
         /// Images.
@@ -156,4 +158,13 @@ pub enum ImageVerb {
     },
     /// `unbundle DIR`
     Unbundle(PathBuf),
+    /// `image exists IMAGE`
+    Exists(String),
+    /// `image prune`
+    Prune {
+        /// Also named images that no container uses.
+        all: bool,
+        /// Do not ask.
+        force: bool,
+    },
 }

@@ -5,12 +5,14 @@ mod container;
 mod image;
 mod run;
 mod system;
+mod volume;
 
 pub use common::{Format, Global, LogLevel};
-pub use container::{Commit, ContainerVerb, Exec};
+pub use container::{Commit, ContainerVerb, Exec, Rm, Selection, Start};
 pub use image::{Archive, Config, ImageVerb, Pull, Push, Save};
 pub use run::{CPU_PERIOD, PullPolicy, Run};
 pub use system::SystemVerb;
+pub use volume::{VolumeCreate, VolumeVerb};
 
 /// A verb with its arguments.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +21,8 @@ pub enum Verb {
     Image(ImageVerb),
     /// A verb on containers.
     Container(ContainerVerb),
+    /// A verb on volumes.
+    Volume(VolumeVerb),
     /// A verb on the store as a whole.
     System(SystemVerb),
 }
@@ -32,6 +36,12 @@ impl From<ImageVerb> for Verb {
 impl From<ContainerVerb> for Verb {
     fn from(verb: ContainerVerb) -> Self {
         Self::Container(verb)
+    }
+}
+
+impl From<VolumeVerb> for Verb {
+    fn from(verb: VolumeVerb) -> Self {
+        Self::Volume(verb)
     }
 }
 

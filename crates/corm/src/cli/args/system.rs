@@ -20,4 +20,14 @@ pub enum SystemVerb {
         /// Repair or remove damaged data.
         repair: bool,
     },
+    /// `version`
+    Version {
+        /// Text or JSON.
+        format: Format,
+    },
+    /// `info`
+    Info {
+        /// Text or JSON.
+        format: Format,
+    },
 }

@@ -1,9 +1,9 @@
 //! Conversion of the flags of verbs on containers.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::common::FORMATS;
-use crate::cli::args::{Commit, ContainerVerb, Exec, Verb};
+use crate::cli::args::{Commit, ContainerVerb, Exec, Rm, Selection, Start, Verb};
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
 
@@ -34,22 +34,79 @@ pub(in crate::cli) fn wait(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(ContainerVerb::Wait(std::mem::take(&mut given.operands)).into())
 }
 
+/// Converts `--all`, `--ignore` and the names of containers: one of the two is given.
+fn selection(given: &mut ParsedArgs, all: bool, ignore: bool) -> Result<Selection> {
+    let names = std::mem::take(&mut given.operands);
+    ensure!(all || !names.is_empty(), "you must provide at least one name or id");
+    ensure!(!all || names.is_empty(), "--all and containers exclude each other");
+    Ok(Selection { names, all, ignore })
+}
+
+/// Converts `--time`, a number of seconds.
+fn seconds(given: &mut ParsedArgs) -> Result<Option<u64>> {
+    given.parsed("time", |text| values::unsigned(text, u64::from(u32::MAX)))
+}
+
+/// Seconds before SIGKILL, as in Docker and Podman.
+const STOP_SECONDS: u64 = 10;
+
 pub(in crate::cli) fn stop(given: &mut ParsedArgs) -> Result<Verb> {
-    let timeout = given.parsed("time", |text| values::unsigned(text, u64::from(u32::MAX)))?.unwrap_or(10);
-    Ok(ContainerVerb::Stop { timeout, containers: std::mem::take(&mut given.operands) }.into())
+    let timeout = seconds(given)?.unwrap_or(STOP_SECONDS);
+    let (all, ignore) = (given.switch("all")?, given.switch("ignore")?);
+    Ok(ContainerVerb::Stop { timeout, which: selection(given, all, ignore)? }.into())
+}
+
+pub(in crate::cli) fn restart(given: &mut ParsedArgs) -> Result<Verb> {
+    let timeout = seconds(given)?.unwrap_or(STOP_SECONDS);
+    let running = given.switch("running")?;
+    let all = given.switch("all")? || (running && given.operands.is_empty());
+    Ok(ContainerVerb::Restart { timeout, running, which: selection(given, all, false)? }.into())
 }
 
 pub(in crate::cli) fn kill(given: &mut ParsedArgs) -> Result<Verb> {
     let signal = given.text("signal")?.unwrap_or_else(|| "KILL".to_owned());
-    Ok(ContainerVerb::Kill { signal, containers: std::mem::take(&mut given.operands) }.into())
+    let all = given.switch("all")?;
+    Ok(ContainerVerb::Kill { signal, which: selection(given, all, false)? }.into())
 }
 
 pub(in crate::cli) fn start(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ContainerVerb::Start(std::mem::take(&mut given.operands)).into())
+    let (attach, interactive) = (given.switch("attach")?, given.switch("interactive")?);
+    let all = given.switch("all")?;
+    let which = selection(given, all, false)?;
+    let one = !which.all && which.names.len() == 1;
+    ensure!(one || !(attach || interactive), "you cannot start and attach multiple containers at once");
+    Ok(ContainerVerb::Start(Start { attach: attach || interactive, interactive, which }).into())
 }
 
 pub(in crate::cli) fn rm(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ContainerVerb::Rm { force: given.switch("force")?, containers: std::mem::take(&mut given.operands) }.into())
+    // the volumes that belong to one container are removed with it, with and without the flag
+    let _ = given.switch("volumes")?;
+    let (force, timeout) = (given.switch("force")?, seconds(given)?);
+    ensure!(timeout.is_none() || force, "--force option must be specified to use the --time option");
+    let (all, ignore) = (given.switch("all")?, given.switch("ignore")?);
+    Ok(ContainerVerb::Rm(Rm { force, timeout, which: selection(given, all, ignore)? }).into())
+}
+
+pub(in crate::cli) fn rename(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(ContainerVerb::Rename { container: given.id(), name: given.id() }.into())
+}
+
+pub(in crate::cli) fn pause(given: &mut ParsedArgs) -> Result<Verb> {
+    let all = given.switch("all")?;
+    Ok(ContainerVerb::Pause(selection(given, all, false)?).into())
+}
+
+pub(in crate::cli) fn unpause(given: &mut ParsedArgs) -> Result<Verb> {
+    let all = given.switch("all")?;
+    Ok(ContainerVerb::Unpause(selection(given, all, false)?).into())
+}
+
+pub(in crate::cli) fn exists(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(ContainerVerb::Exists(given.id()).into())
+}
+
+pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(ContainerVerb::Prune { force: given.switch("force")? }.into())
 }
 
 pub(in crate::cli) fn commit(given: &mut ParsedArgs) -> Result<Verb> {

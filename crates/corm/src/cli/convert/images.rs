@@ -1,6 +1,6 @@
 //! Conversion of the flags of verbs on images.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::common::{FORMATS, tls_verify};
 use crate::cli::args::{Archive, Config, ImageVerb, Pull, Push, Save, Verb};
@@ -60,7 +60,10 @@ pub(in crate::cli) fn tag(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn rmi(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ImageVerb::Rmi { force: given.switch("force")?, images: std::mem::take(&mut given.operands) }.into())
+    let (all, images) = (given.switch("all")?, std::mem::take(&mut given.operands));
+    ensure!(all || !images.is_empty(), "image name or ID must be specified");
+    ensure!(!all || images.is_empty(), "when using the --all switch, you may not pass any images names or IDs");
+    Ok(ImageVerb::Rmi { all, force: given.switch("force")?, images }.into())
 }
 
 pub(in crate::cli) fn config(given: &mut ParsedArgs) -> Result<Verb> {
@@ -77,4 +80,12 @@ pub(in crate::cli) fn bundle(given: &mut ParsedArgs) -> Result<Verb> {
 
 pub(in crate::cli) fn unbundle(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(ImageVerb::Unbundle(given.id().into()).into())
+}
+
+pub(in crate::cli) fn exists(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(ImageVerb::Exists(given.id()).into())
+}
+
+pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(ImageVerb::Prune { all: given.switch("all")?, force: given.switch("force")? }.into())
 }

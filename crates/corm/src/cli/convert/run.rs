@@ -60,8 +60,18 @@ const PULL: &[(&str, PullPolicy)] =
     &[("missing", PullPolicy::Missing), ("always", PullPolicy::Always), ("never", PullPolicy::Never)];
 
 pub(in crate::cli) fn run(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ContainerVerb::Run(Box::new(Run {
-        detach: given.switch("detach")?,
+    let detach = given.switch("detach")?;
+    Ok(ContainerVerb::Run(Box::new(Run { detach, ..new(given)? })).into())
+}
+
+pub(in crate::cli) fn create(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(ContainerVerb::Create(Box::new(new(given)?)).into())
+}
+
+/// Converts the flags that `run` and `create` have both.
+fn new(given: &mut ParsedArgs) -> Result<Run> {
+    Ok(Run {
+        detach: false,
         interactive: given.switch("interactive")?,
         tty: given.switch("tty")?,
         rm: given.switch("rm")?,
@@ -86,6 +96,5 @@ pub(in crate::cli) fn run(given: &mut ParsedArgs) -> Result<Verb> {
         host_network: given.choice("network", &[("none", false), ("host", true)])?,
         image: given.id(),
         command: given.trailing_args(),
-    }))
-    .into())
+    })
 }

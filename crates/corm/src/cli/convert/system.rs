@@ -17,3 +17,11 @@ pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
 pub(in crate::cli) fn fsck(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(SystemVerb::Fsck { repair: given.switch("repair")? }.into())
 }
+
+pub(in crate::cli) fn version(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(SystemVerb::Version { format: given.choice("format", FORMATS)? }.into())
+}
+
+pub(in crate::cli) fn info(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(SystemVerb::Info { format: given.choice("format", FORMATS)? }.into())
+}

@@ -17,6 +17,28 @@ const COMMIT: &[Flag] = &[
     one("output", Some('o'), "FILE", "Also write the file system to a tar, and print its path"),
 ];
 
+/// `--time` of verbs that stop containers.
+const TIME: Flag = one("time", Some('t'), "SECONDS", "Seconds to wait before SIGKILL [default: 10]");
+
+/// `--ignore` of verbs on several containers.
+const IGNORE: Flag = switch("ignore", Some('i'), "Names of no container are no error");
+
+/// Flags of `start`.
+const START: &[Flag] = &[
+    switch("attach", Some('a'), "Stay in the foreground with the container's output"),
+    switch("interactive", Some('i'), "Forward standard input to a container that was created with -i"),
+    switch("all", None, "All containers that do not run"),
+];
+
+/// Flags of `rm`.
+const REMOVE: &[Flag] = &[
+    switch("force", Some('f'), "Stop running containers first"),
+    switch("all", Some('a'), "All containers"),
+    switch("volumes", Some('v'), "Also volumes without a name, which are removed in any case"),
+    IGNORE,
+    one("time", Some('t'), "SECONDS", "Seconds to wait before SIGKILL [default: none]"),
+];
+
 /// The verbs, in the order of the help.
 pub(super) const VERBS: &[VerbSpec] = &[
     verb(
@@ -56,26 +78,73 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "stop",
         "Stop containers by their stop signal, then by SIGKILL",
         "CONTAINER...",
-        (1, ANY),
-        &[&[one("time", Some('t'), "SECONDS", "Seconds to wait before SIGKILL [default: 10]")], HELP],
+        (0, ANY),
+        &[&[TIME, switch("all", Some('a'), "All running containers"), IGNORE], HELP],
         convert::containers::stop,
     ),
     verb(
         "kill",
         "Send a signal to containers",
         "CONTAINER...",
-        (1, ANY),
-        &[&[one("signal", Some('s'), "SIGNAL", "Signal name or number [default: KILL]")], HELP],
+        (0, ANY),
+        &[
+            &[
+                one("signal", Some('s'), "SIGNAL", "Signal name or number [default: KILL]"),
+                switch("all", Some('a'), "All running containers"),
+            ],
+            HELP,
+        ],
         convert::containers::kill,
     ),
-    verb("start", "Start stopped containers", "CONTAINER...", (1, ANY), &[HELP], convert::containers::start),
+    verb("start", "Start stopped containers", "CONTAINER...", (0, ANY), &[START, HELP], convert::containers::start),
     verb(
-        "rm",
-        "Remove containers",
+        "restart",
+        "Stop containers and start them again",
         "CONTAINER...",
-        (1, ANY),
-        &[&[switch("force", Some('f'), "Kill running containers first")], HELP],
-        convert::containers::rm,
+        (0, ANY),
+        &[
+            &[
+                TIME,
+                switch("all", Some('a'), "All containers"),
+                switch("running", None, "Those that run, of the named or of all"),
+            ],
+            HELP,
+        ],
+        convert::containers::restart,
+    ),
+    verb("rename", "Rename a container", "CONTAINER NAME", (2, 2), &[HELP], convert::containers::rename),
+    verb(
+        "pause",
+        "Freeze all processes of containers",
+        "CONTAINER...",
+        (0, ANY),
+        &[&[switch("all", Some('a'), "All running containers")], HELP],
+        convert::containers::pause,
+    ),
+    verb(
+        "unpause",
+        "Thaw all processes of containers",
+        "CONTAINER...",
+        (0, ANY),
+        &[&[switch("all", Some('a'), "All paused containers")], HELP],
+        convert::containers::unpause,
+    ),
+    verb("rm", "Remove containers", "CONTAINER...", (0, ANY), &[REMOVE, HELP], convert::containers::rm),
+    verb(
+        "container exists",
+        "Exit with 0 if a container exists, else with 1",
+        "CONTAINER",
+        (1, 1),
+        &[HELP],
+        convert::containers::exists,
+    ),
+    verb(
+        "container prune",
+        "Remove all containers that do not run",
+        "",
+        (0, 0),
+        &[&[switch("force", Some('f'), "Do not ask")], HELP],
+        convert::containers::prune,
     ),
     verb(
         "commit",

@@ -11,12 +11,14 @@ const fn group(name: &'static str, about: &'static str, words: &'static [(&'stat
 pub(super) const GROUPS: &[Group] = &[
     group("container", "Manage containers", CONTAINER),
     group("image", "Manage images", IMAGE),
-    group("system", "Show disk usage (df), or remove unused data (prune)", &[]),
+    group("volume", "Manage volumes", &[("list", "volume ls"), ("remove", "volume rm")]),
+    group("system", "Show disk usage (df), the host (info), or remove unused data (prune)", &[("info", "info")]),
 ];
 
 /// Words after `container`.
 const CONTAINER: &[(&str, &str)] = &[
     ("commit", "commit"),
+    ("create", "create"),
     ("diff", "diff"),
     ("exec", "exec"),
     ("export", "export"),
@@ -25,12 +27,16 @@ const CONTAINER: &[(&str, &str)] = &[
     ("list", "ps"),
     ("logs", "logs"),
     ("ls", "ps"),
+    ("pause", "pause"),
     ("ps", "ps"),
     ("remove", "rm"),
+    ("rename", "rename"),
+    ("restart", "restart"),
     ("rm", "rm"),
     ("run", "run"),
     ("start", "start"),
     ("stop", "stop"),
+    ("unpause", "unpause"),
     ("wait", "wait"),
 ];
 

@@ -80,9 +80,37 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "rmi",
         "Remove images",
         "IMAGE...",
-        (1, ANY),
-        &[&[switch("force", Some('f'), "Remove all names of the image")], HELP],
+        (0, ANY),
+        &[
+            &[
+                switch("force", Some('f'), "Remove all names of the image, and its containers"),
+                switch("all", Some('a'), "All images"),
+            ],
+            HELP,
+        ],
         convert::images::rmi,
+    ),
+    verb(
+        "image exists",
+        "Exit with 0 if an image exists, else with 1",
+        "IMAGE",
+        (1, 1),
+        &[HELP],
+        convert::images::exists,
+    ),
+    verb(
+        "image prune",
+        "Remove images that have no name",
+        "",
+        (0, 0),
+        &[
+            &[
+                switch("all", Some('a'), "Also named images that no container uses"),
+                switch("force", Some('f'), "Do not ask"),
+            ],
+            HELP,
+        ],
+        convert::images::prune,
     ),
     verb(
         "config",

@@ -7,6 +7,7 @@ mod groups;
 mod images;
 mod run;
 mod system;
+mod volumes;
 
 use super::args::{Global, Verb};
 use super::convert;
@@ -25,7 +26,7 @@ pub(super) const CORM: Program<Global, Verb> = Program {
     version: || format!("corm version {}\n", env!("CARGO_PKG_VERSION")),
     global: GLOBAL,
     make: convert::global,
-    verbs: &[images::VERBS, run::VERBS, containers::VERBS, system::VERBS],
+    verbs: &[images::VERBS, run::VERBS, containers::VERBS, volumes::VERBS, system::VERBS],
     groups: groups::GROUPS,
 };
 

@@ -8,9 +8,8 @@ use base::cli_parser::many;
 use base::cli_parser::one;
 use base::cli_parser::switch;
 
-/// Flags of `run`.
-const RUN: &[Flag] = &[
-    DETACH,
+/// Flags that `run` and `create` have both.
+const NEW: &[Flag] = &[
     INTERACTIVE,
     TTY,
     switch("rm", None, "Remove the container when it exits"),
@@ -42,12 +41,23 @@ const RUN: &[Flag] = &[
 ];
 
 /// The verbs, in the order of the help.
-pub(super) const VERBS: &[VerbSpec] = &[VerbSpec {
-    name: "run",
-    about: "Create a container from an image and run it",
-    operands: "IMAGE [COMMAND [ARG...]]",
-    count: (1, ANY),
-    has_trailing_args: true,
-    flags: &[RUN, HELP],
-    make: convert::run::run,
-}];
+pub(super) const VERBS: &[VerbSpec] = &[
+    VerbSpec {
+        name: "run",
+        about: "Create a container from an image and run it",
+        operands: "IMAGE [COMMAND [ARG...]]",
+        count: (1, ANY),
+        has_trailing_args: true,
+        flags: &[&[DETACH], NEW, HELP],
+        make: convert::run::run,
+    },
+    VerbSpec {
+        name: "create",
+        about: "Create a container from an image; start runs it",
+        operands: "IMAGE [COMMAND [ARG...]]",
+        count: (1, ANY),
+        has_trailing_args: true,
+        flags: &[NEW, HELP],
+        make: convert::run::create,
+    },
+];

@@ -24,4 +24,6 @@ pub(super) const VERBS: &[VerbSpec] = &[
         &[&[switch("repair", None, "Repair or remove damaged data")], HELP],
         convert::system::fsck,
     ),
+    verb("version", "Show the version", "", (0, 0), &[&[FORMAT], HELP], convert::system::version),
+    verb("info", "Show the store, its driver and the host", "", (0, 0), &[&[FORMAT], HELP], convert::system::info),
 ];

@@ -1,0 +1,47 @@
+//! Conversion of the flags of verbs on volumes.
+
+use anyhow::{Result, ensure};
+
+use super::common::FORMATS;
+use crate::cli::args::{Verb, VolumeCreate, VolumeVerb};
+use base::cli_parser::ParsedArgs;
+
+pub(in crate::cli) fn create(given: &mut ParsedArgs) -> Result<Verb> {
+    let driver = given.text("driver")?;
+    ensure!(driver.as_deref().is_none_or(|name| name == "local"), "--driver {driver:?}: there is only local");
+    let create = VolumeCreate {
+        labels: given.texts("label")?,
+        ignore: given.switch("ignore")?,
+        name: given.operands.pop().filter(|name| !name.is_empty()),
+    };
+    Ok(VolumeVerb::Create(create).into())
+}
+
+pub(in crate::cli) fn list(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(VolumeVerb::List { quiet: given.switch("quiet")?, format: given.choice("format", FORMATS)? }.into())
+}
+
+/// Converts `--all` and the names of volumes: one of the two is given.
+fn names(given: &mut ParsedArgs) -> Result<(Vec<String>, bool)> {
+    let (all, names) = (given.switch("all")?, std::mem::take(&mut given.operands));
+    ensure!(all == names.is_empty(), "choose either one or more volumes or all");
+    Ok((names, all))
+}
+
+pub(in crate::cli) fn inspect(given: &mut ParsedArgs) -> Result<Verb> {
+    let (names, all) = names(given)?;
+    Ok(VolumeVerb::Inspect { names, all }.into())
+}
+
+pub(in crate::cli) fn remove(given: &mut ParsedArgs) -> Result<Verb> {
+    let (names, all) = names(given)?;
+    Ok(VolumeVerb::Remove { names, all, force: given.switch("force")? }.into())
+}
+
+pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(VolumeVerb::Prune { force: given.switch("force")? }.into())
+}
+
+pub(in crate::cli) fn exists(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(VolumeVerb::Exists(given.id()).into())
+}

@@ -1,0 +1,63 @@
+//! The verbs on volumes.
+
+use super::common::{ANY, FORMAT, LABEL, VerbSpec, verb};
+use crate::cli::convert;
+use base::cli_parser::Flag;
+use base::cli_parser::HELP;
+use base::cli_parser::one;
+use base::cli_parser::switch;
+
+/// Flags of `volume create`.
+const CREATE: &[Flag] = &[
+    one("driver", Some('d'), "NAME", "Driver of the volume: local"),
+    LABEL,
+    switch("ignore", None, "A volume of this name is no error"),
+];
+
+/// `--all` of verbs on volumes.
+const ALL: Flag = switch("all", Some('a'), "All volumes");
+
+/// The verbs, in the order of the help.
+pub(super) const VERBS: &[VerbSpec] = &[
+    verb("volume create", "Create a volume", "[NAME]", (0, 1), &[CREATE, HELP], convert::volumes::create),
+    verb(
+        "volume ls",
+        "List volumes",
+        "",
+        (0, 0),
+        &[&[switch("quiet", Some('q'), "Print only names"), FORMAT], HELP],
+        convert::volumes::list,
+    ),
+    verb(
+        "volume inspect",
+        "Show details of volumes as JSON",
+        "VOLUME...",
+        (0, ANY),
+        &[&[ALL], HELP],
+        convert::volumes::inspect,
+    ),
+    verb(
+        "volume rm",
+        "Remove volumes",
+        "VOLUME...",
+        (0, ANY),
+        &[&[ALL, switch("force", Some('f'), "Remove the containers that use them too")], HELP],
+        convert::volumes::remove,
+    ),
+    verb(
+        "volume prune",
+        "Remove volumes that no container uses",
+        "",
+        (0, 0),
+        &[&[switch("force", Some('f'), "Do not ask")], HELP],
+        convert::volumes::prune,
+    ),
+    verb(
+        "volume exists",
+        "Exit with 0 if a volume exists, else with 1",
+        "VOLUME",
+        (1, 1),
+        &[HELP],
+        convert::volumes::exists,
+    ),
+];

@@ -1,0 +1,95 @@
+//! The first half of `run` and `create`: options, image, container.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::Context;
+use crate::cli::args;
+use crate::cli::args::LogLevel;
+use crate::cli::args::PullPolicy;
+use crate::config::RunOptions;
+use crate::container::Purpose;
+use crate::container::create;
+use crate::container::create::New;
+use crate::container::monitor;
+use crate::container::run_dir::RunDir;
+use crate::container::run_dir::SupervisorLock;
+use crate::container::runtime;
+use crate::model::platform::Platform;
+use crate::model::reference::Reference;
+use crate::progress::Progress;
+use crate::registry;
+use crate::registry::Options;
+use crate::registry::Timeouts;
+use crate::store::ContainerRecord;
+use crate::store::ImageRecord;
+use crate::store::Store;
+
+/// Creates the container; this process is its supervisor.
+///
+/// # Errors
+/// An invalid value, no such image, no space; nothing is left then.
+pub(super) fn create(
+    context: &Context,
+    store: &Store,
+    run: &RunDir,
+    args: &args::Run,
+) -> Result<(ContainerRecord, SupervisorLock)> {
+    let options = RunOptions::new(args)?;
+    let runtime = runtime::find(context.global.runtime.as_deref())?;
+    ensure!(args.cidfile.as_ref().is_none_or(|file| !file.exists()), "--cidfile: {:?} exists", args.cidfile);
+    let image = image(context, store, args)?;
+    let report = |text: &str| context.report(LogLevel::Debug, text);
+    let new = New {
+        options: &options,
+        name: args.name.as_deref(),
+        runtime,
+        purpose: Purpose::Run,
+        remove: args.rm,
+        interactive: args.interactive,
+        bundle: None,
+        run: Some(run),
+    };
+    let (record, supervisor) = create::create(store, &image, &new, &report)?;
+    let supervisor = supervisor.context("the container has no supervisor");
+    let written = args.cidfile.as_deref().map_or(Ok(()), |file| write_id(file, &record.id));
+    match written.and(supervisor) {
+        Ok(supervisor) => Ok((record, supervisor)),
+        Err(err) => {
+            monitor::remove_not_started(store, run, &record);
+            Err(err)
+        }
+    }
+}
+
+/// Returns the image, pulled where the store has none or the caller wants it.
+fn image(context: &Context, store: &Store, args: &args::Run) -> Result<ImageRecord> {
+    let missing = match (store.find_image(&args.image), args.pull) {
+        (Ok(image), PullPolicy::Missing | PullPolicy::Never) => return Ok(image),
+        (Err(err), PullPolicy::Never) => return Err(err),
+        // an ambiguous ID or a damaged record is no reason to pull
+        (Err(err), _) if !err.to_string().starts_with("No image named") => return Err(err),
+        (found, _) => found.err(),
+    };
+    let pulled = || -> Result<ImageRecord> {
+        let name = Reference::parse(&args.image)?;
+        let platform = args.pulled.platform.as_deref().map(Platform::parse).transpose()?;
+        let options = Options { tls_verify: args.pulled.tls_verify, timing: Timeouts::default() };
+        let progress = Progress::new(if args.quiet { LogLevel::Warning } else { context.global.log_level });
+        registry::pull(store, &name, platform.as_ref(), &options, &progress)
+    };
+    match missing {
+        Some(missing) => pulled().with_context(|| format!("{missing}, and it cannot be pulled")),
+        None => pulled(),
+    }
+}
+
+/// Writes the ID of a container to a new file.
+fn write_id(file: &Path, id: &str) -> Result<()> {
+    let context = || format!("--cidfile {file:?}");
+    // a new file: one that another user planted is an error
+    let mut new = std::fs::File::create_new(file).with_context(context)?;
+    new.write_all(id.as_bytes()).with_context(context)
+}

@@ -1,0 +1,51 @@
+//! The containers that a verb is applied to: by name, or all.
+
+use anyhow::Result;
+
+use super::{Context, for_each};
+use crate::cli::args::Selection;
+use crate::container::Purpose;
+use crate::container::run_dir::RunDir;
+use crate::container::status::{self, Status};
+use crate::store::Store;
+
+/// Returns the names; with `--all` the IDs of the containers whose status `fits`.
+///
+/// # Errors
+/// A record is damaged.
+pub(super) fn names(store: &Store, run: &RunDir, which: &Selection, fits: fn(&Status) -> bool) -> Result<Vec<String>> {
+    let mut chosen = Vec::new();
+    if !which.all {
+        chosen = which.names.clone();
+        if which.ignore {
+            chosen.retain(|name| !matches!(store.find_container(name), Err(err) if err.to_string().starts_with("No ")));
+        }
+        return Ok(chosen);
+    }
+    for record in store.containers()? {
+        let asked = which.names.is_empty() || which.names.contains(&record.id);
+        if asked && record.setup.purpose == Purpose::Run && fits(&status::of(store, run, &record)?) {
+            chosen.push(record.id);
+        }
+    }
+    Ok(chosen)
+}
+
+/// Returns whether a container has a process.
+pub(super) fn runs(status: &Status) -> bool {
+    status.pid().is_some()
+}
+
+/// Runs `one` for each selected container.
+///
+/// # Errors
+/// As [`for_each`].
+pub(super) fn each(
+    context: &Context,
+    (store, run): (&Store, &RunDir),
+    which: &Selection,
+    fits: fn(&Status) -> bool,
+    one: impl Fn(&str) -> Result<()>,
+) -> Result<u8> {
+    for_each(context, &names(store, run, which, fits)?, one)
+}

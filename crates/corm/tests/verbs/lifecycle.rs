@@ -1,0 +1,233 @@
+//! `create`, `start -a -i`, `restart`, `rename`, `pause`, `unpause`, and verbs on all containers.
+
+use std::path::Path;
+
+use crate::fixture::{CormFixture, over_all, over_one};
+use test_support::{host, need_root, wait_for};
+
+/// Creates a container and returns its ID.
+#[track_caller]
+fn created(fixture: &CormFixture, flags: &[&str], command: &[&str]) -> String {
+    let mark = format!("CROCI_TEST={}", fixture.sandbox.token);
+    let out = fixture.corm(["create", "-e", &mark]).args(flags).arg("base").args(command).out().ok();
+    out.text().to_owned()
+}
+
+#[test]
+fn a_created_container_runs_when_it_is_started() {
+    need_root!();
+    over_all(|fixture| {
+        fixture.image("base");
+        let id = created(fixture, &["--name", "c", "-v", "/data"], &["sh", "-c", "echo ran >> /f; sleep 1000"]);
+        assert!(id.len() == 64 && fixture.status("c") == "created", "{id}");
+        assert_eq!(host::mounts_below(&fixture.root().join("containers")), Vec::<String>::new());
+        fixture.corm(["exec", "c", "true"]).out().exits(125).stderr_contains("is not running");
+        // it never ran and is kept all the same
+        fixture.corm(["system", "prune"]).out().ok();
+        assert_eq!(fixture.corm(["start", "c"]).out().ok().text(), id);
+        assert_eq!(fixture.status("c"), "running");
+        wait_for("the program", || fixture.corm(["exec", "c", "cat", "/f"]).out().stdout == "ran\n");
+        fixture.corm(["stop", "-t", "0", "c"]).out().ok();
+        fixture.corm(["start", "c"]).out().ok();
+        wait_for("the second run", || fixture.corm(["exec", "c", "cat", "/f"]).out().stdout == "ran\nran\n");
+        fixture.corm(["rm", "-f", "-v", "c"]).out().ok();
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn create_refuses_what_run_refuses_and_leaves_nothing() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        created(fixture, &["--name", "c"], &["true"]);
+        for args in [
+            &["--name", "c", "base", "true"][..],
+            &["--pull", "never", "no-image"],
+            &["-v", "/nowhere:/x", "base"],
+            &["--network", "nope", "base"],
+            &["-d", "base"],
+            &[],
+        ] {
+            fixture.corm(["create"]).args(args).out().exits(125).no_panic();
+        }
+        let file = fixture.sandbox.path("id");
+        let id = fixture.corm(["create", "--cidfile"]).arg(&file).args(["base", "true"]).out().ok().text().to_owned();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), id);
+        fixture.corm(["create", "--cidfile"]).arg(&file).args(["base", "true"]).out().exits(125);
+        fixture.corm(["rm", "-a"]).out().ok();
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn start_attached_is_the_program_with_its_input_output_and_status() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        created(fixture, &["--name", "c", "-i"], &["sh", "-c", "echo out; echo err >&2; cat; exit 7"]);
+        for _ in 0..2 {
+            let out = fixture.corm(["start", "-a", "-i", "c"]).stdin("input").out().exits(7);
+            assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("out\ninput", "err\n"));
+        }
+        created(fixture, &["--name", "deaf"], &["cat"]);
+        assert_eq!(fixture.corm(["start", "-ai", "deaf"]).stdin("input").out().ok().stdout, "");
+        created(fixture, &["--name", "no"], &["/no/such/program"]);
+        fixture.corm(["start", "-a", "no"]).out().exits(127);
+        assert!(fixture.shown("no")["pid"] == 0);
+        fixture.corm(["start", "no"]).out().fails();
+        fixture.corm(["start", "-a", "c", "no"]).out().fails().stderr_contains("multiple containers");
+        fixture.corm(["start", "nope"]).out().fails().stderr_contains("No container named 'nope' exists");
+        fixture.corm(["rm", "c", "deaf", "no"]).out().ok();
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn restart_is_another_process_in_the_same_tree() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let id = fixture.detached(&["--name", "c"], "base", &["sh", "-c", "echo x >> /f; sleep 1000"]);
+        let first = fixture.pid("c");
+        wait_for("the program", || fixture.corm(["exec", "c", "cat", "/f"]).out().stdout == "x\n");
+        assert_eq!(fixture.corm(["restart", "-t", "0", "c"]).out().ok().text(), id);
+        assert_ne!(fixture.pid("c"), first);
+        assert!(!Path::new(&format!("/proc/{first}")).exists());
+        wait_for("the second run", || fixture.corm(["exec", "c", "cat", "/f"]).out().stdout == "x\nx\n");
+        // one that does not run is started, unless only running ones are meant
+        fixture.corm(["stop", "-t", "0", "c"]).out().ok();
+        fixture.corm(["restart", "--running", "c"]).out().ok().silent();
+        assert_eq!(fixture.status("c"), "exited");
+        fixture.corm(["restart", "-a"]).out().ok();
+        assert_eq!(fixture.status("c"), "running");
+        fixture.detached(&["--rm", "--name", "once"], "base", &["sleep", "1000"]);
+        fixture.corm(["restart", "once"]).out().fails().stderr_contains("is removed when it exits");
+        assert_eq!(fixture.status("once"), "running");
+        fixture.corm(["restart", "nope"]).out().fails().stderr_contains("No container named");
+        fixture.corm(["restart"]).out().fails().stderr_contains("at least one name");
+        fixture.corm(["rm", "-f", "-a"]).out().ok();
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn a_container_has_one_name_at_a_time() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let id = fixture.detached(&["--name", "old"], "base", &["sleep", "1000"]);
+        created(fixture, &["--name", "other"], &["true"]);
+        fixture.corm(["rename", "old", "new"]).out().ok().silent();
+        assert_eq!(fixture.corm(["exec", "new", "echo", "here"]).out().ok().text(), "here");
+        fixture.corm(["exec", "old", "true"]).out().fails();
+        fixture.corm(["rename", &id[..12], "new"]).out().ok();
+        fixture.corm(["rename", "new", "other"]).out().fails().stderr_contains("exists already");
+        for bad in ["", "a/b", "-x", "ä"] {
+            fixture.corm(["rename", "--", "new", bad]).out().fails();
+        }
+        fixture.corm(["rename", "nope", "x"]).out().fails().stderr_contains("No container named");
+        fixture.corm(["rename", "other", "old"]).out().ok();
+        let mut names: Vec<String> = fixture
+            .json(&["ps", "-a", "--format", "json"])
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["name"].to_string())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["\"new\"", "\"old\""]);
+        fixture.corm(["rm", "-f", "new", "old"]).out().ok();
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn a_paused_container_does_nothing_until_it_is_resumed() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let id =
+            fixture.detached(&["--name", "c"], "base", &["sh", "-c", "while :; do echo x >> /f; sleep 0.02; done"]);
+        let size = || {
+            let pid = fixture.pid("c");
+            std::fs::metadata(format!("/proc/{pid}/root/f")).map_or(0, |meta| meta.len())
+        };
+        wait_for("the program", || size() > 4);
+        assert_eq!(fixture.corm(["pause", "c"]).out().ok().text(), id);
+        assert_eq!(fixture.status("c"), "paused");
+        let before = size();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!(size(), before);
+        fixture.corm(["pause", "c"]).out().fails().stderr_contains("is not running, can't pause");
+        assert_eq!(fixture.corm(["unpause", "-a"]).out().ok().text(), id);
+        wait_for("it runs again", || size() > before);
+        fixture.corm(["unpause", "c"]).out().fails().stderr_contains("is not paused, can't unpause");
+        created(fixture, &["--name", "new"], &["true"]);
+        fixture.corm(["pause", "new"]).out().fails().stderr_contains("\"created\" is not running");
+        fixture.corm(["pause", "nope"]).out().fails().stderr_contains("No container named");
+        assert_eq!(fixture.corm(["pause", "--all"]).out().ok().text(), id);
+        fixture.corm(["rm", "-f", "-a"]).out().ok();
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn all_means_those_that_the_verb_fits() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        for name in ["a", "b"] {
+            fixture.detached(&["--name", name], "base", &["sleep", "1000"]);
+        }
+        created(fixture, &["--name", "c"], &["sleep", "1000"]);
+        fixture.corm(["kill", "-a"]).out().ok();
+        wait_for("both ended", || fixture.status("a") == "exited" && fixture.status("b") == "exited");
+        assert_eq!(fixture.status("c"), "created");
+        assert_eq!(fixture.corm(["start", "--all"]).out().ok().lines().len(), 3);
+        fixture.corm(["stop", "-t", "0", "-a"]).out().ok();
+        for name in ["a", "b", "c"] {
+            assert_eq!(fixture.status(name), "exited", "{name}");
+        }
+        fixture.corm(["stop", "-i", "nope", "a"]).out().ok();
+        fixture.corm(["stop", "nope"]).out().fails();
+        fixture.corm(["rm", "-a", "x"]).out().fails().stderr_contains("exclude each other");
+        fixture.corm(["rm", "-t", "1", "a"]).out().fails().stderr_contains("--force");
+        fixture.corm(["start", "a"]).out().ok();
+        // the running one is an error, the others are removed
+        fixture.corm(["rm", "-a"]).out().fails().stderr_contains("is running");
+        assert_eq!(fixture.corm(["ps", "-aq"]).out().ok().lines().len(), 1);
+        fixture.corm(["rm", "-f", "-t", "0", "-a"]).out().ok();
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn prune_asks_and_keeps_what_runs() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let running = fixture.detached(&[], "base", &["sleep", "1000"]);
+        let stopped = created(fixture, &[], &["true"]);
+        for answer in ["n\n", "\n", ""] {
+            let out = fixture.corm(["container", "prune"]).stdin(answer).out().ok();
+            assert!(out.stdout.ends_with("[y/N] ") && fixture.shown(&stopped)["status"] == "created", "{out:?}");
+        }
+        let out = fixture.corm(["container", "prune"]).stdin("y\n").out().ok();
+        assert!(out.stdout.ends_with(&format!("[y/N] {stopped}\n")), "{out:?}");
+        assert!(fixture.corm(["container", "prune", "-f"]).out().ok().stdout.is_empty());
+        assert_eq!(fixture.shown(&running)["status"], "running");
+        // an image with a container is kept, another one is not
+        fixture.image("unused");
+        fixture.corm(["tag", "base", "kept"]).out().ok();
+        fixture.corm(["config", "--cmd", "x", "base", "other"]).out().ok();
+        let removed = fixture.corm(["image", "prune", "-a", "-f"]).out().ok();
+        assert!(!removed.stdout.is_empty(), "{removed:?}");
+        fixture.corm(["image", "exists", "base"]).out().ok();
+        fixture.corm(["image", "exists", "other"]).out().exits(1).silent();
+        fixture.corm(["rmi", "-a"]).out().fails().stderr_contains("is in use");
+        fixture.corm(["rmi", "-a", "-f"]).out().ok();
+        assert!(fixture.json(&["images", "--format", "json"]).as_array().unwrap().is_empty());
+        fixture.no_container_left();
+    });
+}

@@ -1,0 +1,18 @@
+//! The verbs of corm that people know from Podman and Docker, on running, stopped and missing containers. Needs root.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "../legacy_tools/fixture.rs"]
+#[allow(dead_code)]
+mod fixture;
+#[path = "../store/store_fixture.rs"]
+#[allow(dead_code)]
+mod store_fixture;
+#[path = "../legacy_tools/user.rs"]
+#[allow(dead_code)]
+mod user;
+
+mod groups;
+mod lifecycle;
+mod rootless;
+mod volumes;

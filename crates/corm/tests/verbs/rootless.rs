@@ -1,0 +1,40 @@
+//! The verbs as an ordinary user with subordinate IDs.
+
+use crate::user::User;
+use test_support::{bundle, need_root, skip, wait_for};
+
+/// Returns a user with an image `base`.
+fn user() -> Option<User> {
+    let user = User::new()?;
+    let rootfs = bundle::make_rootfs(&user.sandbox.mkdir("image"));
+    user.corm(&["init", rootfs.to_str().unwrap(), "base"]).out().ok();
+    Some(user)
+}
+
+#[test]
+fn an_ordinary_user_creates_starts_renames_and_removes() {
+    need_root!();
+    let Some(user) = user() else { skip!("no user has subordinate ids") };
+    let mark = format!("CROCI_TEST={}", user.sandbox.token);
+    let create = |name: &str, command: &[&str]| {
+        let flags = ["create", "-i", "-e", &mark, "--name", name, "-v", "data:/data", "base"];
+        user.corm(&[&flags, command].concat()).out().ok().text().to_owned()
+    };
+    let id = create("a", &["sh", "-c", "cat; exit 3"]);
+    assert_eq!(user.corm(&["start", "-ai", "a"]).stdin("in").out().exits(3).stdout, "in");
+    create("b", &["sh", "-c", "chown 33:44 /data; sleep 1000"]);
+    create("c", &["sleep", "1000"]);
+    assert_eq!(user.corm(&["start", "b", "c"]).out().ok().lines().len(), 2);
+    user.corm(&["rename", "a", "z"]).out().ok();
+    assert!(user.corm(&["ps", "-a"]).out().ok().stdout.contains(&id[..12]));
+    wait_for("the program", || user.corm(&["exec", "c", "stat", "-c", "%u:%g", "/data"]).out().stdout == "33:44\n");
+    assert_eq!(user.corm(&["restart", "-t", "0", "--running"]).out().ok().lines().len(), 2);
+    user.corm(&["volume", "rm", "data"]).out().fails().stderr_contains("is being used");
+    user.corm(&["stop", "-t", "0", "-a"]).out().ok();
+    assert!(!user.corm(&["ps"]).out().ok().stdout.contains("running"));
+    user.corm(&["rm", "-a", "-f"]).out().ok();
+    assert_eq!(user.corm(&["ps", "-aq"]).out().ok().stdout, "");
+    user.corm(&["volume", "rm", "data"]).out().ok();
+    assert_eq!(user.corm(&["volume", "ls", "-q"]).out().ok().stdout, "");
+    user.sandbox.nothing_left();
+}
