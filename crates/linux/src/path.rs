@@ -149,6 +149,15 @@ pub fn fs_magic(fd: BorrowedFd<'_>) -> io::Result<i64> {
     Ok(nix::sys::statfs::fstatfs(fd)?.filesystem_type().0)
 }
 
+/// Returns whether a file is of a file system that shows the kernel's own state, such as procfs.
+///
+/// # Errors
+/// As fstatfs(2).
+pub fn is_of_kernel(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let magic = fs_magic(fd)?;
+    Ok([PROC_MAGIC, SYSFS_MAGIC, DEVPTS_MAGIC, CGROUP2_MAGIC, libc::CGROUP_SUPER_MAGIC].contains(&magic))
+}
+
 /// The result of statvfs(3) for the mount of a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FsFacts {

@@ -3,6 +3,7 @@
 mod bundle;
 mod commit;
 mod config;
+mod cp;
 mod create;
 mod diff;
 mod exec;
@@ -125,6 +126,7 @@ fn run_container(context: &Context, verb: ContainerVerb) -> Result<u8> {
         ContainerVerb::Exec(args) => exec::run(context, &args),
         ContainerVerb::Logs { follow, container } => logs::run(context, &container, follow),
         ContainerVerb::Wait(containers) => wait::run(context, &containers),
+        ContainerVerb::Copy(args) => cp::run(context, &args),
         ContainerVerb::Stop { timeout, which } => stop::run(context, &which, timeout),
         ContainerVerb::Kill { signal, which } => kill::run(context, &which, &signal),
         ContainerVerb::Start(args) => start::run(context, &args),

@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
 
-use super::Context;
+use super::{Context, cp};
 use crate::cli::args::{ContainerVerb, ImageVerb, Selection, SystemVerb, Verb, VolumeVerb};
 use crate::container::run_dir::RunDir;
 use crate::container::userns;
@@ -71,6 +71,7 @@ fn needs_of_container(verb: &ContainerVerb) -> NamespaceNeeds<'_> {
         | ContainerVerb::Wait(_)
         | ContainerVerb::Exists(_)
         | ContainerVerb::Rename { .. } => NamespaceNeeds::Records,
+        ContainerVerb::Copy(args) => cp::container(args).map_or(NamespaceNeeds::Trees, NamespaceNeeds::Container),
         ContainerVerb::Exec(exec) => NamespaceNeeds::Container(&exec.container),
         ContainerVerb::Commit(commit) => NamespaceNeeds::Container(&commit.container),
         _ => NamespaceNeeds::Trees,

@@ -12,6 +12,7 @@
 
 pub mod changes;
 pub mod cleanup;
+pub mod cp;
 pub mod create;
 pub mod files;
 pub mod lifecycle;

@@ -45,6 +45,19 @@ pub struct Commit {
     pub image: String,
 }
 
+/// Arguments of `cp`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Copy {
+    /// Source: `CONTAINER:PATH`, `PATH` or `-`.
+    pub from: String,
+    /// Destination.
+    pub to: String,
+    /// Files copied to a container belong to its user.
+    pub archive: bool,
+    /// A directory may take the place of another file, and the reverse.
+    pub overwrite: bool,
+}
+
 /// Containers that a verb is applied to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
@@ -134,6 +147,8 @@ pub enum ContainerVerb {
     Rm(Rm),
     /// `commit CONTAINER IMAGE`
     Commit(Commit),
+    /// `cp SRC DST`
+    Copy(Copy),
     /// `rename CONTAINER NAME`
     Rename {
         /// Container.

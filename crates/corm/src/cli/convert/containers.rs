@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::common::FORMATS;
-use crate::cli::args::{Commit, ContainerVerb, Exec, Rm, Selection, Start, Verb};
+use crate::cli::args::{Commit, ContainerVerb, Copy, Exec, Rm, Selection, Start, Verb};
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
 
@@ -85,6 +85,12 @@ pub(in crate::cli) fn rm(given: &mut ParsedArgs) -> Result<Verb> {
     ensure!(timeout.is_none() || force, "--force option must be specified to use the --time option");
     let (all, ignore) = (given.switch("all")?, given.switch("ignore")?);
     Ok(ContainerVerb::Rm(Rm { force, timeout, which: selection(given, all, ignore)? }).into())
+}
+
+pub(in crate::cli) fn copy(given: &mut ParsedArgs) -> Result<Verb> {
+    let archive = given.parsed("archive", values::parse_bool)?.unwrap_or(true);
+    let overwrite = given.switch("overwrite")?;
+    Ok(ContainerVerb::Copy(Copy { from: given.id(), to: given.id(), archive, overwrite }).into())
 }
 
 pub(in crate::cli) fn rename(given: &mut ParsedArgs) -> Result<Verb> {

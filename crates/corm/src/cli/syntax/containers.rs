@@ -112,6 +112,24 @@ pub(super) const VERBS: &[VerbSpec] = &[
         ],
         convert::containers::restart,
     ),
+    verb(
+        "cp",
+        "Copy files between a container and the host",
+        "CONTAINER:SRC DST|- | SRC|- CONTAINER:DST",
+        (2, 2),
+        &[
+            &[
+                switch(
+                    "archive",
+                    Some('a'),
+                    "Files in a container belong to its user, not the source's [default: true]",
+                ),
+                switch("overwrite", None, "A directory may take the place of another file, and the reverse"),
+            ],
+            HELP,
+        ],
+        convert::containers::copy,
+    ),
     verb("rename", "Rename a container", "CONTAINER NAME", (2, 2), &[HELP], convert::containers::rename),
     verb(
         "pause",

@@ -18,6 +18,7 @@ pub(super) const GROUPS: &[Group] = &[
 /// Words after `container`.
 const CONTAINER: &[(&str, &str)] = &[
     ("commit", "commit"),
+    ("cp", "cp"),
     ("create", "create"),
     ("diff", "diff"),
     ("exec", "exec"),

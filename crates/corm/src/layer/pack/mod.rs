@@ -41,20 +41,18 @@ const MIN_HOLE_BYTES: u64 = 64 << 20;
 /// Names the file that cannot be read, or whose name no layer can contain, because it is that of a whiteout.
 pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
     let mut packer = Packer::new(out)?;
-    packer.entry(root, c".", b"")?;
-    let mut walk = Walk::new(MAX_DEPTH);
-    let names = sorted_names(root).with_context(|| shown(b""))?;
-    walk.enter(root.try_clone_to_owned()?, PathBuf::new(), names, ())?;
-    while let Some(step) = walk.step() {
-        let Step::Name(parent, name) = step else { continue };
-        let path = parent.path_of(&name);
-        let context = || shown(path.as_os_str().as_bytes());
-        if packer.entry(parent.fd.as_fd(), &name, path.as_os_str().as_bytes())? == Written::Directory {
-            let dir = open_below(parent.fd.as_fd(), &name, libc::O_DIRECTORY).with_context(context)?;
-            let names = sorted_names(dir.as_fd()).with_context(context)?;
-            walk.enter(dir, path, names, ())?;
-        }
-    }
+    packer.subtree(root, c".", b"")?;
+    packer.end()
+}
+
+/// Writes a file, or a directory with its content, as `path`. Unlike a layer's, the tree may have names of whiteouts, and
+/// mounts, of which those of the kernel's own file systems are written without their content.
+///
+/// # Errors
+/// Names the file that cannot be read.
+pub fn files(dir: BorrowedFd<'_>, name: &CStr, path: &[u8], out: &mut dyn Write) -> Result<()> {
+    let mut packer = Packer { of_layer: false, ..Packer::new(out)? };
+    packer.subtree(dir, name, path)?;
     packer.end()
 }
 
@@ -126,6 +124,8 @@ struct Packer<'a> {
     links: HashMap<(u64, u64), Vec<u8>>,
     /// `SOURCE_DATE_EPOCH`: later times are replaced by it.
     latest: Option<Time>,
+    /// Whether the archive is a layer.
+    of_layer: bool,
 }
 
 /// What was written for an entry.
@@ -147,7 +147,43 @@ impl<'a> Packer<'a> {
             }
             _ => None,
         };
-        Ok(Self { out, links: HashMap::new(), latest })
+        Ok(Self { out, links: HashMap::new(), latest, of_layer: true })
+    }
+
+    /// Writes the entry `name` of `dir` as `path`, and what is below it.
+    fn subtree(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<()> {
+        if self.entry(dir, name, path)? != Written::Directory {
+            return Ok(());
+        }
+        let top = self.open(dir, name, libc::O_DIRECTORY).with_context(|| shown(path))?;
+        let mut walk = Walk::new(MAX_DEPTH);
+        let names = self.names(top.as_fd()).with_context(|| shown(path))?;
+        walk.enter(top, PathBuf::from(OsStr::from_bytes(path)), names, ())?;
+        while let Some(step) = walk.step() {
+            let Step::Name(parent, name) = step else { continue };
+            let path = parent.path_of(&name);
+            let context = || shown(path.as_os_str().as_bytes());
+            if self.entry(parent.fd.as_fd(), &name, path.as_os_str().as_bytes())? == Written::Directory {
+                let dir = self.open(parent.fd.as_fd(), &name, libc::O_DIRECTORY).with_context(context)?;
+                let names = self.names(dir.as_fd()).with_context(context)?;
+                walk.enter(dir, path, names, ())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a file for reading; a mount is an error in a layer.
+    fn open(&self, dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> Result<OwnedFd> {
+        if self.of_layer {
+            return open_below(dir, name, flags);
+        }
+        Ok(path::openat(dir, name, flags | libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK, 0)?)
+    }
+
+    /// Returns the names in a directory that are written.
+    fn names(&self, dir: BorrowedFd<'_>) -> Result<Vec<CString>> {
+        let of_kernel = !self.of_layer && path::is_of_kernel(dir)?;
+        if of_kernel { Ok(Vec::new()) } else { Ok(sorted_names(dir)?) }
     }
 
     /// Writes the end marker, two blocks of zeros.
@@ -192,7 +228,7 @@ impl<'a> Packer<'a> {
     }
 
     fn entry_itself(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<Written> {
-        if name.to_bytes().starts_with(WHITEOUT) {
+        if self.of_layer && name.to_bytes().starts_with(WHITEOUT) {
             bail!("a name that begins with \".wh.\" deletes something in a layer, so no layer can hold such a file");
         }
         let stat = path::stat_at(dir, name, false)?;
@@ -230,7 +266,7 @@ impl<'a> Packer<'a> {
     }
 
     fn file(&mut self, dir: BorrowedFd<'_>, name: &CStr, mut entry: Entry, stat: &Stat) -> Result<()> {
-        let mut file = File::from(open_below(dir, name, 0)?);
+        let mut file = File::from(self.open(dir, name, 0)?);
         if path::fstat(file.as_fd())?.identity() != stat.identity() {
             bail!("another file has taken its place");
         }

@@ -1,0 +1,130 @@
+//! `corm stats`: what containers use, with Podman's columns, once or until corm is stopped.
+
+use std::collections::HashMap;
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{Context, print};
+use crate::cli::args;
+use crate::cli::args::Format;
+use crate::config::short_id;
+use crate::container::run_dir::RunDir;
+use crate::container::statistics::Usage;
+use crate::container::status::{self, Last};
+use crate::store::{ContainerRecord, Store};
+
+/// Moves the cursor of a terminal to the first line and clears the screen.
+const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
+
+/// CPU time at an earlier time.
+type Before = HashMap<String, (Instant, Duration)>;
+
+/// Prints the statistics of the named containers, else of those that run (`all`: of the others too).
+///
+/// # Errors
+/// There is no such container; standard output is closed.
+pub(super) fn run(context: &Context, args: &args::Stats) -> Result<u8> {
+    let store = context.store()?;
+    let run = RunDir::of(store.root())?;
+    let mut before = Before::new();
+    let mut first = true;
+    loop {
+        let mut rows = Vec::new();
+        for record in chosen(&store, args)? {
+            let pid = status::of(&store, &run, &record)?.pid();
+            if pid.is_some() || args.all || !args.containers.is_empty() {
+                rows.push(row(&store, &run, &record, pid, &mut before)?);
+            }
+        }
+        if !first && std::io::stdout().is_terminal() && !args.no_reset {
+            print::write(CLEAR)?;
+        }
+        show(&rows, args.format)?;
+        if args.no_stream {
+            return Ok(0);
+        }
+        first = false;
+        std::thread::sleep(Duration::from_secs(args.interval));
+    }
+}
+
+fn chosen(store: &Store, args: &args::Stats) -> Result<Vec<ContainerRecord>> {
+    if args.containers.is_empty() {
+        return store.containers();
+    }
+    args.containers.iter().map(|name| store.find_container(name)).collect()
+}
+
+/// Keys of a row in JSON, and the headers of the columns.
+const COLUMNS: [(&str, &str); 10] = [
+    ("id", "ID"),
+    ("name", "NAME"),
+    ("cpu_percent", "CPU %"),
+    ("mem_usage", "MEM USAGE / LIMIT"),
+    ("mem_percent", "MEM %"),
+    ("net_io", "NET IO"),
+    ("block_io", "BLOCK IO"),
+    ("pids", "PIDS"),
+    ("cpu_time", "CPU TIME"),
+    ("avg_cpu", "AVG CPU %"),
+];
+
+fn row(
+    store: &Store,
+    run: &RunDir,
+    record: &ContainerRecord,
+    pid: Option<i32>,
+    before: &mut Before,
+) -> Result<[String; 10]> {
+    let usage = match pid {
+        // one that ends meanwhile uses nothing
+        Some(pid) => status::runtime(run, record).usage(&record.id, pid).or_else(|err| {
+            if status::of(store, run, record)?.pid().is_some() { Err(err) } else { Ok(Usage::default()) }
+        })?,
+        None => Usage::default(),
+    };
+    let now = Instant::now();
+    let started = Last::read(&store.container_dir(&record.id))?.and_then(|last| last.started.parse().ok());
+    let age = started.map_or(0.0, |started: jiff::Timestamp| jiff::Timestamp::now().duration_since(started).as_secs_f64());
+    let average = percent(usage.cpu.as_secs_f64(), age);
+    let recent = match before.insert(record.id.clone(), (now, usage.cpu)) {
+        Some((then, cpu)) => percent(usage.cpu.saturating_sub(cpu).as_secs_f64(), (now - then).as_secs_f64()),
+        None => average,
+    };
+    let pair = |one: u64, other: u64| format!("{} / {}", print::short_size(one), print::short_size(other));
+    Ok([
+        short_id(&record.id).to_owned(),
+        record.name.clone(),
+        format!("{recent:.2}%"),
+        pair(usage.memory, usage.memory_limit),
+        format!("{:.2}%", percent(usage.memory as f64, usage.memory_limit as f64)),
+        pair(usage.network.0, usage.network.1),
+        pair(usage.block.0, usage.block.1),
+        usage.pids.to_string(),
+        print::duration(usage.cpu),
+        format!("{average:.2}%"),
+    ])
+}
+
+fn percent(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { 100.0 * part / whole } else { 0.0 }
+}
+
+fn show(rows: &[[String; 10]], format: Format) -> Result<()> {
+    match format {
+        Format::Table => {
+            let headers: Vec<&str> = COLUMNS.iter().map(|(_, header)| *header).collect();
+            print::table(&headers, rows.iter().map(|row| row.to_vec()))
+        }
+        Format::Json => {
+            let object = |row: &[String; 10]| {
+                let entries = COLUMNS.iter().zip(row).map(|((key, _), value)| ((*key).to_owned(), json!(value)));
+                entries.collect::<serde_json::Map<String, serde_json::Value>>()
+            };
+            print::json(&rows.iter().map(object).collect::<Vec<_>>())
+        }
+    }
+}
