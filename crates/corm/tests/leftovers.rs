@@ -270,6 +270,27 @@ fn what_a_killed_volume_verb_left_is_found_by_prune() {
 }
 
 #[test]
+fn a_killed_copy_leaves_nothing_that_the_next_verb_does_not_remove() {
+    need_root!();
+    let fixture = Fixture::new();
+    let file = fixture.sandbox.write("file", "text");
+    let prepare = || {
+        fixture.corm(&["rm", "-i", "c"]).out().ok();
+        fixture.corm(&["create", "--name", "c", "base", "sleep", "1000"]).out().ok();
+    };
+    fixture.sweep(&["cp", file.to_str().unwrap(), "c:/etc/new"], prepare, |point| {
+        // the container is as good as before: another copy, a start and a removal work
+        fixture.corm(&["cp", file.to_str().unwrap(), "c:/etc/new"]).out().ok();
+        fixture.corm(&["start", "c"]).out().ok();
+        assert_eq!(fixture.corm(&["exec", "c", "cat", "/etc/new"]).out().ok().stdout, "text", "{point}");
+        fixture.remove(point);
+        fixture.corm(&["system", "prune"]).out().ok();
+        fixture.is_clean(point);
+        fixture.corm(&["create", "--name", "c", "base", "true"]).out().ok();
+    });
+}
+
+#[test]
 fn what_a_killed_save_left_beside_its_output_is_removed_by_a_repair() {
     need_root!();
     let fixture = Fixture::new();

@@ -58,9 +58,34 @@ fn values_have_types() {
     assert!(matches!(verb("pull x"), Verb::Image(ImageVerb::Pull(pull)) if pull.tls_verify));
     assert!(matches!(verb("system prune -a"), Verb::System(SystemVerb::SystemPrune { all: true })));
     assert!(
-        matches!(verb("stop -t 3 a b"), Verb::Container(ContainerVerb::Stop { timeout: 3, containers }) if containers == ["a", "b"])
+        matches!(verb("stop -t 3 a b"), Verb::Container(ContainerVerb::Stop { timeout: 3, which }) if which.names == ["a", "b"])
     );
     assert!(matches!(verb("init /d"), Verb::Image(ImageVerb::Init { name: None, .. })));
+}
+
+#[test]
+fn verbs_on_several_containers_take_names_or_all() {
+    for (line, names, all) in
+        [("pause a b", &["a", "b"][..], false), ("rm -fav", &[], true), ("start --all", &[], true)]
+    {
+        let Verb::Container(verb) = verb(line) else { panic!("{line}") };
+        let which = verb.selection().unwrap_or_else(|| panic!("{line}"));
+        assert_eq!(
+            (&which.names[..], which.all),
+            (&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()[..], all)
+        );
+    }
+    let create = verb("create -it --name n base sh -c x");
+    let Verb::Container(ContainerVerb::Create(create)) = create else { panic!() };
+    assert!(create.interactive && create.tty && create.command == ["sh", "-c", "x"]);
+    let Verb::Container(ContainerVerb::Copy(copy)) = verb("cp -a=false c:/x -") else { panic!() };
+    assert_eq!((copy.from.as_str(), copy.to.as_str(), copy.archive), ("c:/x", "-", false));
+    let Verb::Container(ContainerVerb::Update(update)) = verb("update -m 64m --pids-limit 5 c") else { panic!() };
+    assert_eq!(update.limits.len(), 2);
+    assert!(
+        matches!(verb("start -ai c"), Verb::Container(ContainerVerb::Start(start)) if start.attach && start.interactive)
+    );
+    assert!(refused("create -d x").starts_with("create: unknown flag"));
 }
 
 #[test]
@@ -78,6 +103,14 @@ fn what_is_wrong_is_named() {
         ("system melt", "unknown verb \"system melt\""),
         ("container", "\"corm container\" requires a verb"),
         ("image frobnicate x", "unknown verb \"image frobnicate\""),
+        ("rm", "rm: you must provide at least one name or id"),
+        ("rm -a x", "rm: --all and containers exclude each other"),
+        ("rm -t 1 x", "rm: --force option must be specified"),
+        ("start -a x y", "start: you cannot start and attach multiple containers at once"),
+        ("rmi -a x", "rmi: when using the --all switch"),
+        ("volume rm", "volume rm: choose either one or more volumes or all"),
+        ("update --cpus 1 --cpu-quota 5000 x", "update: --cpus and --cpu-quota exclude each other"),
+        ("stats -i 0", "stats: --interval: must be above 0"),
         ("images --nope", "images: unknown flag \"--nope\""),
     ] {
         let message = refused(line);

@@ -66,7 +66,7 @@ pub(super) fn run(context: &Context, args: &args::Copy) -> Result<u8> {
                 _ => None,
             };
             let rules = Rules { owner, to_host: to.container.is_none(), overwrite: args.overwrite };
-            match (&source, &view) {
+            match (source, view) {
                 (Some(source), Some(view)) => cp::copy((source, from), (view, to), rules, &warn),
                 (None, Some(view)) => cp::from_tar(std::io::stdin(), (view, to), &rules, store.limits(), &warn),
                 (Some(source), None) => to_stdout(source, from),

@@ -7,6 +7,8 @@ use crate::cli::args;
 use crate::container::create;
 use crate::container::monitor;
 use crate::container::run_dir::RunDir;
+use crate::store::ContainerRecord;
+use crate::store::Store;
 
 /// Creates the container and prints its ID.
 ///
@@ -16,17 +18,7 @@ pub(super) fn run(context: &Context, args: &args::Run) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
     let (record, supervisor) = new_container::create(context, &store, &run, args)?;
-    let kept = create::unmount(&store, &record.id)
-        // from here on a removal of what killed processes left keeps it
-        .and_then(|()| {
-            store
-                .change_container(&record.id, |record| {
-                    record.setup.created = true;
-                    Ok(())
-                })
-                .map(drop)
-        })
-        .and_then(|()| run.remove_files(&record.id));
+    let kept = keep(&store, &run, &record);
     if let Err(err) = kept {
         monitor::remove_not_started(&store, &run, &record);
         return Err(err);
@@ -34,4 +26,16 @@ pub(super) fn run(context: &Context, args: &args::Run) -> Result<u8> {
     drop(supervisor);
     print::line(&record.id)?;
     Ok(0)
+}
+
+/// Completes the container: from now on a removal of what killed processes left keeps it, and a power cut does too.
+fn keep(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
+    create::unmount(store, &record.id)?;
+    store.note_unsynced();
+    store.sync()?;
+    store.change_container(&record.id, |record| {
+        record.setup.created = true;
+        Ok(())
+    })?;
+    run.remove_files(&record.id)
 }

@@ -1,5 +1,6 @@
 //! corm's verbs, one file each: load, check, act, print.
 
+mod attach;
 mod bundle;
 mod commit;
 mod config;
@@ -36,10 +37,13 @@ mod run;
 mod save;
 mod select;
 mod start;
+mod stats;
 mod stop;
 mod system_df;
 mod tag;
+mod top;
 mod unbundle;
+mod update;
 mod version;
 mod volume;
 mod wait;
@@ -126,6 +130,10 @@ fn run_container(context: &Context, verb: ContainerVerb) -> Result<u8> {
         ContainerVerb::Exec(args) => exec::run(context, &args),
         ContainerVerb::Logs { follow, container } => logs::run(context, &container, follow),
         ContainerVerb::Wait(containers) => wait::run(context, &containers),
+        ContainerVerb::Attach(args) => attach::run(context, &args),
+        ContainerVerb::Top { container, columns } => top::run(context, &container, &columns),
+        ContainerVerb::Stats(args) => stats::run(context, &args),
+        ContainerVerb::Update(args) => update::run(context, &args),
         ContainerVerb::Copy(args) => cp::run(context, &args),
         ContainerVerb::Stop { timeout, which } => stop::run(context, &which, timeout),
         ContainerVerb::Kill { signal, which } => kill::run(context, &which, &signal),

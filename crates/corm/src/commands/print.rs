@@ -51,6 +51,49 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} TB")
 }
 
+/// Formats a size without a space and with four digits, as Docker and Podman do in statistics: `1.311MB`.
+pub fn short_size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB", "TB"] {
+        if value < 1000.0 || unit == "TB" {
+            let digits = if value >= 100.0 {
+                1
+            } else if value >= 10.0 {
+                2
+            } else {
+                3
+            };
+            let text = format!("{value:.digits$}");
+            let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+            return format!("{text}{unit}");
+        }
+        value /= 1000.0;
+    }
+    String::new()
+}
+
+/// Formats a time span as Go does: `1h2m3.5s`, `12.34ms`, `0s`; to microseconds.
+pub fn duration(span: std::time::Duration) -> String {
+    let trimmed = |number: f64, digits: usize| {
+        let text = format!("{number:.digits$}");
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    };
+    let seconds = span.as_secs();
+    if seconds == 0 {
+        return match span.subsec_micros() {
+            0 => "0s".to_owned(),
+            micros @ 1..1000 => format!("{micros}µs"),
+            micros => format!("{}ms", trimmed(f64::from(micros) / 1e3, 3)),
+        };
+    }
+    let rest = trimmed((seconds % 60) as f64 + f64::from(span.subsec_micros()) / 1e6, 6);
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{rest}s"),
+        (0, minutes) => format!("{minutes}m{rest}s"),
+        (hours, minutes) => format!("{hours}h{minutes}m{rest}s"),
+    }
+}
+
 /// Formats the age of an RFC 3339 time: `3 hours ago`; empty for an invalid time.
 pub fn age(created: &str) -> String {
     let Ok(created) = created.parse::<jiff::Timestamp>() else { return String::new() };
@@ -75,6 +118,19 @@ mod tests {
         for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (107_000_000, "107.0 MB")] {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn statistics_have_the_form_of_other_tools() {
+        for (bytes, text) in
+            [(0, "0B"), (999, "999B"), (1_311_000, "1.311MB"), (25_280_000_000, "25.28GB"), (150_000, "150kB")]
+        {
+            assert_eq!(short_size(bytes), text);
+        }
+        for (millis, text) in [(0, "0s"), (12, "12ms"), (1_500, "1.5s"), (62_003, "1m2.003s"), (3_600_000, "1h0m0s")] {
+            assert_eq!(duration(std::time::Duration::from_millis(millis)), text);
+        }
+        assert_eq!(duration(std::time::Duration::from_micros(12_345)), "12.345ms");
     }
 
     #[test]

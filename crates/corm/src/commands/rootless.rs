@@ -70,8 +70,12 @@ fn needs_of_container(verb: &ContainerVerb) -> NamespaceNeeds<'_> {
         | ContainerVerb::Logs { .. }
         | ContainerVerb::Wait(_)
         | ContainerVerb::Exists(_)
+        | ContainerVerb::Attach(_)
+        | ContainerVerb::Stats(_)
         | ContainerVerb::Rename { .. } => NamespaceNeeds::Records,
         ContainerVerb::Copy(args) => cp::container(args).map_or(NamespaceNeeds::Trees, NamespaceNeeds::Container),
+        ContainerVerb::Top { container, .. } => NamespaceNeeds::Container(container),
+        ContainerVerb::Update(args) => NamespaceNeeds::Container(&args.container),
         ContainerVerb::Exec(exec) => NamespaceNeeds::Container(&exec.container),
         ContainerVerb::Commit(commit) => NamespaceNeeds::Container(&commit.container),
         _ => NamespaceNeeds::Trees,

@@ -88,10 +88,13 @@ fn row(
     };
     let now = Instant::now();
     let started = Last::read(&store.container_dir(&record.id))?.and_then(|last| last.started.parse().ok());
-    let age = started.map_or(0.0, |started: jiff::Timestamp| jiff::Timestamp::now().duration_since(started).as_secs_f64());
+    let age =
+        started.map_or(0.0, |started: jiff::Timestamp| jiff::Timestamp::now().duration_since(started).as_secs_f64());
     let average = percent(usage.cpu.as_secs_f64(), age);
     let recent = match before.insert(record.id.clone(), (now, usage.cpu)) {
-        Some((then, cpu)) => percent(usage.cpu.saturating_sub(cpu).as_secs_f64(), (now - then).as_secs_f64()),
+        Some((then, cpu)) => {
+            percent(usage.cpu.saturating_sub(cpu).as_secs_f64(), now.saturating_duration_since(then).as_secs_f64())
+        }
         None => average,
     };
     let pair = |one: u64, other: u64| format!("{} / {}", print::short_size(one), print::short_size(other));

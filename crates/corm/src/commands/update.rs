@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context, args: &args::Update) -> Result<u8> {
     let mut given = json!({});
     for (path, value) in &args.limits {
         set(&mut given, path, value);
-        set(&mut config, &[&["linux", "resources"], *path].concat(), value);
+        set(&mut config, &[&["linux", "resources"][..], path].concat(), value);
     }
     if status::of(&store, &run, &record)?.pid().is_some() {
         let mut described = File::from(memfd_create("resources", MFdFlags::MFD_CLOEXEC).context("memfd")?);

@@ -123,19 +123,7 @@ pub fn create(
         command: serde_json::from_value(config.pointer("/process/args").cloned().unwrap_or_default())?,
         created: jiff::Timestamp::now().to_string(),
         bundle: new.bundle.unwrap_or(&dir).to_owned(),
-        setup: Setup {
-            purpose: new.purpose,
-            volumes: options.volumes,
-            points,
-            stop_signal,
-            remove: new.remove,
-            tty: options.tty,
-            interactive: new.interactive,
-            created: false,
-            log: options.log,
-            runtime: new.runtime.clone(),
-            overrides: new.options.overrides(),
-        },
+        setup: setup(new, options, stop_signal, points),
         id: id.clone(),
     };
     // before the record, so that a container whose creator was killed does not look like one that is being created
@@ -143,6 +131,23 @@ pub fn create(
     let record = put_record(store, record, new.name.is_none())?;
     unfinished.done = true;
     Ok((record, supervisor))
+}
+
+/// Returns what the record keeps of the options.
+fn setup(new: &New<'_>, options: RunOptions, stop_signal: String, points: Vec<PathBuf>) -> Setup {
+    Setup {
+        purpose: new.purpose,
+        volumes: options.volumes,
+        points,
+        stop_signal,
+        remove: new.remove,
+        tty: options.tty,
+        interactive: new.interactive,
+        created: false,
+        log: options.log,
+        runtime: new.runtime.clone(),
+        overrides: new.options.overrides(),
+    }
 }
 
 /// Creates the container's directory and its write layer, and mounts the root file system; returns where.

@@ -10,6 +10,7 @@
 //! killed, `stop`, `rm` and `start` still work, and only the exit status is lost. RUN is on a tmpfs, so its files do
 //! not survive a reboot.
 
+pub mod attach;
 pub mod changes;
 pub mod cleanup;
 pub mod cp;
@@ -20,9 +21,11 @@ pub mod log;
 pub mod monitor;
 pub mod names;
 pub mod oom;
+pub mod processes;
 pub mod run_dir;
 pub mod runtime;
 pub mod session;
+pub mod statistics;
 pub mod status;
 pub mod supervise;
 pub mod sweep;

@@ -71,7 +71,8 @@ fn run_supervisor(
     // other descriptors of the caller are closed, because a reader of its pipe would wait for the container's end
     let keep = vec![0, 1, 2, supervisor.as_raw_fd(), result_pipe.as_raw_fd(), null.as_raw_fd()];
     process::close_fds_except(keep).context("close descriptors")?;
-    let session = session::start(store, run, record, supervisor, Streams::default(), report)?;
+    let streams = Streams { foreground: false, interactive: record.setup.interactive };
+    let session = session::start(store, run, record, supervisor, streams, report)?;
     term::replace_stdio(null.as_fd(), 2).context("standard streams")?;
     write_result(result_pipe, 0, "");
     // messages are dropped, because the caller's pipe may be closed

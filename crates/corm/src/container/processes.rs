@@ -7,13 +7,15 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use nix::unistd::{SysconfVar, sysconf};
 
 use crate::driver::mount_util;
 use linux::path;
 
 /// Maximum size of the container's passwd and group files that is read.
 const MAX_NAMES: u64 = 1 << 20;
+
+/// Ticks of `/proc/PID/stat` in a second: the kernel's USER_HZ, on every architecture that Rust has for Linux.
+const TICKS: u64 = 100;
 
 /// A process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,8 +54,6 @@ pub struct Process {
 pub struct Reader {
     /// Index of the container's pid namespace in `NSpid`.
     level: usize,
-    ticks: u64,
-    page_kb: u64,
     uptime: f64,
     users: Names,
     groups: Names,
@@ -84,7 +84,13 @@ impl Names {
                 names.entry(id).or_insert_with(|| name.to_owned());
             }
         }
-        let map = std::fs::read_to_string(format!("/proc/{init}/{map}")).unwrap_or_default();
+        // in its own namespace the kernel shows a map in the IDs of the one above
+        let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/user")).ok();
+        let map = if namespace("self") == namespace(&init.to_string()) {
+            format!("0 0 {}", u32::MAX)
+        } else {
+            std::fs::read_to_string(format!("/proc/{init}/{map}")).unwrap_or_default()
+        };
         let numbers = |line: &str| -> Option<(u32, u32, u32)> {
             let mut numbers = line.split_whitespace().map(|word| word.parse().ok());
             Some((numbers.next()??, numbers.next()??, numbers.next()??))
@@ -109,14 +115,12 @@ impl Reader {
     /// The process has ended.
     pub fn new(init: i32) -> Result<Self> {
         let root = mount_util::open_root_of(init)?;
-        let status = std::fs::read_to_string(format!("/proc/{init}/status")).context("the container's first process")?;
+        let status =
+            std::fs::read_to_string(format!("/proc/{init}/status")).context("the container's first process")?;
         let level = field(&status, "NSpid:").split_whitespace().count().saturating_sub(1);
-        let number = |variable| sysconf(variable).ok().flatten().and_then(|number| u64::try_from(number).ok());
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
         Ok(Self {
             level,
-            ticks: number(SysconfVar::CLK_TCK).filter(|ticks| *ticks > 0).unwrap_or(100),
-            page_kb: number(SysconfVar::PAGE_SIZE).unwrap_or(4096) / 1024,
             uptime: uptime.split_whitespace().next().and_then(|text| text.parse().ok()).unwrap_or_default(),
             users: Names::new(init, root.as_fd(), c"etc/passwd", "uid_map"),
             groups: Names::new(init, root.as_fd(), c"etc/group", "gid_map"),
@@ -149,7 +153,10 @@ impl Reader {
         let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
         let number = |at: usize| fields.get(at).and_then(|text| text.parse::<i64>().ok()).unwrap_or_default();
         let unsigned = |at: usize| u64::try_from(number(at)).unwrap_or_default();
-        let of_ticks = |ticks: u64| Duration::from_millis(ticks.saturating_mul(1000) / self.ticks);
+        let of_ticks = |ticks: u64| Duration::from_millis(ticks.saturating_mul(1000 / TICKS));
+        let kilobytes = |name: &str| {
+            field(&status, name).split_whitespace().next().and_then(|text| text.parse().ok()).unwrap_or_default()
+        };
         let name = field(&status, "Name:").to_owned();
         let words = read("cmdline").unwrap_or_default();
         let words: Vec<_> =
@@ -165,8 +172,8 @@ impl Reader {
             time: of_ticks(unsigned(11).saturating_add(unsigned(12))),
             elapsed: Duration::try_from_secs_f64((self.uptime - started).max(0.0)).unwrap_or_default(),
             nice: i32::try_from(number(16)).unwrap_or_default(),
-            virtual_kb: unsigned(20) / 1024,
-            resident_kb: unsigned(21).saturating_mul(self.page_kb),
+            virtual_kb: kilobytes("VmSize:"),
+            resident_kb: kilobytes("VmRSS:"),
             owner: (second("Uid:")?, second("Gid:")?),
             command: if words.is_empty() { format!("[{name}]") } else { words.join(" ") },
             name,

@@ -52,6 +52,11 @@ impl RunDir {
         self.0.join(format!("tty-{}", id.get(..12).unwrap_or(id)))
     }
 
+    /// Returns the directory of a container's run-time files.
+    pub fn container_dir(&self, id: &str) -> PathBuf {
+        self.container(id)
+    }
+
     fn container(&self, id: &str) -> PathBuf {
         self.0.join(id)
     }

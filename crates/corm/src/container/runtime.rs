@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::Deserialize;
 
+use super::statistics::Usage;
 use super::supervise::wait_gone;
 use base::error::describe;
 
@@ -153,6 +154,35 @@ impl Runtime {
     /// The runtime's error.
     pub fn pause(&self, id: &str) -> Result<()> {
         self.must("pause", &[id.as_ref()])
+    }
+
+    /// Returns the pids of a container's processes in the host's pid namespace.
+    ///
+    /// # Errors
+    /// The runtime's error.
+    pub fn processes(&self, id: &str) -> Result<Vec<i32>> {
+        let output = self.call("ps", &["--format".as_ref(), "json".as_ref(), id.as_ref()])?;
+        ensure!(output.status.success(), "{}", error_message(&self.program, &output.stderr));
+        serde_json::from_slice(&output.stdout).with_context(|| format!("{:?} ps: no list of pids", self.program))
+    }
+
+    /// Returns what a container with the first process `pid` uses.
+    ///
+    /// # Errors
+    /// The runtime's error.
+    pub fn usage(&self, id: &str, pid: i32) -> Result<Usage> {
+        let output = self.call("events", &["--stats".as_ref(), id.as_ref()])?;
+        ensure!(output.status.success(), "{}", error_message(&self.program, &output.stderr));
+        let event = serde_json::from_slice(&output.stdout);
+        Ok(Usage::new(&event.with_context(|| format!("{:?} events: no statistics", self.program))?, pid))
+    }
+
+    /// Changes limits of a running container to those of a file, in the form of `linux.resources`.
+    ///
+    /// # Errors
+    /// The runtime's error.
+    pub fn update(&self, id: &str, file: &str) -> Result<()> {
+        self.must("update", &["--resources".as_ref(), file.as_ref(), id.as_ref()])
     }
 
     /// Thaws all processes of a container.

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Error, Result, ensure};
 
+use super::attach::server::Server;
 use super::create::Reporter;
 use super::log::Log;
 use super::oom::OomCount;
@@ -58,6 +59,7 @@ pub struct Session<'a> {
     last: Last,
     log: Log,
     started: Started,
+    attached: Server,
     oom: OomCount,
 }
 
@@ -89,6 +91,7 @@ pub fn start<'a>(
     process::set_child_subreaper(true).context("become a subreaper")?;
     let dir = store.container_dir(&record.id);
     let log = Log::open(&dir, record.setup.log)?;
+    let attached = Server::new(&run.container_dir(&record.id))?;
     let last = Last { started: jiff::Timestamp::now().to_string(), ..Last::default() };
     last.write(store, &record.id)?;
     let pid_file = run.pid_file(&record.id);
@@ -112,7 +115,7 @@ pub fn start<'a>(
     let started = ends.with_process(&pid_file)?;
     report(&format!("process {} of {}", started.pid, super::super::config::short_id(&record.id)));
     let oom = OomCount::of(started.pid);
-    Ok(Session { store, run, record, supervisor, last, log, started, oom })
+    Ok(Session { store, run, record, supervisor, last, log, started, attached, oom })
 }
 
 /// Result of a finished call of the runtime.
@@ -157,8 +160,8 @@ fn with_pipes(mut command: Command, id: &str, streams: Streams) -> Result<Ran> {
     let mut input = None;
     let stdin = if !streams.interactive {
         Stdio::null()
-    } else if term::stdio_terminal(0).is_some() {
-        // pipes, because a program with corm's terminal could change its mode
+    } else if !streams.foreground || term::stdio_terminal(0).is_some() {
+        // pipes: a program with corm's terminal could change its mode, and attached callers write to the container's input
         let (read, write) = pipe()?;
         input = Some(write);
         read.into()
@@ -242,7 +245,7 @@ impl Session<'_> {
     /// # Errors
     /// The exit status cannot be determined.
     pub fn wait(mut self, foreground: bool, report: Reporter<'_>) -> Result<SessionEnd> {
-        let ended = supervise::supervise(self.started, self.log, foreground);
+        let ended = supervise::supervise(self.started, self.log, self.attached, foreground);
         if let Ok(Ended { status, .. }) = ended {
             self.last.finished = Some(jiff::Timestamp::now().to_string());
             self.last.status = Some(status);

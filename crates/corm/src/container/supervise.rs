@@ -9,6 +9,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::attach::Frame;
+use super::attach::server::Server;
 use super::log::{Log, Stream};
 use base::foreground;
 use base::foreground::RawMode;
@@ -75,7 +77,7 @@ impl OutputStream {
     }
 
     /// Reads available output; returns the number of bytes, or `None` when there is none.
-    fn read(&mut self, log: &mut Option<Log>) -> Option<usize> {
+    fn read(&mut self, log: &mut Option<Log>, attached: &mut Server) -> Option<usize> {
         let from = self.from.as_ref()?;
         self.pending.resize(READ_BYTES, 0);
         self.at = 0;
@@ -93,6 +95,7 @@ impl OutputStream {
                 if log.as_mut().is_some_and(|log| log.write(self.stream, &self.pending).is_err()) {
                     *log = None;
                 }
+                attached.send(self.stream, &self.pending);
                 if self.to.is_none() {
                     self.pending.clear();
                 }
@@ -218,7 +221,7 @@ pub struct Ended {
 ///
 /// # Errors
 /// The end cannot be waited for.
-pub fn supervise(started: Started, log: Log, foreground: bool) -> Result<Ended> {
+pub fn supervise(started: Started, log: Log, attached: Server, foreground: bool) -> Result<Ended> {
     let signals = signal::descriptor(foreground::signals()).context("signalfd")?;
     let Started { pid, pidfd, output, errors, input } = started;
     let terminal = errors.is_none();
@@ -248,6 +251,7 @@ pub fn supervise(started: Started, log: Log, foreground: bool) -> Result<Ended> 
         ],
         typed: InputStream { from, to: input, pending: Vec::new(), terminal },
         log: Some(log),
+        attached,
         keyboard,
         foreground,
     };
@@ -261,6 +265,7 @@ struct Supervisor {
     outputs: [OutputStream; 2],
     typed: InputStream,
     log: Option<Log>,
+    attached: Server,
     keyboard: Option<RawMode>,
     foreground: bool,
 }
@@ -275,6 +280,7 @@ impl Supervisor {
         self.drain();
         // the caller's terminal mode is restored before further messages
         self.keyboard = None;
+        self.attached.finish(ended.status());
         let lost =
             ["output", "error"].into_iter().zip(&self.outputs).find_map(|(name, output)| Some((name, output.lost?)));
         let output = lost.map_or(Ok(()), |(name, err)| Err(err).with_context(|| format!("standard {name}")));
@@ -295,6 +301,8 @@ impl Supervisor {
         for output in &self.outputs {
             match (&output.from, &output.to) {
                 (_, Some(to)) if output.is_pending() => drop(watch(to.as_fd(), PollFlags::POLLOUT)),
+                // the container waits for attached callers that do not read
+                (Some(_), _) if self.attached.is_full() => {}
                 (Some(from), _) if !output.hung_up => drop(watch(from.as_fd(), PollFlags::POLLIN)),
                 _ => hung_up |= output.hung_up,
             }
@@ -304,6 +312,7 @@ impl Supervisor {
             (Some(_), Some(from)) => drop(watch(from, PollFlags::POLLIN)),
             _ => {}
         }
+        self.attached.watch(&mut set, self.typed.pending.is_empty());
         let pause = if hung_up { PollTimeout::from(HANGUP_PAUSE_MS) } else { PollTimeout::NONE };
         match poll(&mut set, pause) {
             Err(Errno::EINTR) => return Ok(None),
@@ -313,11 +322,12 @@ impl Supervisor {
         let (signals, ended) = (is_ready(signals), is_ready(ended));
         for output in &mut self.outputs {
             output.hung_up = false;
-            if !output.is_pending() {
-                output.read(&mut self.log);
+            if !output.is_pending() && !self.attached.is_full() {
+                output.read(&mut self.log, &mut self.attached);
             }
             output.write();
         }
+        self.serve();
         if !self.typed.pending.is_empty() {
             self.typed.write();
         } else if self.typed.to.is_some() && self.typed.from.is_some_and(|from| ready(from, PollFlags::POLLIN)) {
@@ -327,6 +337,27 @@ impl Supervisor {
             self.take_signals()?;
         }
         if ended { self.reap() } else { Ok(None) }
+    }
+
+    /// Serves attached callers.
+    fn serve(&mut self) {
+        while let Some(frame) = self.attached.serve(self.typed.pending.is_empty()) {
+            match frame {
+                Frame::In(data) if self.typed.to.is_some() => self.typed.pending = data,
+                Frame::End => self.typed.end(),
+                Frame::Signal(number) => drop(process::pidfd_send_signal(self.pidfd.as_fd(), number)),
+                Frame::Size(rows, columns) => self.set_size(rows, columns),
+                _ => {}
+            }
+        }
+    }
+
+    /// Gives the container's terminal the size of an attached caller's.
+    fn set_size(&self, rows: u16, columns: u16) {
+        if let [OutputStream { from: Some(master), terminal: true, .. }, _] = &self.outputs {
+            let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            let _ = term::set_window_size(master.as_fd(), &size);
+        }
     }
 
     fn reap(&self) -> Result<Option<ExitStatus>> {
@@ -370,7 +401,7 @@ impl Supervisor {
                 if output.is_pending() {
                     more = true;
                 } else if *left > 0
-                    && let Some(read) = output.read(&mut self.log)
+                    && let Some(read) = output.read(&mut self.log, &mut self.attached)
                 {
                     *left = left.saturating_sub(read);
                     more = true;

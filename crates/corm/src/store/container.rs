@@ -160,8 +160,9 @@ impl Store {
     fn write_container(&self, record: &ContainerRecord) -> Result<()> {
         let file = self.container_dir(&record.id).join("record.json");
         // a power cut ends a container and may lose it entirely, because a tree without a record is garbage; a bundle is
-        // a file of the user
-        let durability = if record.setup.purpose == Purpose::Bundle { Durability::Full } else { Durability::Content };
+        // a file of the user, and one that was created only is to be started later
+        let kept = record.setup.purpose == Purpose::Bundle || record.setup.created;
+        let durability = if kept { Durability::Full } else { Durability::Content };
         atomic_file::write(&self.tmp(), &file, &serde_json::to_vec_pretty(record)?, durability)
     }
 

@@ -9,7 +9,7 @@ use test_support::{Cmd, Sandbox};
 /// A user with an entry in /etc/subuid.
 pub(crate) struct User {
     pub sandbox: Arc<Sandbox>,
-    id: u32,
+    pub id: u32,
     corm: PathBuf,
 }
 

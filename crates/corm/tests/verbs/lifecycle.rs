@@ -120,7 +120,7 @@ fn a_container_has_one_name_at_a_time() {
         created(fixture, &["--name", "other"], &["true"]);
         fixture.corm(["rename", "old", "new"]).out().ok().silent();
         assert_eq!(fixture.corm(["exec", "new", "echo", "here"]).out().ok().text(), "here");
-        fixture.corm(["exec", "old", "true"]).out().fails();
+        fixture.corm(["exec", "old", "true"]).out().exits(125);
         fixture.corm(["rename", &id[..12], "new"]).out().ok();
         fixture.corm(["rename", "new", "other"]).out().fails().stderr_contains("exists already");
         for bad in ["", "a/b", "-x", "ä"] {

@@ -12,7 +12,10 @@ mod store_fixture;
 #[allow(dead_code)]
 mod user;
 
+mod attach;
+mod copies;
 mod groups;
 mod lifecycle;
+mod processes;
 mod rootless;
 mod volumes;

@@ -28,6 +28,20 @@ fn an_ordinary_user_creates_starts_renames_and_removes() {
     user.corm(&["rename", "a", "z"]).out().ok();
     assert!(user.corm(&["ps", "-a"]).out().ok().stdout.contains(&id[..12]));
     wait_for("the program", || user.corm(&["exec", "c", "stat", "-c", "%u:%g", "/data"]).out().stdout == "33:44\n");
+    let file = user.sandbox.write("home/file", "copied");
+    user.corm(&["cp", file.to_str().unwrap(), "c:/data/"]).out().ok();
+    user.corm(&["cp", file.to_str().unwrap(), "z:/etc/new"]).out().ok();
+    let back = user.sandbox.path("home/back");
+    for from in ["c:/data/file", "z:/etc/new"] {
+        user.corm(&["cp", from, back.to_str().unwrap()]).out().ok();
+        let meta = std::fs::metadata(&back).unwrap();
+        assert_eq!((std::os::unix::fs::MetadataExt::uid(&meta), meta.len()), (user.id, 6), "{from}");
+        std::fs::remove_file(&back).unwrap();
+    }
+    let top = user.corm(&["top", "c", "user", "pid", "comm"]).out().ok();
+    assert_eq!(top.lines()[1].split_whitespace().collect::<Vec<_>>(), ["root", "1", "sleep"]);
+    user.corm(&["start", "z"]).out().ok();
+    assert_eq!(user.corm(&["attach", "z"]).stdin("attached").out().exits(3).stdout, "attached");
     assert_eq!(user.corm(&["restart", "-t", "0", "--running"]).out().ok().lines().len(), 2);
     user.corm(&["volume", "rm", "data"]).out().fails().stderr_contains("is being used");
     user.corm(&["stop", "-t", "0", "-a"]).out().ok();

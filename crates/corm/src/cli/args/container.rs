@@ -45,6 +45,45 @@ pub struct Commit {
     pub image: String,
 }
 
+/// Arguments of `attach`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attach {
+    /// Container.
+    pub container: String,
+    /// Keys by which the caller leaves; absent: `ctrl-p,ctrl-q`.
+    pub keys: Option<String>,
+    /// Forward no input.
+    pub no_stdin: bool,
+    /// Forward signals to the container.
+    pub sig_proxy: bool,
+}
+
+/// Arguments of `stats`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Containers.
+    pub containers: Vec<String>,
+    /// Also those that do not run.
+    pub all: bool,
+    /// Once.
+    pub no_stream: bool,
+    /// Do not clear the terminal's screen.
+    pub no_reset: bool,
+    /// Seconds between two lists.
+    pub interval: u64,
+    /// Table or JSON.
+    pub format: Format,
+}
+
+/// Arguments of `update`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Update {
+    /// Container.
+    pub container: String,
+    /// Keys below `linux.resources` of the configuration, and their values.
+    pub limits: Vec<(&'static [&'static str], serde_json::Value)>,
+}
+
 /// Arguments of `cp`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copy {
@@ -147,6 +186,19 @@ pub enum ContainerVerb {
     Rm(Rm),
     /// `commit CONTAINER IMAGE`
     Commit(Commit),
+    /// `attach CONTAINER`
+    Attach(Attach),
+    /// `top CONTAINER [COLUMN...]`
+    Top {
+        /// Container.
+        container: String,
+        /// Names of columns.
+        columns: Vec<String>,
+    },
+    /// `stats [CONTAINER...]`
+    Stats(Stats),
+    /// `update CONTAINER`
+    Update(Update),
     /// `cp SRC DST`
     Copy(Copy),
     /// `rename CONTAINER NAME`

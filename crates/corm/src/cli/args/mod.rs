@@ -8,7 +8,7 @@ mod system;
 mod volume;
 
 pub use common::{Format, Global, LogLevel};
-pub use container::{Commit, ContainerVerb, Copy, Exec, Rm, Selection, Start};
+pub use container::{Attach, Commit, ContainerVerb, Copy, Exec, Rm, Selection, Start, Stats, Update};
 pub use image::{Archive, Config, ImageVerb, Pull, Push, Save};
 pub use run::{CPU_PERIOD, PullPolicy, Run};
 pub use system::SystemVerb;

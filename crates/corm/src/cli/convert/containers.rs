@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::common::FORMATS;
-use crate::cli::args::{Commit, ContainerVerb, Copy, Exec, Rm, Selection, Start, Verb};
+use crate::cli::args::{Attach, Commit, ContainerVerb, Copy, Exec, Rm, Selection, Start, Stats, Verb};
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
 
@@ -85,6 +85,31 @@ pub(in crate::cli) fn rm(given: &mut ParsedArgs) -> Result<Verb> {
     ensure!(timeout.is_none() || force, "--force option must be specified to use the --time option");
     let (all, ignore) = (given.switch("all")?, given.switch("ignore")?);
     Ok(ContainerVerb::Rm(Rm { force, timeout, which: selection(given, all, ignore)? }).into())
+}
+
+pub(in crate::cli) fn attach(given: &mut ParsedArgs) -> Result<Verb> {
+    let keys = given.text("detach-keys")?;
+    let no_stdin = given.switch("no-stdin")?;
+    let sig_proxy = given.parsed("sig-proxy", values::parse_bool)?.unwrap_or(true);
+    Ok(ContainerVerb::Attach(Attach { container: given.id(), keys, no_stdin, sig_proxy }).into())
+}
+
+pub(in crate::cli) fn top(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(ContainerVerb::Top { container: given.id(), columns: given.trailing_args() }.into())
+}
+
+pub(in crate::cli) fn stats(given: &mut ParsedArgs) -> Result<Verb> {
+    let interval = given.parsed("interval", |text| values::unsigned(text, 86_400))?.unwrap_or(5);
+    ensure!(interval > 0, "--interval: must be above 0");
+    let stats = Stats {
+        all: given.switch("all")?,
+        no_stream: given.switch("no-stream")?,
+        no_reset: given.switch("no-reset")?,
+        format: given.choice("format", FORMATS)?,
+        interval,
+        containers: std::mem::take(&mut given.operands),
+    };
+    Ok(ContainerVerb::Stats(stats).into())
 }
 
 pub(in crate::cli) fn copy(given: &mut ParsedArgs) -> Result<Verb> {

@@ -5,6 +5,7 @@ pub(super) mod containers;
 pub(super) mod images;
 pub(super) mod run;
 pub(super) mod system;
+pub(super) mod update;
 pub(super) mod volumes;
 
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
 
 /// Converts `--cpus`, a decimal number such as `1.5`. The kernel accepts no quota below a millisecond.
-fn cpu_quota(text: &str) -> Result<u64> {
+pub(super) fn cpu_quota(text: &str) -> Result<u64> {
     match text.parse::<f64>() {
         Ok(number) if (0.01..=1e6).contains(&number) => Ok((number * CPU_PERIOD as f64).round() as u64),
         _ => bail!("must be a number, 0.01 or more"),
@@ -19,7 +19,7 @@ fn cpu_quota(text: &str) -> Result<u64> {
 }
 
 /// Converts a size above 0. `64Mi` is Kubernetes' form of `64MiB`.
-fn size(text: &str) -> Result<u64> {
+pub(super) fn size(text: &str) -> Result<u64> {
     let end = text.strip_suffix(['i', 'I']).filter(|rest| rest.ends_with(|c: char| c.is_ascii_alphabetic()));
     match u64::try_from(values::size(end.unwrap_or(text))?) {
         Ok(bytes) if bytes > 0 => Ok(bytes),
@@ -32,7 +32,7 @@ fn memory(text: &str) -> Result<Option<u64>> {
     if matches!(values::size(text), Ok(0 | -1)) { Ok(None) } else { size(text).map(Some) }
 }
 
-fn pids(text: &str) -> Result<i64> {
+pub(super) fn pids(text: &str) -> Result<i64> {
     let number = values::signed(text)?;
     ensure!(number == -1 || number > 0, "must be above 0, or -1 for no limit");
     Ok(number)

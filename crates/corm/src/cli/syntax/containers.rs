@@ -23,6 +23,21 @@ const TIME: Flag = one("time", Some('t'), "SECONDS", "Seconds to wait before SIG
 /// `--ignore` of verbs on several containers.
 const IGNORE: Flag = switch("ignore", Some('i'), "Names of no container are no error");
 
+/// Flags of `update`.
+const UPDATE: &[Flag] = &[
+    one("memory", Some('m'), "SIZE", "Memory limit, -1 for none"),
+    one("memory-reservation", None, "SIZE", "Memory that the kernel leaves to the container under pressure"),
+    one("memory-swap", None, "SIZE", "Limit of memory and swap, -1 for none"),
+    one("cpus", None, "N", "Number of CPUs, such as 1.5"),
+    one("cpu-shares", Some('c'), "N", "Weight of the container's CPU time"),
+    one("cpu-period", None, "MICROSECONDS", "Period of the CPU quota"),
+    one("cpu-quota", None, "MICROSECONDS", "CPU time in each period"),
+    one("cpuset-cpus", None, "LIST", "CPUs that may be used, such as 0-3,8"),
+    one("cpuset-mems", None, "LIST", "Memory nodes that may be used"),
+    one("pids-limit", None, "N", "Maximum number of processes, -1 for unlimited"),
+    one("blkio-weight", None, "N", "Weight of the container's block I/O"),
+];
+
 /// Flags of `start`.
 const START: &[Flag] = &[
     switch("attach", Some('a'), "Stay in the foreground with the container's output"),
@@ -112,6 +127,48 @@ pub(super) const VERBS: &[VerbSpec] = &[
         ],
         convert::containers::restart,
     ),
+    verb(
+        "attach",
+        "Attach to the input and output of a running container",
+        "CONTAINER",
+        (1, 1),
+        &[
+            &[
+                one("detach-keys", None, "KEYS", "Keys that leave the container running [default: ctrl-p,ctrl-q]"),
+                switch("no-stdin", None, "Forward no input"),
+                switch("sig-proxy", None, "Forward signals to the container [default: true]"),
+            ],
+            HELP,
+        ],
+        convert::containers::attach,
+    ),
+    VerbSpec {
+        name: "top",
+        about: "List the processes of a container",
+        operands: "CONTAINER [COLUMN...]",
+        count: (1, ANY),
+        has_trailing_args: true,
+        flags: &[HELP],
+        make: convert::containers::top,
+    },
+    verb(
+        "stats",
+        "Show what containers use",
+        "[CONTAINER...]",
+        (0, ANY),
+        &[
+            &[
+                switch("all", Some('a'), "Also containers that do not run"),
+                switch("no-stream", None, "Print once and exit"),
+                switch("no-reset", None, "Do not clear the screen"),
+                one("interval", Some('i'), "SECONDS", "Seconds between two lists [default: 5]"),
+                FORMAT,
+            ],
+            HELP,
+        ],
+        convert::containers::stats,
+    ),
+    verb("update", "Change the limits of a container", "CONTAINER", (1, 1), &[UPDATE, HELP], convert::update::update),
     verb(
         "cp",
         "Copy files between a container and the host",

@@ -17,6 +17,7 @@ pub(super) const GROUPS: &[Group] = &[
 
 /// Words after `container`.
 const CONTAINER: &[(&str, &str)] = &[
+    ("attach", "attach"),
     ("commit", "commit"),
     ("cp", "cp"),
     ("create", "create"),
@@ -36,8 +37,11 @@ const CONTAINER: &[(&str, &str)] = &[
     ("rm", "rm"),
     ("run", "run"),
     ("start", "start"),
+    ("stats", "stats"),
     ("stop", "stop"),
+    ("top", "top"),
     ("unpause", "unpause"),
+    ("update", "update"),
     ("wait", "wait"),
 ];
 

@@ -20,7 +20,9 @@ impl DetachKeys {
     /// Another key.
     pub fn parse(text: &str) -> Result<Self> {
         let key = |word: &str| match (word.strip_prefix("ctrl-").map(str::as_bytes), word.as_bytes()) {
-            (Some(&[letter @ (b'a'..=b'z' | b'A'..=b'Z' | b'@' | b'['..=b'_')]), _) => Ok(letter.to_ascii_uppercase() & 0x1f),
+            (Some(&[letter @ (b'a'..=b'z' | b'A'..=b'Z' | b'@' | b'['..=b'_')]), _) => {
+                Ok(letter.to_ascii_uppercase() & 0x1f)
+            }
             (None, &[letter]) => Ok(letter),
             _ => bail!("{word:?}: must be a letter, or ctrl- and a letter or one of @[\\]^_"),
         };
@@ -61,7 +63,7 @@ mod tests {
         let keys = |text: &str| DetachKeys::parse(text).map(|keys| keys.keys);
         assert_eq!(keys(DEFAULT).unwrap(), [16, 17]);
         assert_eq!(keys("ctrl-@,x,ctrl-[,ctrl-_").unwrap(), [0, b'x', 27, 31]);
-        assert_eq!(keys("").unwrap(), []);
+        assert!(keys("").unwrap().is_empty());
         for bad in ["ctrl-", "ctrl-1", "ab", ",", "alt-x"] {
             assert!(keys(bad).is_err(), "{bad}");
         }

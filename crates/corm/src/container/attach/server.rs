@@ -32,7 +32,7 @@ struct Caller {
 
 /// The socket and its callers.
 #[derive(Default)]
-pub(in crate::container) struct Server {
+pub struct Server {
     listener: Option<UnixListener>,
     callers: Vec<Caller>,
 }

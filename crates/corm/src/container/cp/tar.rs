@@ -22,7 +22,7 @@ use linux::path;
 ///
 /// # Errors
 /// It cannot be read, or the output is closed.
-pub fn write(from: &Place, name: &OsStr, out: &mut dyn Write) -> Result<()> {
+pub(super) fn write(from: &Place, name: &OsStr, out: &mut dyn Write) -> Result<()> {
     if name.is_empty() {
         return pack::files(from.open_dir()?.as_fd(), c".", b"", out);
     }
@@ -34,7 +34,7 @@ pub fn write(from: &Place, name: &OsStr, out: &mut dyn Write) -> Result<()> {
 ///
 /// # Errors
 /// The bytes are no tar; a name with `..`; a file cannot be created. Files before it are created.
-pub fn extract(
+pub(super) fn extract(
     root: BorrowedFd<'_>,
     input: impl Read + Send,
     rules: &Rules,

@@ -17,11 +17,11 @@ use linux::path;
 use linux::path::Stat;
 
 /// A copy in progress.
-pub struct Copier<'a> {
+pub(super) struct Copier<'a> {
     rules: Rules,
     /// First copy of each hard-linked file: its path below the destination and its identity.
     links: HashMap<(u64, u64), (PathBuf, (u64, u64))>,
-    /// Told for each file that is left out.
+    /// Reports each file that is left out.
     warn: &'a dyn Fn(&str),
 }
 
@@ -32,8 +32,8 @@ struct Target {
 }
 
 impl<'a> Copier<'a> {
-    /// Creates a copier; `warn` is told of the files that are left out.
-    pub fn new(rules: Rules, warn: &'a dyn Fn(&str)) -> Self {
+    /// Creates a copier; `warn` reports the files that are left out.
+    pub(super) fn new(rules: Rules, warn: &'a dyn Fn(&str)) -> Self {
         Self { rules, links: HashMap::new(), warn }
     }
 
@@ -41,7 +41,7 @@ impl<'a> Copier<'a> {
     ///
     /// # Errors
     /// It cannot be read or written.
-    pub fn file(&mut self, from: (BorrowedFd<'_>, &CStr), to: (BorrowedFd<'_>, &CStr)) -> Result<()> {
+    pub(super) fn file(&mut self, from: (BorrowedFd<'_>, &CStr), to: (BorrowedFd<'_>, &CStr)) -> Result<()> {
         let stat = path::stat_at(from.0, from.1, false)?;
         self.copy(from, &stat, to, None)
     }
@@ -50,7 +50,7 @@ impl<'a> Copier<'a> {
     ///
     /// # Errors
     /// As [`Copier::fill`].
-    pub fn dir(&mut self, from: OwnedFd, to: (BorrowedFd<'_>, &CStr)) -> Result<()> {
+    pub(super) fn dir(&mut self, from: OwnedFd, to: (BorrowedFd<'_>, &CStr)) -> Result<()> {
         let attributes = attributes_of(from.as_fd(), &self.rules)?;
         let made = self.rules.dir(to.0, to.1)?;
         self.fill(from, made.try_clone()?)?;
@@ -61,7 +61,7 @@ impl<'a> Copier<'a> {
     ///
     /// # Errors
     /// Names the file that cannot be copied; those before it are copied.
-    pub fn fill(&mut self, from: OwnedFd, to: OwnedFd) -> Result<()> {
+    pub(super) fn fill(&mut self, from: OwnedFd, to: OwnedFd) -> Result<()> {
         let top = to.try_clone()?;
         let own = path::fstat(top.as_fd())?.identity();
         let mut walk = Walk::new(MAX_DEPTH);

@@ -191,7 +191,7 @@ impl Rules {
 ///
 /// # Errors
 /// As fstat(2) and listxattr(2).
-pub fn attributes_of(open: BorrowedFd<'_>, rules: &Rules) -> Result<Attributes> {
+pub(super) fn attributes_of(open: BorrowedFd<'_>, rules: &Rules) -> Result<Attributes> {
     let link = fd_path(open)?;
     let names = match file::list_xattr(&link) {
         Err(err) if err.raw_os_error() == Some(libc::EOPNOTSUPP) => Vec::new(),
