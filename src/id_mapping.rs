@@ -23,7 +23,8 @@ impl IdMapping {
     /// does not have all of them.
     fn range_to_host(&self, first: u32, size: u32) -> Option<u32> {
         let offset = first.checked_sub(self.container).filter(|offset| *offset < self.size)?;
-        let host = self.host.checked_add(offset).filter(|host| *host != NO_ID)?;
+        let host = self.host.checked_add(offset)?;
+        host.checked_add(size.saturating_sub(1)).filter(|last| *last != NO_ID)?;
         (size <= self.size - offset).then_some(host)
     }
 }
@@ -156,10 +157,18 @@ mod tests {
 
     #[test]
     fn a_range_has_to_lie_in_one_range() {
-        let maps = IdMappings::from([(0, 1000, 10), (10, 1010, 10)]);
-        for (first, size, host) in
-            [(0, 10, Some(1000)), (5, 5, Some(1005)), (5, 6, None), (10, 10, Some(1010)), (20, 1, None)]
-        {
+        // the last one ends beyond the last ID
+        let maps = IdMappings::from([(0, 1000, 10), (10, 1010, 10), (30, u32::MAX - 2, 5)]);
+        for (first, size, host) in [
+            (0, 10, Some(1000)),
+            (5, 5, Some(1005)),
+            (5, 6, None),
+            (10, 10, Some(1010)),
+            (20, 1, None),
+            (30, 2, Some(u32::MAX - 2)),
+            (30, 3, None),
+            (30, 5, None),
+        ] {
             assert_eq!(maps.range_to_host(first, size), host, "{first}+{size}");
         }
     }
