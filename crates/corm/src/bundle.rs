@@ -25,16 +25,17 @@ use linux::path;
 use linux::place;
 use linux::place::Place;
 
-/// Creates the bundle `bundle` with a copy of `dir` as its root file system and the default configuration.
+/// Creates the bundle `bundle` with a copy of `dir` as its root file system and the default configuration. With a store a
+/// killed process leaves nothing that the store's next removal does not remove.
 ///
 /// # Errors
 /// `bundle` exists or is inside `dir`, or a file could not be copied; nothing is left then.
-pub fn make(dir: &Path, bundle: &Path) -> Result<()> {
+pub fn make(store: Option<&Store>, dir: &Path, bundle: &Path) -> Result<()> {
     let source = place::open_to_read(dir).with_context(|| format!("{dir:?}"))?;
     if !source.metadata().with_context(|| format!("{dir:?}"))?.is_dir() {
         bail!("{dir:?}: not a directory");
     }
-    let unfinished = begin(None, bundle)?;
+    let unfinished = begin(store, bundle)?;
     if unfinished.path()?.starts_with(dir.canonicalize()?) {
         bail!("{bundle:?} is inside {dir:?}: the copy would contain itself");
     }
@@ -46,7 +47,7 @@ pub fn make(dir: &Path, bundle: &Path) -> Result<()> {
     unfinished.publish()
 }
 
-/// Begins a bundle at `bundle`. With a store a killed process leaves nothing that the store's next removal does not remove.
+/// Begins a bundle at `bundle`, with a note in the store for the removal of what a killed process leaves.
 ///
 /// # Errors
 /// `bundle` exists.
@@ -71,14 +72,37 @@ pub fn begin(store: Option<&Store>, bundle: &Path) -> Result<Unfinished> {
 /// # Errors
 /// The container has no configuration, or another process created `bundle`.
 pub fn link(unfinished: Unfinished, container: &Path) -> Result<()> {
+    let (config, rootfs) = config_of(container)?;
+    symlinkat(rootfs.as_str(), unfinished.dir(), "rootfs").context("link to the root file system")?;
+    unfinished.write_config(&config)?;
+    unfinished.publish()
+}
+
+/// Reads the configuration of a container in the store; returns its text and the path of the tree.
+fn config_of(container: &Path) -> Result<(Vec<u8>, String)> {
     let source = container.join("config.json");
     let config = std::fs::read(&source).with_context(|| format!("read {source:?}"))?;
     let value: serde_json::Value = serde_json::from_slice(&config).with_context(|| format!("{source:?}"))?;
     let rootfs = value.pointer("/root/path").and_then(serde_json::Value::as_str);
-    let rootfs = rootfs.with_context(|| format!("{source:?} has no root.path"))?;
-    symlinkat(rootfs, unfinished.dir(), "rootfs").context("link to the root file system")?;
-    unfinished.write_config(&config)?;
-    unfinished.publish()
+    let rootfs = rootfs.with_context(|| format!("{source:?} has no root.path"))?.to_owned();
+    Ok((config, rootfs))
+}
+
+/// Returns whether `bundle` is that of a container in the store, by its link to the tree; one that was moved away is not
+/// there.
+///
+/// # Errors
+/// The container has no configuration; the link cannot be read.
+pub fn is_of(bundle: &Path, container: &Path) -> Result<bool> {
+    let link = bundle.join("rootfs");
+    match std::fs::read_link(&link) {
+        Ok(target) => Ok(target == Path::new(&config_of(container)?.1)),
+        // EINVAL: a directory, not a link
+        Err(err) if matches!(err.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidInput) => {
+            Ok(false)
+        }
+        Err(err) => Err(err).with_context(|| format!("{link:?}")),
+    }
 }
 
 /// The `rootfs` entry of a bundle.

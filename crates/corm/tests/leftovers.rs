@@ -310,3 +310,27 @@ fn what_a_killed_save_left_beside_its_output_is_removed_by_a_repair() {
         });
     }
 }
+
+#[test]
+fn what_a_killed_bundle_left_is_removed_by_a_repair() {
+    need_root!();
+    let fixture = Fixture::new();
+    let dir = fixture.sandbox.mkdir("outputs");
+    let output = dir.join("bundle");
+    let tree = fixture.sandbox.path("tree/rootfs");
+    for source in ["base", tree.to_str().unwrap()] {
+        let args = ["bundle", source, output.to_str().unwrap()];
+        let prepare = || {
+            if output.exists() {
+                fixture.corm(&["unbundle", output.to_str().unwrap()]).out().ok();
+            }
+        };
+        fixture.sweep(&args, prepare, |point| {
+            prepare();
+            fixture.corm(&["fsck", "--repair"]).out().ok();
+            let names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert!(names.is_empty(), "{point}: {names:?}");
+            fixture.is_clean(point);
+        });
+    }
+}

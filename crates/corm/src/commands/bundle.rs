@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::Context;
 use crate::bundle;
@@ -20,11 +20,17 @@ use crate::container::runtime;
 /// # Errors
 /// The bundle exists; an unfinished one is removed.
 pub(super) fn run(context: &Context, image: &str, dir: &Path) -> Result<u8> {
-    let found = context.store().and_then(|store| Ok((store.find_image(image)?, store)));
-    let (image, store) = match found {
-        Ok(found) => found,
-        Err(_) if Path::new(image).is_dir() => return bundle::make(Path::new(image), dir).map(|()| 0),
-        Err(err) => return Err(err),
+    let store = context.store();
+    let found = match &store {
+        Ok(store) => store.find_image(image),
+        Err(err) => Err(anyhow!("{err:#}")),
+    };
+    let (image, store) = match (found, store) {
+        (Ok(found), Ok(store)) => (found, store),
+        (_, store) if Path::new(image).is_dir() => {
+            return bundle::make(store.ok().as_ref(), Path::new(image), dir).map(|()| 0);
+        }
+        (_, Err(err)) | (Err(err), _) => return Err(err),
     };
     let dir = std::path::absolute(dir).with_context(|| format!("{dir:?}"))?;
     let options = RunOptions { tty: true, fallback: vec!["sh".to_owned()], ..RunOptions::default() };
@@ -39,11 +45,15 @@ pub(super) fn run(context: &Context, image: &str, dir: &Path) -> Result<u8> {
         bundle: Some(&dir),
         run: None,
     };
+    // until the bundle is complete: a removal, which waits for that, takes one that is not for a killed process's
+    let _adding = store.shared()?;
     let unfinished = bundle::begin(Some(&store), &dir)?;
     let (record, _) = create::create(&store, &image, &new, &|text| context.report(LogLevel::Debug, text))?;
-    if let Err(err) = bundle::link(unfinished, &store.container_dir(&record.id)) {
+    let container = store.container_dir(&record.id);
+    if let Err(err) = bundle::link(unfinished, &container) {
         monitor::remove_not_started(&store, &RunDir::of(store.root())?, &record);
         return Err(err);
     }
+    create::mark_published(&container)?;
     Ok(0)
 }

@@ -21,7 +21,11 @@ pub(super) fn run(context: &Context, dir: &Path) -> Result<u8> {
     let of_it = |container: &crate::store::ContainerRecord| {
         container.setup.purpose == Purpose::Bundle && container.bundle == dir
     };
-    if let Some(record) = store.containers()?.into_iter().find(of_it) {
+    let mut found: Vec<_> = store.containers()?.into_iter().filter(of_it).collect();
+    if !found.is_empty() {
+        // several: a killed `bundle` has left one, or a bundle was moved away
+        let own = found.iter().position(|one| bundle::is_of(&dir, &store.container_dir(&one.id)).unwrap_or(false));
+        let record = found.swap_remove(own.unwrap_or(0));
         // the bundle is removed first: while the record exists, the verb can be repeated
         bundle::remove(&dir, Rootfs::Link)?;
         cleanup::remove(&store, &RunDir::of(store.root())?, &record)?;

@@ -77,6 +77,9 @@ impl Drop for Unfinished<'_> {
     }
 }
 
+/// File in a container's directory until its bundle is complete.
+pub(super) const UNPUBLISHED: &str = "unpublished";
+
 /// Creates a container and mounts its root file system; with a run-time directory this process is its supervisor.
 ///
 /// # Errors
@@ -110,11 +113,7 @@ pub fn create(
     let config = config::runtime_config(&configuration, &options, &place)?;
     let points = create_files(&config, &options, &place)?;
     write_config(&config, &dir, report)?;
-    // a bundle must survive a power cut; the tree of `copy` is a copy, which is worth less than no container
-    if new.purpose == Purpose::Bundle || store.driver().kind() == DriverKind::Copy {
-        store.note_unsynced();
-    }
-
+    note_purpose(store, new.purpose, &dir)?;
     let record = ContainerRecord {
         name,
         image: image.id.clone(),
@@ -148,6 +147,28 @@ fn setup(new: &New<'_>, options: RunOptions, stop_signal: String, points: Vec<Pa
         runtime: new.runtime.clone(),
         overrides: new.options.overrides(),
     }
+}
+
+/// Notes what the purpose of a container asks for: that its files survive a power cut, and that its bundle is not complete.
+fn note_purpose(store: &Store, purpose: Purpose, dir: &Path) -> Result<()> {
+    // a bundle must survive; the tree of `copy` is a copy, which is worth less than no container
+    if purpose == Purpose::Bundle || store.driver().kind() == DriverKind::Copy {
+        store.note_unsynced();
+    }
+    if purpose == Purpose::Bundle {
+        let mark = dir.join(UNPUBLISHED);
+        File::create_new(&mark).with_context(|| format!("write {mark:?}"))?;
+    }
+    Ok(())
+}
+
+/// Notes that the bundle of a container is complete.
+///
+/// # Errors
+/// As unlink(2).
+pub fn mark_published(dir: &Path) -> Result<()> {
+    let mark = dir.join(UNPUBLISHED);
+    std::fs::remove_file(&mark).with_context(|| format!("remove {mark:?}"))
 }
 
 /// Creates the container's directory and its write layer, and mounts the root file system; returns where.

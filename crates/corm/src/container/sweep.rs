@@ -5,11 +5,12 @@ use anyhow::Result;
 
 use super::Purpose;
 use super::cleanup;
+use super::create::{self, UNPUBLISHED};
 use super::run_dir::RunDir;
 use super::runtime::RuntimeStatus;
 use super::status::{self, Last};
-use crate::store::Lock;
-use crate::store::Store;
+use crate::bundle;
+use crate::store::{ContainerRecord, Lock, Store};
 
 /// Removes all of it; returns the number of containers. The caller holds the exclusive lock, because a container that is
 /// being created looks like one whose creator was killed.
@@ -19,8 +20,12 @@ use crate::store::Store;
 pub fn sweep(store: &Store, run: &RunDir, _exclusive: &Lock) -> Result<usize> {
     let mut swept = 0;
     for record in store.containers()? {
+        if record.setup.purpose == Purpose::Bundle {
+            swept += usize::from(sweep_bundle(store, run, &record)?);
+            continue;
+        }
         // a supervisor that ends removes its file, which is older than the record, and no file survives a reboot
-        if record.setup.purpose != Purpose::Run || !run.had_supervisor(&record.id) {
+        if !run.had_supervisor(&record.id) {
             continue;
         }
         let Some(_supervisor) = run.lock_supervisor(&record.id)? else { continue };
@@ -37,6 +42,23 @@ pub fn sweep(store: &Store, run: &RunDir, _exclusive: &Lock) -> Result<usize> {
         swept += 1;
     }
     Ok(swept + sweep_files(store, run)?)
+}
+
+/// Removes the container of a bundle that was never complete; returns whether it did. The user may have moved another
+/// bundle away, so that a missing one alone is no reason.
+fn sweep_bundle(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<bool> {
+    let dir = store.container_dir(&record.id);
+    let mark = dir.join(UNPUBLISHED);
+    if !mark.exists() {
+        return Ok(false);
+    }
+    // killed, or without power, between the last two steps
+    if bundle::is_of(&record.bundle, &dir)? {
+        create::mark_published(&dir)?;
+        return Ok(false);
+    }
+    cleanup::remove(store, run, record)?;
+    Ok(true)
 }
 
 /// Removes the run-time files of containers that have no record; returns the number of containers.
