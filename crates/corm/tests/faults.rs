@@ -89,25 +89,11 @@ impl Drop for CormFixture {
     }
 }
 
-/// Starts Debian's docker-registry on a free port of loopback.
-fn registry(sandbox: &Arc<Sandbox>) -> (Proc, String) {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let data = sandbox.mkdir("registry");
-    let config = format!(
-        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {free}\n",
-        data.display()
-    );
-    let config = sandbox.write("registry.yml", config);
-    let server = sandbox.program("docker-registry").arg("serve").arg(config).limit(Duration::from_secs(900)).spawn();
-    wait_for("the registry answers", || std::net::TcpStream::connect(free).is_ok());
-    (server, free.to_string())
-}
-
 #[test]
 fn killed_pulls_leave_the_store_sound() {
     need_root!();
     let fixture = CormFixture::new();
-    let (server, address) = registry(&fixture.sandbox);
+    let (server, address) = registry::start(&fixture.sandbox, &fixture.sandbox.mkdir("registry"));
     let name = format!("{address}/base:1");
     fixture.corm(&["push", "--tls-verify=false", "base", &name]).out().ok();
     let remove = || {

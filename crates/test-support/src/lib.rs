@@ -14,6 +14,7 @@ pub mod container;
 pub mod host;
 pub mod pty;
 pub mod reaper;
+pub mod registry;
 pub mod sandbox;
 pub mod trace;
 pub mod tree;

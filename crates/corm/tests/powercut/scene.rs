@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use test_support::{Cmd, Out, Proc, Sandbox, bundle, host, runtime, wait_for};
+use test_support::{Cmd, Out, Proc, Sandbox, bundle, host, registry, runtime, wait_for};
 
 use crate::disk::{Disk, Kind, run};
 
@@ -35,7 +35,8 @@ impl Scene {
         let disk = Disk::new(kind, sandbox.path("mem"));
         let mut scene = Scene { disk, kind, registry: None, address: String::new(), sandbox };
         scene.make_trees();
-        scene.start_registry();
+        let (registry, address) = registry::start(&scene.sandbox, Path::new(&scene.memory("registry")));
+        (scene.registry, scene.address) = (Some(registry), address);
         let new = scene.tree("new");
         scene.corm(&["init", &new, "new"]).out().ok();
         scene.corm(&["save", "new", "-o", &scene.memory("new.tar")]).out().ok();
@@ -77,22 +78,6 @@ impl Scene {
         run(Command::new("cp").arg("-a").arg(self.memory("tree-base")).arg(&commit));
         std::fs::write(commit.join("rootfs/changed"), "changed\n").unwrap();
         std::fs::remove_dir_all(commit.join("rootfs/data/5")).unwrap();
-    }
-
-    /// Starts Debian's docker-registry on a free port of loopback, with its data outside of the disk.
-    fn start_registry(&mut self) {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let data = self.memory("registry");
-        let config = self.sandbox.write(
-            "registry.yml",
-            format!(
-                "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {data}\nhttp:\n  addr: {free}\n"
-            ),
-        );
-        let limit = Duration::from_secs(3600);
-        self.registry = Some(self.sandbox.program("docker-registry").arg("serve").arg(config).limit(limit).spawn());
-        wait_for("the registry answers", || std::net::TcpStream::connect(free).is_ok());
-        self.address = free.to_string();
     }
 
     fn corm(&self, args: &[&str]) -> Cmd {
