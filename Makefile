@@ -5,7 +5,7 @@ PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image test-callers test-engines faults faults-full powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image install deps clean
+.PHONY: help build test test-image test-callers test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image install deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ test-callers: ## Podman, containerd, Buildah and Docker drive croci (RUNTIME=cru
 
 test-engines: ## Podman's and Buildah's own tests with croci and crun side by side (SUITES="podman:030,075 buildah"; an hour)
 	scripts/test-engines.sh $(SUITES)
+
+fuzz: ## Run each fuzz target for FUZZ_SECONDS (600) from its corpus
+	scripts/fuzz.sh
 
 powercut: ## Cut the power of corm's store at points of ten verbs on ext4, XFS and btrfs; POWERCUTS=40 for each
 	scripts/powercut.sh

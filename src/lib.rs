@@ -10,6 +10,8 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 mod criu;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod hook;
 mod id_mapping;
 mod init;

@@ -88,7 +88,7 @@ fn file_system(path: &str) -> nix::Result<FsType> {
 }
 
 /// Lists the hierarchies, oldest first: controllers, and whether the hierarchy is v2.
-fn hierarchies(list: &str) -> Vec<(Vec<String>, bool)> {
+pub(super) fn hierarchies(list: &str) -> Vec<(Vec<String>, bool)> {
     let of = |line: Membership<'_>| (line.controllers.into_iter().map(str::to_owned).collect(), line.unified);
     // the kernel lists the newest first
     proc::parse(list.as_bytes()).into_iter().rev().map(of).collect()

@@ -11,6 +11,8 @@ pub(crate) mod device;
 mod exec_place;
 mod files;
 mod freeze;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub(crate) mod layout;
 mod oom;
 mod parents;

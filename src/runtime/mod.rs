@@ -17,7 +17,7 @@ pub(crate) mod network;
 pub(crate) mod notify;
 pub(crate) mod options;
 pub(crate) mod outputs;
-mod prepare;
+pub(crate) mod prepare;
 pub(crate) mod rdt;
 pub(crate) mod restore;
 pub(crate) mod seccomp_listener;

@@ -43,7 +43,7 @@ use base::log::step;
 
 /// All parts of the plan.
 #[derive(Debug)]
-pub(super) struct Preparation {
+pub(crate) struct Preparation {
     /// Work of the child.
     pub plan: ContainerPlan,
     /// Cgroup to create.
@@ -98,7 +98,7 @@ fn passed_by_service_manager() -> Result<u32> {
 
 /// Descriptors that pass to the program.
 #[derive(Debug)]
-pub(super) struct PreservedFds {
+pub(crate) struct PreservedFds {
     /// Number of descriptors from 3 on.
     pub total: u32,
     /// The first of them, if they are of socket activation.
@@ -123,7 +123,7 @@ pub(super) fn open_console(args: &options::Create, bundle: &Bundle, mode: Mode) 
 ///
 /// # Errors
 /// The configuration does not fit this host, by the name of its field.
-pub(super) fn prepare(
+pub(crate) fn prepare(
     id: &ContainerId,
     bundle: &Bundle,
     args: &options::Create,

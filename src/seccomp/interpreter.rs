@@ -1,10 +1,10 @@
-//! An interpreter of filters for tests: returns the verdict for a call and the number of instructions.
+//! An interpreter of filters for tests and fuzz targets: returns the verdict for a call and the number of instructions.
 
 use libc::sock_filter;
 
 /// `struct seccomp_data`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Call {
+pub struct Call {
     /// The audit value of the ABI.
     pub arch: u32,
     /// The number of the system call.

@@ -13,7 +13,9 @@
 mod abi;
 mod assembler;
 mod filter;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+#[cfg(any(test, feature = "fuzzing"))]
 mod interpreter;
 mod multiplex;
 mod profile;

@@ -14,6 +14,8 @@ pub mod config;
 pub mod container;
 pub mod create;
 pub mod driver;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod layer;
 pub mod model;
 pub mod progress;

@@ -4,6 +4,8 @@
 //! cannot be read is an error.
 
 mod document;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod v1;
 mod v2;
 

@@ -158,7 +158,7 @@ fn server<'a>(registry: &str, key: &'a str) -> &'a str {
     if registry == "docker.io" { DOCKER_HUB_URL } else { key }
 }
 
-fn entry(document: &Value, key: &str) -> Result<Option<Credentials>> {
+pub(super) fn entry(document: &Value, key: &str) -> Result<Option<Credentials>> {
     let Some(Value::Object(auths)) = document.get("auths") else { return Ok(None) };
     let Some((_, found)) = auths.iter().find(|(name, _)| normalized(name) == key) else { return Ok(None) };
     let text = |name: &str| found.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());

@@ -316,7 +316,7 @@ impl HttpResponse {
 }
 
 /// Returns the codes and messages of the distribution project's error format; other bodies are ignored.
-fn error_message(bytes: &[u8]) -> String {
+pub(super) fn error_message(bytes: &[u8]) -> String {
     let Ok(document) = serde_json::from_slice::<Value>(bytes) else { return String::new() };
     let errors = document.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let text = |error: &Value, key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -7,6 +7,8 @@ mod auth;
 mod challenge;
 mod client;
 mod credentials;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod http;
 mod pull;
 mod push;

@@ -1,0 +1,4 @@
+//! `corm::fuzzing::manifest` for libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| corm::fuzzing::manifest(data));

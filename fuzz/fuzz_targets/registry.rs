@@ -1,0 +1,4 @@
+//! `corm::fuzzing::registry` for libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| corm::fuzzing::registry(data));
