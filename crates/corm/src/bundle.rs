@@ -88,18 +88,25 @@ fn config_of(container: &Path) -> Result<(Vec<u8>, String)> {
     Ok((config, rootfs))
 }
 
-/// Returns whether `bundle` is that of a container in the store, by its link to the tree; one that was moved away is not
-/// there.
+/// Returns the tree of a container in the store.
 ///
 /// # Errors
-/// The container has no configuration; the link cannot be read.
-pub fn is_of(bundle: &Path, container: &Path) -> Result<bool> {
+/// The container has no configuration.
+pub fn tree(container: &Path) -> Result<PathBuf> {
+    config_of(container).map(|(_, rootfs)| rootfs.into())
+}
+
+/// Returns the tree to which the link of a bundle leads; `None` where there is no bundle or no link.
+///
+/// # Errors
+/// The link cannot be read.
+pub fn tree_of(bundle: &Path) -> Result<Option<PathBuf>> {
     let link = bundle.join("rootfs");
     match std::fs::read_link(&link) {
-        Ok(target) => Ok(target == Path::new(&config_of(container)?.1)),
+        Ok(target) => Ok(Some(target)),
         // EINVAL: a directory, not a link
         Err(err) if matches!(err.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidInput) => {
-            Ok(false)
+            Ok(None)
         }
         Err(err) => Err(err).with_context(|| format!("{link:?}")),
     }

@@ -334,3 +334,21 @@ fn what_a_killed_bundle_left_is_removed_by_a_repair() {
         });
     }
 }
+
+#[test]
+fn what_a_killed_unbundle_left_is_removed_by_a_repair() {
+    need_root!();
+    let fixture = Fixture::new();
+    let output = fixture.sandbox.mkdir("outputs").join("bundle");
+    let output = output.to_str().unwrap();
+    let prepare = || {
+        fixture.corm(&["bundle", "base", output]).out().ok();
+    };
+    fixture.sweep(&["unbundle", output], prepare, |point| {
+        if std::path::Path::new(output).exists() {
+            fixture.corm(&["unbundle", output]).out().ok();
+        }
+        fixture.corm(&["fsck", "--repair"]).out().ok();
+        fixture.is_clean(point);
+    });
+}

@@ -155,11 +155,16 @@ fn note_purpose(store: &Store, purpose: Purpose, dir: &Path) -> Result<()> {
     if purpose == Purpose::Bundle || store.driver().kind() == DriverKind::Copy {
         store.note_unsynced();
     }
-    if purpose == Purpose::Bundle {
-        let mark = dir.join(UNPUBLISHED);
-        File::create_new(&mark).with_context(|| format!("write {mark:?}"))?;
-    }
-    Ok(())
+    if purpose == Purpose::Bundle { mark_unpublished(dir) } else { Ok(()) }
+}
+
+/// Notes that the bundle of a container is not complete: it is being created or removed.
+///
+/// # Errors
+/// No space.
+pub fn mark_unpublished(dir: &Path) -> Result<()> {
+    let mark = dir.join(UNPUBLISHED);
+    File::create(&mark).map(drop).with_context(|| format!("write {mark:?}"))
 }
 
 /// Notes that the bundle of a container is complete.

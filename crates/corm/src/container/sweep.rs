@@ -44,18 +44,23 @@ pub fn sweep(store: &Store, run: &RunDir, _exclusive: &Lock) -> Result<usize> {
     Ok(swept + sweep_files(store, run)?)
 }
 
-/// Removes the container of a bundle that was never complete; returns whether it did. The user may have moved another
-/// bundle away, so that a missing one alone is no reason.
+/// Removes the container of a bundle that was never complete, or is gone because `unbundle` was killed; returns whether it
+/// did. The user may have moved another bundle away, so that a missing one alone is no reason.
 fn sweep_bundle(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<bool> {
     let dir = store.container_dir(&record.id);
     let mark = dir.join(UNPUBLISHED);
     if !mark.exists() {
         return Ok(false);
     }
-    // killed, or without power, between the last two steps
-    if bundle::is_of(&record.bundle, &dir)? {
-        create::mark_published(&dir)?;
-        return Ok(false);
+    match bundle::tree_of(&record.bundle)? {
+        // killed, or without power, between the last two steps
+        Some(tree) if tree == bundle::tree(&dir)? => {
+            create::mark_published(&dir)?;
+            return Ok(false);
+        }
+        // the rest of one that was being removed: the user removes it by the same verb
+        None if record.bundle.exists() => return Ok(false),
+        _ => {}
     }
     cleanup::remove(store, run, record)?;
     Ok(true)
