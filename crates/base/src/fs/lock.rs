@@ -4,22 +4,57 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Deref;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+/// The kind of a lock, and whether to wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// No other process has the lock.
+    Exclusive,
+    /// As [`How::Exclusive`], without waiting.
+    TryExclusive,
+    /// Others may share it.
+    Shared,
+}
+
+/// An open file with its lock, which is released when this is dropped, also where a fork has a copy of the descriptor.
+#[derive(Debug)]
+#[must_use]
+pub struct Locked(File);
+
+impl Deref for Locked {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // an error is ignored: the descriptor is closed next, which releases the lock too
+        let _ = linux::file::unlock(self.0.as_fd());
+    }
+}
 
 /// Takes a flock on an open file; restarts when a signal interrupts the wait.
 ///
 /// # Errors
 /// `EWOULDBLOCK` when `how` does not wait and another process has the lock.
-pub fn lock(mut file: File, how: FlockArg) -> io::Result<Flock<File>> {
+pub fn lock(file: File, how: How) -> io::Result<Locked> {
     loop {
-        match Flock::lock(file, how) {
-            Ok(lock) => return Ok(lock),
-            Err((back, Errno::EINTR)) => file = back,
-            Err((_, err)) => return Err(linux::named("flock", err.into())),
+        let taken = match how {
+            How::Exclusive => file.lock(),
+            How::Shared => file.lock_shared(),
+            How::TryExclusive => file.try_lock().map_err(io::Error::from),
+        };
+        match taken {
+            Ok(()) => return Ok(Locked(file)),
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(linux::named("flock", err)),
         }
     }
 }
@@ -29,11 +64,11 @@ pub fn lock(mut file: File, how: FlockArg) -> io::Result<Flock<File>> {
 ///
 /// # Errors
 /// No space, read-only, a symlink at `path`.
-pub fn create_locked(path: &Path) -> io::Result<Flock<File>> {
+pub fn create_locked(path: &Path) -> io::Result<Locked> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW).mode(0o600);
     loop {
-        let file = lock(options.open(path)?, FlockArg::LockExclusive)?;
+        let file = lock(options.open(path)?, How::Exclusive)?;
         if is_at(&file, path) {
             return Ok(file);
         }

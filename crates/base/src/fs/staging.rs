@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 
-use super::lock::lock;
+use super::lock::{How, Locked, lock};
 use super::remove::{remove_at, remove_tree};
 use linux::place::Place;
 
@@ -37,7 +37,7 @@ pub struct StagedEntry {
     dir: OwnedFd,
     name: OsString,
     path: PathBuf,
-    lock: Flock<File>,
+    lock: Locked,
     published: bool,
 }
 
@@ -101,7 +101,7 @@ impl StagedEntry {
             let name = name()?;
             let path = above.join(&name);
             let file = make(dir, &name).with_context(|| format!("create {path:?}"))?;
-            let lock = lock(file, FlockArg::LockExclusive).with_context(|| format!("lock {path:?}"))?;
+            let lock = lock(file, How::Exclusive).with_context(|| format!("lock {path:?}"))?;
             if is_named(&lock, dir, &name) {
                 return Ok(Self { dir: dir.try_clone()?, name, path, lock, published: false });
             }
@@ -257,7 +257,7 @@ fn remove_noted(note: &Path) {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let Ok(entry) = openat(place.dir(), place.name(), flags, Mode::empty()).map(File::from) else { return };
     let own = entry.metadata().is_ok_and(|meta| meta.uid() == linux::process::euid());
-    if own && lock(entry, FlockArg::LockExclusiveNonblock).is_ok() {
+    if own && lock(entry, How::TryExclusive).is_ok() {
         let _ = remove_at(place.dir(), place.name());
     }
 }
@@ -297,7 +297,7 @@ pub fn sweep(tmp: &Path) -> Result<usize> {
         // a store creates only files and directories; others cannot be opened, and are removed too
         let regular = path.symlink_metadata().is_ok_and(|meta| meta.is_file() || meta.is_dir());
         let lock = match regular.then(|| File::open(&path)) {
-            Some(Ok(file)) => match lock(file, FlockArg::LockExclusiveNonblock) {
+            Some(Ok(file)) => match lock(file, How::TryExclusive) {
                 Ok(lock) => Some(lock),
                 Err(_) => continue,
             },

@@ -8,13 +8,12 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use nix::fcntl::FlockArg;
 
 use super::container::ROOTFS;
 use super::{Lock, Store};
 use crate::driver::Tree;
 use crate::model::digest::Digest;
-use base::fs::lock::lock;
+use base::fs::lock::{How, lock};
 use base::fs::staging::StagedEntry;
 use base::fs::staging::sweep;
 
@@ -124,7 +123,7 @@ impl Store {
 
 fn drop_partial(path: &Path) -> Result<bool> {
     let Ok(file) = File::open(path) else { return Ok(false) };
-    let Ok(_held) = lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
+    let Ok(_held) = lock(file, How::TryExclusive) else { return Ok(false) };
     std::fs::remove_file(path).with_context(|| format!("remove {path:?}"))?;
     Ok(true)
 }

@@ -14,15 +14,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use nix::fcntl::{Flock, FlockArg};
 
 use super::Store;
-use base::fs::lock::lock;
+use base::fs::lock::{How, Locked, lock};
 
 /// A held lock; released when dropped.
 #[derive(Debug)]
 #[must_use]
-pub struct Lock(#[expect(dead_code, reason = "held, never read")] Flock<File>);
+pub struct Lock(#[expect(dead_code, reason = "held, never read")] Locked);
 
 impl Store {
     /// Takes the shared lock, which keeps unreferenced data: the caller holds it while adding and using.
@@ -30,7 +29,7 @@ impl Store {
     /// # Errors
     /// The store is read-only and has no lock file.
     pub fn shared(&self) -> Result<Lock> {
-        take(&self.root, "lock", FlockArg::LockShared)
+        take(&self.root, "lock", How::Shared)
     }
 
     /// Takes the exclusive lock, for removals; waits until no process adds or uses.
@@ -38,7 +37,7 @@ impl Store {
     /// # Errors
     /// As [`Store::shared`].
     pub fn exclusive(&self) -> Result<Lock> {
-        take(&self.root, "lock", FlockArg::LockExclusive)
+        take(&self.root, "lock", How::Exclusive)
     }
 
     /// Takes the exclusive lock, or returns `None` instead of waiting.
@@ -46,7 +45,7 @@ impl Store {
     /// # Errors
     /// As [`Store::shared`].
     pub fn try_exclusive(&self) -> Result<Option<Lock>> {
-        match take(&self.root, "lock", FlockArg::LockExclusiveNonblock) {
+        match take(&self.root, "lock", How::TryExclusive) {
             Err(err) if is_busy(&err) => Ok(None),
             other => other.map(Some),
         }
@@ -54,7 +53,7 @@ impl Store {
 
     /// Takes the lock for changes of records and names.
     pub(super) fn records(&self) -> Result<Lock> {
-        take(&self.root, "records.lock", FlockArg::LockExclusive)
+        take(&self.root, "records.lock", How::Exclusive)
     }
 }
 
@@ -63,7 +62,7 @@ fn is_busy(err: &anyhow::Error) -> bool {
 }
 
 /// Takes a lock of the store at `root`; creates its file when it is missing.
-pub(super) fn take(root: &Path, name: &str, how: FlockArg) -> Result<Lock> {
+pub(super) fn take(root: &Path, name: &str, how: How) -> Result<Lock> {
     let path = root.join(name);
     // opened read-only, because flock(2) needs no more, and stores on a read-only file system are readable
     let file = match File::open(&path) {

@@ -208,7 +208,7 @@ fn make(root: &Path, wanted: Option<DriverKind>) -> Result<Meta> {
     }
     ancestors::check(root).with_context(context)?;
     check_owners(root)?;
-    let _lock = lock::take(root, "records.lock", nix::fcntl::FlockArg::LockExclusive)?;
+    let _lock = lock::take(root, "records.lock", base::fs::lock::How::Exclusive)?;
     if let Some(meta) = read_meta(root)? {
         return Ok(meta);
     }

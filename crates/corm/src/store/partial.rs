@@ -9,20 +9,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use nix::fcntl::Flock;
 
 use super::blob::expect_digest;
 use super::{Store, Unsynced};
 use crate::model::digest::Digest;
 use crate::model::digest::Hasher;
-use base::fs::lock::create_locked;
+use base::fs::lock::{Locked, create_locked};
 
 /// The downloaded start of a blob, perhaps empty.
 pub struct Partial {
     digest: Digest,
     path: PathBuf,
     blob: PathBuf,
-    file: Flock<File>,
+    file: Locked,
     hasher: Hasher,
     len: u64,
     unsynced: Arc<Unsynced>,

@@ -2,13 +2,11 @@
 //!
 //! `layer` reads and applies the archive; the driver stores the tree.
 
-use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
-use nix::fcntl::Flock;
 
 use super::Store;
 use super::image::chain_ids;
@@ -21,7 +19,7 @@ use crate::layer::Target;
 use crate::model::digest::Digest;
 use crate::model::layer::Layer;
 use crate::model::layer::WhiteoutFormat;
-use base::fs::lock::create_locked;
+use base::fs::lock::{Locked, create_locked};
 use base::host;
 
 /// Callback with a layer's index and the bytes read from its blob since the last call.
@@ -30,7 +28,7 @@ pub type Progress<'a> = dyn Fn(usize, u64) + Sync + 'a;
 /// A lock on the unpacking of one layer; `Drop` removes its file.
 struct PartialLayer {
     path: PathBuf,
-    _lock: Flock<File>,
+    _lock: Locked,
 }
 
 impl Drop for PartialLayer {
