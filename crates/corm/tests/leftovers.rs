@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corm::model::digest::Digest;
-use test_support::trace::{Traced, kill_at};
+use test_support::trace::{Fault, Point, Traced, can_fail, fault_at, kill_at};
 use test_support::*;
 
 /// Longest time that a verb may take when its runtime fails.
@@ -351,4 +351,46 @@ fn what_a_killed_unbundle_left_is_removed_by_a_repair() {
         fixture.corm(&["fsck", "--repair"]).out().ok();
         fixture.is_clean(point);
     });
+}
+
+#[test]
+fn a_lock_that_cannot_be_taken_or_released_is_no_panic() {
+    need_root!();
+    if !can_fail() {
+        skip!("needs the registers of x86-64");
+    }
+    let fixture = Fixture::new();
+    let mut failed = 0;
+    for number in 1.. {
+        let point = Point::Named(libc::SYS_flock, number);
+        let run = fault_at(fixture.corm(&["tag", "base", "other"]), point, Fault::Fail(libc::ENOLCK));
+        if run.hit.is_none() {
+            break;
+        }
+        failed += 1;
+        let said = run.out.code == Some(0) || run.out.stderr.contains("no locks available");
+        assert!(run.out.signal.is_none() && said, "call {number} of flock: {:#?}", run.out);
+    }
+    assert!(failed >= 4, "{failed} calls of flock failed");
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_read_is_an_error_and_not_a_container_that_has_ended() {
+    need_root!();
+    let fixture = Fixture::new();
+    fixture.start();
+    let id = fixture.corm(&["ps", "-q"]).out().ok();
+    let key = Digest::of(fixture.sandbox.path("store").as_os_str().as_encoded_bytes());
+    let run = PathBuf::from("/run/corm").join(&key.hex()[..16]);
+    let of_it = |name: &std::ffi::OsString| name.to_str().unwrap().starts_with(id.text());
+    let name = std::fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().file_name()).find(of_it).unwrap();
+    let pid = run.join(name).join("pid");
+    std::fs::rename(&pid, pid.with_extension("kept")).unwrap();
+    std::fs::create_dir(&pid).unwrap();
+    let out = fixture.corm(&["rm", "-f", "c"]).limit(LIMIT * 3).out();
+    assert!(out.took < LIMIT && out.code == Some(1) && out.stderr.contains("pid"), "{out:#?}");
+    std::fs::remove_dir(&pid).unwrap();
+    std::fs::rename(pid.with_extension("kept"), &pid).unwrap();
+    fixture.remove("a pid file that could not be read");
+    fixture.is_clean("a pid file that could not be read");
 }

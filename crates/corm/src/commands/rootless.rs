@@ -115,7 +115,7 @@ fn enter_container(context: &Context, name: &str) -> Result<()> {
     let Ok(record) = store.find_container(name) else { return userns::enter() };
     let run = RunDir::of(store.root())?;
     let supervisor = run.supervisor(&record.id)?.map(|handle| handle.pid()).transpose()?.flatten();
-    userns::enter_existing(supervisor, run.pid(&record.id))
+    userns::enter_existing(supervisor, run.pid(&record.id)?)
 }
 
 /// Runs the verb in a fork for each container, because each has its own namespaces and a process can enter one.

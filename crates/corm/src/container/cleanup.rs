@@ -112,7 +112,7 @@ pub fn wait_for_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<()>
 /// # Errors
 /// As [`cleanup`].
 pub fn reap_orphan(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
-    if run.pid(&record.id).is_none() {
+    if run.pid(&record.id)?.is_none() {
         return Ok(());
     }
     let Some(_supervisor) = run.lock_supervisor(&record.id)? else { return Ok(()) };

@@ -68,8 +68,15 @@ impl RunDir {
 
     /// Returns the pid of the container's first process, if it was started since boot. The pid may have been reused;
     /// ask the runtime before signalling it.
-    pub fn pid(&self, id: &str) -> Option<i32> {
-        std::fs::read_to_string(self.pid_file(id)).ok()?.trim().parse().ok()
+    ///
+    /// # Errors
+    /// The file cannot be read, which tells nothing of the container.
+    pub fn pid(&self, id: &str) -> Result<Option<i32>> {
+        let path = self.pid_file(id);
+        match std::fs::read_to_string(&path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+            text => Ok(text.with_context(|| format!("{path:?}"))?.trim().parse().ok()),
+        }
     }
 
     /// Returns the IDs of containers with run-time files.

@@ -126,7 +126,7 @@ pub fn of(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<Statu
     if record.setup.purpose == Purpose::Bundle {
         return Ok(Status::Bundle);
     }
-    if let Some(pid) = run.pid(&record.id) {
+    if let Some(pid) = run.pid(&record.id)? {
         match runtime(run, record).state(&record.id)? {
             Some(RuntimeStatus::Running | RuntimeStatus::Created) => return Ok(Status::Running(pid)),
             Some(RuntimeStatus::Paused) => return Ok(Status::Paused(pid)),
