@@ -1,6 +1,6 @@
 //! All counters from one directory, for fuzz targets.
 
-use super::{v1, v2};
+use super::{Dir, Failed, v1, v2};
 
 /// Names of the files that the counters are read from, of both versions.
 pub(crate) const FILES: &[&str] = &[
@@ -40,7 +40,9 @@ pub(crate) const FILES: &[&str] = &[
 
 /// Reads the counters of both versions from the files in a directory, and writes them as `events` does.
 pub(crate) fn stats(dir: &str) {
-    for stats in [v1::stats(&|_| Some(dir.to_owned())), v2::stats(dir)] {
+    let failed = Failed::default();
+    let at = || Dir { path: dir.to_owned(), failed: &failed };
+    for stats in [v1::stats(&|_| Some(at())), v2::stats(&at())] {
         let text = serde_json::to_string(&stats);
         assert!(text.is_ok_and(|text| serde_json::from_str::<serde_json::Value>(&text).is_ok()));
     }
