@@ -1,6 +1,6 @@
 #!/bin/bash
-# faults.sh [--full]: each verb of croci with a fault at a sample of its system calls, or at all of them, and what came of it
-# in docs/generated/reliability.md. SWEEP_VERB=create: that verb alone, and nothing is written.
+# faults.sh [--full]: each verb of croci and corm with a fault at a sample of its system calls, or at all of them, and what came
+# of it in docs/generated/reliability.md. SWEEP_VERB=create: that verb alone, and nothing is written.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 hierarchy=$([ -e /sys/fs/cgroup/cgroup.controllers ] && echo "cgroup v2" || echo "cgroup v1")
@@ -15,6 +15,11 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cargo build --locked --workspace
 status=0
-cargo test --locked -p croci --test faults -- --nocapture "${tests[@]}" 2>&1 | tee "$log" || status=$?
-[ -n "${SWEEP_VERB:-}" ] || ! grep -q '^sweep: ' "$log" || scripts/reliability.py faults "$log" "$title"
+# sweep PROGRAM CARGO_TEST_ARGUMENT...
+sweep() {
+    cargo test --locked -p "$@" 2>&1 | tee "$log" || status=$?
+    [ -n "${SWEEP_VERB:-}" ] || ! grep -q '^sweep: ' "$log" || scripts/reliability.py faults "$log" "$title, $1" "$1"
+}
+sweep croci --test faults -- --nocapture "${tests[@]}"
+sweep corm --test sweep -- --nocapture
 exit $status

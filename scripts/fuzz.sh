@@ -37,4 +37,8 @@ one() {
 }
 export -f one
 export host
-printf '%s\n' "${all[@]}" | xargs -P "${FUZZ_JOBS:-2}" -I NAME bash -c 'one NAME || exit 255'
+results=$(mktemp)
+trap 'rm -f "$results"' EXIT
+printf '%s\n' "${all[@]}" | xargs -P "${FUZZ_JOBS:-2}" -I NAME bash -c 'one NAME || exit 255' | tee "$results"
+# a run of all of them is one of record
+[ $# != 0 ] || (cd .. && scripts/reliability.py fuzz "$results")

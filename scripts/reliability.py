@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""reliability.py powercut LOG | faults LOG TITLE: write what a run measured into its section of docs/generated/reliability.md."""
+"""reliability.py powercut LOG | fuzz LOG | faults LOG TITLE PROGRAM: write what a run measured into its section of docs/generated/reliability.md."""
 import os
 import re
 import subprocess
@@ -32,7 +32,7 @@ def power_cuts(log):
         yield f"| `{verb}` | " + " | ".join(cells.get(system, "-") for system in systems) + " | 0 |"
 
 
-def faults(log):
+def faults(log, program="croci"):
     """The lines of a section of `make faults` or `make faults-full`."""
     rows = re.findall(
         r"sweep: (.+?): (\d+) points, (\d+) of children, (\d+) left, (\d+) hangs, (\d+) silent, (\d+) other", log
@@ -40,11 +40,23 @@ def faults(log):
     order = "create,start,run,run --detach,exec,exec --detach,state,kill,delete,delete --force".split(",")
     rows.sort(key=lambda row: (order.index(row[0]) if row[0] in order else len(order), row[0]))
     total = [sum(int(row[column]) for row in rows) for column in range(1, 7)]
+    what = {
+        "croci": [
+            "one system call of croci or of a child (init, a helper) is killed at its entry, or",
+            "fails with an errno that fits. Then the verb has done its work or tells what failed; `delete --force` returns 0 within 10 s and",
+            "leaves no process, cgroup, mount, state, socket, key or file in the root file system; a program finds in the container what it",
+            "finds without the fault (credentials, filter, limits, mounts, devices, namespaces), or there is a warning.",
+        ],
+        "corm": [
+            "one system call of corm, of a thread or of the supervisor is killed at its entry, or",
+            "fails with an errno that fits. Then the verb has done its work or tells what failed; `rm -f`, `fsck --repair` and `system prune`",
+            "return 0 within 10 s each and leave no process, mount, socket, run-time file or output that was not finished, and the store as it",
+            "was; `fsck` finds nothing.",
+        ],
+    }[program]
     yield from [
-        f"{DAY}, Linux {KERNEL}, {total[0]} points: one system call of croci or of a child (init, a helper) is killed at its entry, or",
-        "fails with an errno that fits. Then the verb has done its work or tells what failed; `delete --force` returns 0 within 10 s and",
-        "leaves no process, cgroup, mount, state, socket, key or file in the root file system; a program finds in the container what it",
-        "finds without the fault (credentials, filter, limits, mounts, devices, namespaces), or there is a warning.",
+        f"{DAY}, Linux {KERNEL}, {total[0]} points: {what[0]}",
+        *what[1:],
         "",
         "| verb | points | of children | left behind | hangs over 10 s | silently wrong | other |",
         "|---|---|---|---|---|---|---|",
@@ -54,12 +66,31 @@ def faults(log):
     yield "| all | " + " | ".join(map(str, total)) + " |"
 
 
+def fuzz(log):
+    """The lines of the section of `make fuzz`."""
+    rows = re.findall(r"fuzz: (\w+): (\d+) executions in (\d+) s, (\d+) edges, status (\d+)", log)
+    yield from [
+        f"By `make fuzz`, {DAY}, Linux {KERNEL}: libFuzzer with rustc's instrumentation, overflow checks and debug assertions, from the",
+        "corpus in `fuzz/corpus`, at the lowest priority. A finding is a panic, more than 60 s or 2 GiB for one input, or a promise that the",
+        "target checks and that does not hold (`src/fuzzing`, `crates/corm/src/fuzzing.rs`).",
+        "",
+        "| target | seconds | executions | edges | findings |",
+        "|---|---|---|---|---|",
+    ]
+    for name, runs, seconds, edges, status in sorted(rows):
+        yield f"| `{name}` | {seconds} | {int(runs):,} | {edges} | {int(status != '0')} |"
+
+
+SECTIONS = {"powercut": (power_cuts, "Power cuts"), "fuzz": (fuzz, "Fuzzing"), "faults": (faults, "")}
+
+
 def main():
-    kind, path, *title = sys.argv[1:]
+    kind, path, *title_and_program = sys.argv[1:]
     with open(path, encoding="utf-8", errors="replace") as file:
         log = file.read()
-    title = title[0] if title else "Power cuts"
-    lines = list(power_cuts(log) if kind == "powercut" else faults(log))
+    write, name = SECTIONS[kind]
+    title, *program = title_and_program or [name]
+    lines = list(write(log, *program))
     page = HEAD
     if os.path.exists(PAGE):
         with open(PAGE, encoding="utf-8") as file:

@@ -5,7 +5,6 @@
 //! `SWEEP=all` takes every call of every verb (`make faults-full`) instead of a sample; `SWEEP_VERB=create` one verb.
 
 mod cases;
-mod errors;
 mod inside;
 
 use std::collections::BTreeSet;
@@ -15,6 +14,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use cases::{CASES, Case, Children, container, mark};
+use test_support::faults::{errors, names_nothing};
 use test_support::trace::{Call, Fault, Faulted, Point, can_fail, fault_with};
 use test_support::*;
 
@@ -107,7 +107,7 @@ impl<'a> Sweep<'a> {
         let all: Vec<_> = seen
             .iter()
             .flat_map(|call| {
-                let errors = errors::errors(call.number, matches!(call.point, Point::Child(..)));
+                let errors = errors(call.number, matches!(call.point, Point::Child(..)));
                 let faults = errors.iter().map(|errno| Fault::Fail(*errno)).chain([Fault::Kill]);
                 faults.map(|fault| (*call, fault))
             })
@@ -166,7 +166,7 @@ impl<'a> Sweep<'a> {
         wrong.extend(out.signal.filter(|_| out.took < LIMIT).map(|_| (Wrong::Other, "died of a signal".to_owned())));
         let mut other = |is: bool, text: &str| wrong.extend(is.then(|| (Wrong::Other, text.to_owned())));
         other(out.stderr.contains("panicked"), "panicked");
-        other(errors::names_nothing(&out.stderr), "the message names nothing");
+        other(names_nothing("croci", &out.stderr), "the message names nothing");
         // 137 is that of the program, as which the child that was killed counts
         let as_program = killed && out.code == Some(137);
         other(out.code != Some(0) && out.stderr.is_empty() && !as_program, "no message");

@@ -1,4 +1,4 @@
-//! The errors that fit a system call.
+//! The errors that fit a system call, for the sweeps of both programs.
 
 /// Calls, and the errors with which they are failed.
 type Table = &'static [(&'static [libc::c_long], &'static [i32])];
@@ -128,7 +128,7 @@ const OF_CHILDREN: Table = &[
 ];
 
 /// Returns the errors with which a call is failed.
-pub(super) fn errors(number: libc::c_long, of_child: bool) -> &'static [i32] {
+pub fn errors(number: libc::c_long, of_child: bool) -> &'static [i32] {
     let find = |table: Table| table.iter().find(|(calls, _)| calls.contains(&number)).map(|(_, errors)| *errors);
     let found = if of_child { find(OF_CHILDREN) } else { None };
     // a process that is stopped outside of a call has none
@@ -137,10 +137,12 @@ pub(super) fn errors(number: libc::c_long, of_child: bool) -> &'static [i32] {
 }
 
 /// Returns whether a message is nothing but the text of an errno: it names neither call nor object.
-pub(super) fn names_nothing(stderr: &str) -> bool {
+pub fn names_nothing(program: &str, stderr: &str) -> bool {
     let texts = ["too many open files", "interrupted system call", "cannot allocate memory", "i/o error"];
-    let texts = texts.into_iter().chain(["no locks available", "no space left on device", "operation not permitted"]);
+    let texts =
+        texts.into_iter().chain(["no record locks available", "no space left on device", "operation not permitted"]);
     let texts = texts.chain(["permission denied", "resource busy", "device or resource busy"]);
     let line = stderr.lines().last().unwrap_or_default().to_lowercase();
-    texts.into_iter().any(|text| line == format!("croci: error: {text}"))
+    let is_bare = |text: &str| line == format!("{program}: {text}") || line == format!("{program}: error: {text}");
+    texts.into_iter().any(is_bare)
 }
