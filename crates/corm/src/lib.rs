@@ -12,6 +12,7 @@ pub mod commands;
 pub mod commit;
 pub mod config;
 pub mod container;
+pub mod copy;
 pub mod create;
 pub mod driver;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -19,5 +20,6 @@ pub mod fuzzing;
 pub mod layer;
 pub mod model;
 pub mod progress;
+pub mod registries;
 pub mod registry;
 pub mod store;

@@ -37,7 +37,7 @@ enum Content {
 }
 
 /// Files by normalised name.
-pub(super) struct Contents(Place);
+pub(crate) struct Contents(Place);
 
 enum Place {
     Directory(OwnedFd),
@@ -46,7 +46,7 @@ enum Place {
 
 impl Contents {
     /// Reads from an open directory.
-    pub(super) fn directory(dir: OwnedFd) -> Self {
+    pub(crate) fn directory(dir: OwnedFd) -> Self {
         Self(Place::Directory(dir))
     }
 
@@ -54,7 +54,7 @@ impl Contents {
     ///
     /// # Errors
     /// The stream is no tar, or has an entry that no image archive has.
-    pub(super) fn archive(store: &Store, input: impl Read + Send) -> Result<Self> {
+    pub(crate) fn archive(store: &Store, input: impl Read + Send) -> Result<Self> {
         let mut reading = ArchiveReader { store, files: BTreeMap::new(), small: 0, entries: 0 };
         layer::entries(input, store.limits(), &mut |entry, data| {
             let name = shown(&entry.path);
@@ -64,7 +64,7 @@ impl Contents {
     }
 
     /// Returns whether the file exists.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         match &self.0 {
             Place::Directory(dir) => open_in(dir, name).is_ok(),
             Place::Archive(files) => find(files, name).is_ok(),
@@ -75,7 +75,7 @@ impl Contents {
     ///
     /// # Errors
     /// The file is missing, or has more than `max` bytes.
-    pub(super) fn read(&self, store: &Store, name: &str, max: u64) -> Result<Vec<u8>> {
+    pub(crate) fn read(&self, store: &Store, name: &str, max: u64) -> Result<Vec<u8>> {
         let whole = |input: &mut dyn Read| -> Result<Vec<u8>> {
             let mut bytes = Vec::new();
             input.take(max + 1).read_to_end(&mut bytes)?;
@@ -99,7 +99,7 @@ impl Contents {
     ///
     /// # Errors
     /// The file is missing, or has another digest or size than expected.
-    pub(super) fn blob(&self, store: &Store, name: &str, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64)> {
+    pub(crate) fn blob(&self, store: &Store, name: &str, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64)> {
         if let Some((digest, size)) = expected
             && store.has_blob(digest) == Some(size)
         {

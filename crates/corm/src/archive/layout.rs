@@ -16,13 +16,13 @@ use crate::store::Store;
 use base::json;
 
 /// Annotation with a tag or a full name, depending on the tool.
-pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Annotation with the full name, which containerd and new versions of Docker add.
 pub(super) const FULL_NAME: &str = "io.containerd.image.name";
 
 /// Version of layouts written.
-pub(super) const VERSION: &str = "1.0.0";
+pub(crate) const VERSION: &str = "1.0.0";
 
 /// Maximum nesting of indexes.
 const MAX_DEPTH: usize = 4;
@@ -102,7 +102,7 @@ fn one_image(store: &Store, contents: &Contents, entry: &Descriptor, host: &Plat
 }
 
 /// Returns the path of a blob in a layout.
-pub(super) fn path(digest: &Digest) -> String {
+pub(crate) fn path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 

@@ -95,7 +95,11 @@ fn has_name(image: &Imported, name: &str) -> bool {
     image.names.iter().any(|own| own == name || full(own).is_some() && full(own) == full(name))
 }
 
-fn open(store: &Store, path: &Path) -> Result<Contents> {
+/// Opens a layout directory or reads an archive; `-` is standard input.
+///
+/// # Errors
+/// As [`Contents::archive`].
+pub(crate) fn open(store: &Store, path: &Path) -> Result<Contents> {
     if path == Path::new("-") {
         return Contents::archive(store, std::io::stdin()).context("standard input");
     }

@@ -5,15 +5,23 @@
 
 mod contents;
 mod docker;
+mod files;
 mod layout;
 mod load;
 mod save;
 mod sink;
 
+use anyhow::Result;
+
+pub(crate) use contents::Contents;
+pub(crate) use files::Files;
+pub(crate) use layout::{REF_NAME, VERSION, path as layout_path};
+pub(crate) use load::open as open_contents;
 pub use load::{Loaded, load};
-pub use save::save;
+pub use save::{Named, save, save_docker};
 
 use crate::model::digest::Digest;
+use crate::store::Store;
 
 /// An image whose blobs are in the store.
 struct Imported {
@@ -23,6 +31,15 @@ struct Imported {
     pub manifest: Digest,
     /// Its names in the archive, in valid form.
     pub names: Vec<String>,
+}
+
+/// Imports the images of a docker archive into the store; returns the manifest of each and its names.
+///
+/// # Errors
+/// The archive is invalid.
+pub(crate) fn docker_images(store: &Store, contents: &Contents) -> Result<Vec<(Digest, Vec<String>)>> {
+    let images = docker::import(store, contents, &[])?;
+    Ok(images.into_iter().map(|image| (image.manifest, image.names)).collect())
 }
 
 /// Prints a warning.

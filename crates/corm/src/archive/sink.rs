@@ -20,11 +20,12 @@ const BLOCK: u64 = 512;
 /// An unfinished tar or directory.
 pub(super) struct Sink {
     staged: StagedEntry,
-    target: Place,
+    /// Where it appears; `None` is standard output.
+    target: Option<Place>,
     path: PathBuf,
     tar: bool,
     // dropped last, so that a killed process leaves nothing that no note names
-    _note: OutputNote,
+    _note: Option<OutputNote>,
 }
 
 impl Sink {
@@ -42,7 +43,16 @@ impl Sink {
         }
         let staged = store.output(&target, |before| StagedEntry::file_beside(&target, 0o666, before));
         let (staged, note) = staged.with_context(context)?;
-        Ok(Self { staged, target, path: path.to_owned(), tar: true, _note: note })
+        Ok(Self { staged, target: Some(target), path: path.to_owned(), tar: true, _note: Some(note) })
+    }
+
+    /// Begins a tar for standard output, which gets it when it is complete.
+    ///
+    /// # Errors
+    /// No space in the store.
+    pub(super) fn stdout(store: &Store) -> Result<Self> {
+        let staged = StagedEntry::file(&store.tmp())?;
+        Ok(Self { staged, target: None, path: PathBuf::from("-"), tar: true, _note: None })
     }
 
     /// Begins a directory for `path`, which must not exist.
@@ -57,7 +67,7 @@ impl Sink {
         }
         let staged = store.output(&target, |before| StagedEntry::dir_beside(&target, before));
         let (staged, note) = staged.with_context(context)?;
-        Ok(Self { staged, target, path: path.to_owned(), tar: false, _note: note })
+        Ok(Self { staged, target: Some(target), path: path.to_owned(), tar: false, _note: Some(note) })
     }
 
     /// Writes a file of known size.
@@ -122,12 +132,21 @@ impl Sink {
         let mut file = self.staged.file_ref();
         if self.tar {
             file.write_all(&[0; 2 * BLOCK as usize]).with_context(context)?;
-            return self.staged.replace_at(&self.target).with_context(context);
+            let Some(target) = &self.target else {
+                file.rewind().context("standard output")?;
+                let mut out = io::stdout().lock();
+                io::copy(&mut file, &mut out).and_then(|_| out.flush()).context("standard output")?;
+                return self.staged.remove();
+            };
+            return self.staged.replace_at(target).with_context(context);
         }
+        let Some(target) = &self.target else { bail!("a directory is no standard output") };
         // the mode that the umask set on the files in it, because the caller decides who may read an image
-        let mode = fstatat(file, "blobs", AtFlags::AT_SYMLINK_NOFOLLOW).map_or(0o700, |stat| stat.st_mode & 0o777);
+        let mode = |name: &str| fstatat(file, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(|stat| stat.st_mode & 0o777);
+        let searchable = |mode: u32| mode | (mode & 0o444) >> 2;
+        let mode = mode("blobs").or_else(|_| mode("version").map(searchable)).unwrap_or(0o700);
         file.set_permissions(Permissions::from_mode(mode)).with_context(context)?;
-        if !self.staged.publish_new_at(&self.target).with_context(context)? {
+        if !self.staged.publish_new_at(target).with_context(context)? {
             bail!("{:?}: already exists", self.path);
         }
         Ok(())

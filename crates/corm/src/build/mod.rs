@@ -2,6 +2,7 @@
 
 mod listing;
 mod manifest;
+mod recompress;
 
 use std::io::Write;
 
@@ -13,6 +14,7 @@ use super::store::Store;
 
 pub use listing::last_changes;
 pub use manifest::{new_image, new_manifest};
+pub use recompress::recompressed;
 
 /// Stores the tar that `produce` writes as the blob of a layer; returns the layer and the size of its blob.
 ///

@@ -54,8 +54,8 @@ fn values_have_types() {
         (Some(64 << 20), Some(150_000), Some(-1), true)
     );
     let Verb::Image(ImageVerb::Pull(pull)) = verb("pull --tls-verify=false x") else { panic!() };
-    assert!(!pull.tls_verify);
-    assert!(matches!(verb("pull x"), Verb::Image(ImageVerb::Pull(pull)) if pull.tls_verify));
+    assert_eq!(pull.remote.tls_verify, Some(false));
+    assert!(matches!(verb("pull x"), Verb::Image(ImageVerb::Pull(pull)) if pull.remote.tls_verify.is_none()));
     assert!(matches!(verb("system prune -a"), Verb::System(SystemVerb::SystemPrune { all: true })));
     assert!(
         matches!(verb("stop -t 3 a b"), Verb::Container(ContainerVerb::Stop { timeout: 3, which }) if which.names == ["a", "b"])
@@ -99,7 +99,7 @@ fn what_is_wrong_is_named() {
         ("run --memory lots x", "run: --memory \"lots\": must be a size like 512"),
         ("run --cpus 0 x", "run: --cpus \"0\": must be a number, 0.01 or more"),
         ("run --network bridge x", "run: --network \"bridge\": must be one of none, host"),
-        ("save x", "save: -o PATH is missing: where to write it"),
+        ("save", "\"corm save\" requires at least 1 argument (IMAGE...), got 0"),
         ("system melt", "unknown verb \"system melt\""),
         ("container", "\"corm container\" requires a verb"),
         ("image frobnicate x", "unknown verb \"image frobnicate\""),

@@ -41,7 +41,7 @@ impl<'a> End<'a> {
 }
 
 /// Returns the name of the container, for the namespaces of an unprivileged user; of two the destination's.
-pub(super) fn container(args: &args::Copy) -> Option<&str> {
+pub(super) fn container(args: &args::CopyFiles) -> Option<&str> {
     [&args.to, &args.from].into_iter().find_map(|text| match End::parse(text) {
         Ok(End::Container(name, _)) => Some(name),
         _ => None,
@@ -52,7 +52,7 @@ pub(super) fn container(args: &args::Copy) -> Option<&str> {
 ///
 /// # Errors
 /// As [`cp::copy`]; neither end is a container.
-pub(super) fn run(context: &Context, args: &args::Copy) -> Result<u8> {
+pub(super) fn run(context: &Context, args: &args::CopyFiles) -> Result<u8> {
     let (from, to) = (End::parse(&args.from)?, End::parse(&args.to)?);
     let of_container = matches!(from, End::Container(..)) || matches!(to, End::Container(..));
     ensure!(of_container, "one of the two paths must be of a container: CONTAINER:PATH");

@@ -1,20 +1,20 @@
 //! `corm load PATH`: loads images from an OCI layout, a tar of one, or a docker archive.
 
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
-use super::{Context, print};
+use super::{Context, print, remote};
 use crate::archive;
-use crate::progress::Progress;
 
 /// Loads images and prints their names, one a line; for an image without a name its ID.
 ///
 /// # Errors
-/// As [`archive::load`].
-pub(super) fn run(context: &Context, path: &Path, name: Option<&str>) -> Result<u8> {
-    let progress = Progress::new(context.global.log_level);
-    for image in archive::load(&context.store()?, path, name, &progress)? {
+/// As [`archive::load`]; standard input is a terminal.
+pub(super) fn run(context: &Context, path: &Path, name: Option<&str>, quiet: bool) -> Result<u8> {
+    ensure!(path != Path::new("-") || !io::stdin().is_terminal(), "no archive: give a path or standard input");
+    for image in archive::load(&context.store()?, path, name, &remote::progress(context, quiet))? {
         if image.names.is_empty() {
             print::line(image.id.hex())?;
         }

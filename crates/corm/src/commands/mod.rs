@@ -4,6 +4,7 @@ mod attach;
 mod bundle;
 mod commit;
 mod config;
+mod copy;
 mod cp;
 mod create;
 mod diff;
@@ -20,14 +21,19 @@ mod init;
 mod inspect;
 mod kill;
 mod load;
+mod login;
 mod logs;
+mod manifest;
 mod new_container;
 mod pause;
 pub mod print;
+mod prompt;
 mod prune;
 mod ps;
 mod pull;
 mod push;
+mod remote;
+mod remote_image;
 mod rename;
 mod restart;
 mod rm;
@@ -41,6 +47,7 @@ mod stats;
 mod stop;
 mod system_df;
 mod tag;
+mod tags;
 mod top;
 mod unbundle;
 mod update;
@@ -50,7 +57,7 @@ mod wait;
 
 use anyhow::{Result, bail};
 
-use super::cli::args::{ContainerVerb, Global, ImageVerb, LogLevel, SystemVerb, Verb, VolumeVerb};
+use super::cli::args::{ContainerVerb, Global, ImageVerb, LogLevel, RegistryVerb, SystemVerb, Verb, VolumeVerb};
 use super::store::{ContainerRecord, ImageRecord, Store, StoreOptions};
 use base::error::escape::one_line;
 use rootless::Dispatch;
@@ -94,6 +101,8 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
     match verb {
         Verb::Image(verb) => run_image(&context, verb),
         Verb::Container(verb) => run_container(&context, verb),
+        Verb::Manifest(verb) => manifest::run(&context, &verb),
+        Verb::Registry(verb) => run_registry(&context, &verb),
         Verb::Volume(verb) => run_volume(&context, verb),
         Verb::System(verb) => run_system(&context, &verb),
     }
@@ -111,7 +120,7 @@ fn run_image(context: &Context, verb: ImageVerb) -> Result<u8> {
         ImageVerb::Images { quiet, format } => images::run(context, quiet, format),
         ImageVerb::Inspect(what) => inspect::run(context, &what),
         ImageVerb::History { image, format } => history::run(context, &image, format),
-        ImageVerb::Load { path, name } => load::run(context, &path, name.as_deref()),
+        ImageVerb::Load { path, name, quiet } => load::run(context, &path, name.as_deref(), quiet),
         ImageVerb::Save(args) => save::run(context, &args),
         ImageVerb::Tag { image, name } => tag::run(context, &image, &name),
         ImageVerb::Rmi { all, force, images } => rmi::run(context, &images, all, force),
@@ -146,6 +155,19 @@ fn run_container(context: &Context, verb: ContainerVerb) -> Result<u8> {
         ContainerVerb::Prune { force } => prune::containers(context, force),
         ContainerVerb::Rm(args) => rm::run(context, &args),
         ContainerVerb::Commit(args) => commit::run(context, &args),
+    }
+}
+
+fn run_registry(context: &Context, verb: &RegistryVerb) -> Result<u8> {
+    match verb {
+        RegistryVerb::Login(args) => login::run(context, args),
+        RegistryVerb::Logout(args) => login::logout(args),
+        RegistryVerb::Copy(args) => copy::run(context, args),
+        RegistryVerb::Tags { repository, format, remote } => tags::run(repository, *format, remote),
+        RegistryVerb::Delete { references, remote } => tags::delete(context, references, remote),
+        RegistryVerb::Inspect { reference, raw, config, platform, remote } => {
+            remote_image::run(reference, (*raw, *config), platform.as_deref(), remote)
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Context;
+use super::{Context, remote};
 use crate::cli::args;
 use crate::cli::args::LogLevel;
 use crate::cli::args::PullPolicy;
@@ -17,12 +17,6 @@ use crate::container::monitor;
 use crate::container::run_dir::RunDir;
 use crate::container::run_dir::SupervisorLock;
 use crate::container::runtime;
-use crate::model::platform::Platform;
-use crate::model::reference::Reference;
-use crate::progress::Progress;
-use crate::registry;
-use crate::registry::Options;
-use crate::registry::Timeouts;
 use crate::store::ContainerRecord;
 use crate::store::ImageRecord;
 use crate::store::Store;
@@ -73,12 +67,9 @@ fn image(context: &Context, store: &Store, args: &args::Run) -> Result<ImageReco
         (Err(err), _) if !err.to_string().starts_with("No image named") => return Err(err),
         (found, _) => found.err(),
     };
-    let pulled = || -> Result<ImageRecord> {
-        let name = Reference::parse(&args.image)?;
-        let platform = args.pulled.platform.as_deref().map(Platform::parse).transpose()?;
-        let options = Options { tls_verify: args.pulled.tls_verify, timing: Timeouts::default() };
-        let progress = Progress::new(if args.quiet { LogLevel::Warning } else { context.global.log_level });
-        registry::pull(store, &name, platform.as_ref(), &options, &progress)
+    let pulled = || {
+        let pull = args::Pull { quiet: args.quiet, ..args.pulled.clone() };
+        remote::pull(context, store, &args.image, &pull)
     };
     match missing {
         Some(missing) => pulled().with_context(|| format!("{missing}, and it cannot be pulled")),

@@ -1,26 +1,39 @@
-//! `corm pull REF`: pulls an image from a registry and unpacks it.
+//! `corm pull REF...`: pulls images from registries and unpacks them.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 
-use super::{Context, print};
+use super::{Context, for_each, print, remote};
 use crate::cli::args;
-use crate::model::platform::Platform;
-use crate::model::reference::Reference;
-use crate::progress::Progress;
-use crate::registry;
-use crate::registry::Options;
-use crate::registry::Timeouts;
+use crate::registry::{Access, Client};
 
-/// Pulls the image and prints its ID.
+/// Pulls the images and prints the ID of each.
 ///
 /// # Errors
-/// As [`registry::pull`].
+/// As [`crate::registry::pull`]; the other images are pulled.
 pub(super) fn run(context: &Context, args: &args::Pull) -> Result<u8> {
-    let name = Reference::parse(&args.reference)?;
-    let platform = args.platform.as_deref().map(Platform::parse).transpose()?;
-    let options = Options { tls_verify: args.tls_verify, timing: Timeouts::default() };
-    let progress = Progress::new(context.global.log_level);
-    let image = registry::pull(&context.store()?, &name, platform.as_ref(), &options, &progress)?;
-    print::line(image.id.hex())?;
-    Ok(0)
+    let store = context.store()?;
+    let one = |name: &str| print::line(remote::pull(context, &store, name, args)?.id.hex());
+    for_each(context, &args.references, |name| {
+        if !args.all_tags {
+            return one(name);
+        }
+        let mut failed = Ok(());
+        for tagged in all_tags(name, args)? {
+            failed = failed.and(one(&tagged));
+        }
+        failed
+    })
+}
+
+/// Returns the names of all tags of a repository.
+fn all_tags(name: &str, args: &args::Pull) -> Result<Vec<String>> {
+    let options = remote::options(&args.remote)?;
+    let text = name.strip_prefix(remote::DOCKER).unwrap_or(name);
+    let first = options.registries.references(text)?.into_iter().next().context("no registry to look in")?;
+    let tagged = text.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+    ensure!(!tagged, "{name}: --all-tags is for a name without a tag or digest");
+    let place = options.registries.to_read(&first)?.pop().context("no place to read it from")?;
+    let tags = Client::connect(&place, Access::Pull, &[], &options)?.tags().with_context(|| first.to_string())?;
+    ensure!(!tags.is_empty(), "{name}: the repository has no tags");
+    Ok(tags.iter().map(|tag| format!("{}/{}:{tag}", first.registry(), first.path())).collect())
 }

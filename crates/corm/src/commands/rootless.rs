@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use anyhow::{Context as _, Result};
 
 use super::{Context, cp};
-use crate::cli::args::{ContainerVerb, ImageVerb, Selection, SystemVerb, Verb, VolumeVerb};
+use crate::cli::args::{ContainerVerb, ImageVerb, Push, RegistryVerb, Save, Selection, SystemVerb, Verb, VolumeVerb};
 use crate::container::run_dir::RunDir;
 use crate::container::userns;
 use crate::store;
@@ -23,6 +23,8 @@ pub(super) enum Dispatch {
 
 /// Data that a verb accesses.
 enum NamespaceNeeds<'a> {
+    /// Nothing of the store.
+    Nothing,
     /// Records and blobs, which are the user's own files.
     Records,
     /// Trees.
@@ -37,6 +39,8 @@ fn needs_of(verb: &Verb) -> NamespaceNeeds<'_> {
     match verb {
         Verb::Image(verb) => needs_of_image(verb),
         Verb::Container(verb) => needs_of_container(verb),
+        Verb::Registry(RegistryVerb::Copy(_)) | Verb::Manifest(_) => NamespaceNeeds::Trees,
+        Verb::Registry(_) => NamespaceNeeds::Nothing,
         Verb::Volume(VolumeVerb::List { .. } | VolumeVerb::Inspect { .. } | VolumeVerb::Exists(_)) => {
             NamespaceNeeds::Records
         }
@@ -50,8 +54,9 @@ fn needs_of_image(verb: &ImageVerb) -> NamespaceNeeds<'_> {
         ImageVerb::Images { .. }
         | ImageVerb::History { .. }
         | ImageVerb::Tag { .. }
-        | ImageVerb::Push(_)
-        | ImageVerb::Save(_)
+        // with another compression unused layers are removed
+        | ImageVerb::Push(Push { compression: None, .. })
+        | ImageVerb::Save(Save { compression: None, .. })
         | ImageVerb::Exists(_)
         | ImageVerb::Config(_) => NamespaceNeeds::Records,
         ImageVerb::Diff(name) | ImageVerb::Inspect(name) | ImageVerb::Export { from: name, .. } => {
@@ -85,7 +90,7 @@ fn needs_of_container(verb: &ContainerVerb) -> NamespaceNeeds<'_> {
 /// Enters the namespaces of a verb; does nothing for root. The process must have one thread.
 pub(super) fn prepare(context: &Context, verb: Verb) -> Result<Dispatch> {
     let mut context = context.clone();
-    if userns::real_uid() == 0 {
+    if userns::real_uid() == 0 || matches!(needs_of(&verb), NamespaceNeeds::Nothing) {
         return Ok(Dispatch::Here(Box::new((context, verb))));
     }
     // before corm becomes root in the namespace, which has another default
@@ -98,7 +103,7 @@ pub(super) fn prepare(context: &Context, verb: Verb) -> Result<Dispatch> {
     match needs_of(&verb) {
         // the driver of a new store depends on what works in the namespace
         _ if !is_there => userns::enter()?,
-        NamespaceNeeds::Records => {}
+        NamespaceNeeds::Nothing | NamespaceNeeds::Records => {}
         NamespaceNeeds::Trees => userns::enter()?,
         NamespaceNeeds::Container(name) => enter_container(&context, name)?,
         NamespaceNeeds::Containers(which) => {

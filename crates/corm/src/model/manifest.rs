@@ -59,9 +59,12 @@ pub enum Document {
     Index(ImageIndex),
 }
 
+/// Kind of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum MediaKind {
+pub(super) enum MediaKind {
+    /// A manifest of one image or artifact.
     Manifest,
+    /// An index.
     Index,
 }
 
@@ -73,6 +76,14 @@ impl MediaKind {
             MediaType::Other(other) if other == DOCKER_MANIFEST => Some(MediaKind::Manifest),
             MediaType::Other(other) if other == DOCKER_LIST => Some(MediaKind::Index),
             _ => None,
+        }
+    }
+
+    /// Returns OCI's media type, for a document that states none.
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            MediaKind::Manifest => "application/vnd.oci.image.manifest.v1+json",
+            MediaKind::Index => "application/vnd.oci.image.index.v1+json",
         }
     }
 
@@ -220,7 +231,7 @@ fn typed<T: DeserializeOwned>(mut value: Map<String, Value>, shape: &Shape) -> R
 }
 
 /// Determines the kind of document from its keys; `mediaType` and the declared type must agree.
-fn front(bytes: &[u8], declared: Option<&str>) -> Result<(MediaKind, Map<String, Value>)> {
+pub(super) fn front(bytes: &[u8], declared: Option<&str>) -> Result<(MediaKind, Map<String, Value>)> {
     let value = object(bytes).context("manifest")?;
     check_keys(&value, &["schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers", "subject"])
         .context("manifest")?;
@@ -334,7 +345,7 @@ fn check_size(descriptor: &Descriptor, max: u64) -> Result<()> {
 }
 
 /// Checks the keys of a descriptor, because oci-spec's types ignore them or refuse without a path.
-fn descriptor_keys(value: Option<&Value>) -> Result<()> {
+pub(super) fn descriptor_keys(value: Option<&Value>) -> Result<()> {
     match value {
         Some(Value::Object(descriptor)) => {
             check_keys(descriptor, &DESCRIPTOR_KEYS)?;

@@ -6,6 +6,8 @@ pub mod docker_form;
 pub mod layer;
 pub mod limits;
 pub mod manifest;
+pub mod parts;
 pub mod platform;
 pub mod reference;
+pub mod secret;
 mod zero_values;

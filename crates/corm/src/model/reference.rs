@@ -161,6 +161,33 @@ pub fn candidates(text: &str) -> Vec<String> {
     names
 }
 
+/// Returns the key of a login: a registry, or a namespace or repository in it; in the form in which tools store it.
+///
+/// # Errors
+/// The text has a tag, or is no such name.
+pub fn login_key(text: &str) -> Result<String> {
+    let bare = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    // of an address as Docker takes it only the host counts
+    let text = bare.map_or(text, |bare| bare.split('/').next().unwrap_or_default()).trim_end_matches('/');
+    let check = || -> Result<String> {
+        let (registry, path) = text.split_once('/').map_or((text, None), |(registry, path)| (registry, Some(path)));
+        check_registry(registry)?;
+        let registry = if registry == DEFAULT_REGISTRY_ALIAS { DEFAULT_REGISTRY } else { registry };
+        let Some(path) = path else { return Ok(registry.to_owned()) };
+        check_path(path)?;
+        Ok(format!("{registry}/{path}"))
+    };
+    check().with_context(|| format!("registry {text:?}"))
+}
+
+/// Splits a name without a registry into its repository and the rest: the tag and the digest with their marks; `None`
+/// for a name with a registry.
+pub fn short(text: &str) -> Option<(&str, &str)> {
+    let parts = Parts::split(text).ok()?;
+    let version = text.get(parts.name.len()..).unwrap_or_default();
+    split_registry(parts.name).0.is_none().then_some((parts.name, version))
+}
+
 /// A reference split into its parts.
 struct Parts<'a> {
     name: &'a str,

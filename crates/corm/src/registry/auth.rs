@@ -10,9 +10,10 @@ use ureq::SendBody;
 use ureq::http::{Method, Uri};
 
 use super::challenge::{self, Challenge};
-use super::credentials::{Credentials, Secret};
+use super::credentials::Credentials;
 use super::http::{Http, HttpRequest, HttpResponse, RetryError};
 use super::url::{self, Origin};
+use crate::model::secret::Secret;
 
 /// Maximum size of a token server's response, in bytes.
 const MAX_TOKEN: u64 = 1 << 20;

@@ -10,14 +10,16 @@ use ureq::SendBody;
 use ureq::http::{Method, Uri};
 
 use super::auth::Auth;
+use super::credentials::{AuthSource, Credentials};
 use super::http::{Http, HttpError, HttpRequest, HttpResponse, RetryError, Timeouts};
+use super::tls;
 use super::url::{self, Origin};
-use super::{credentials, tls};
 use crate::model::digest::Digest;
 use crate::model::manifest;
 use crate::model::manifest::ACCEPTED;
 use crate::model::manifest::MAX_DOCUMENT;
-use crate::model::reference::Reference;
+use crate::model::secret::Secret;
+use crate::registries::{Endpoint, Registries};
 use crate::store::Partial;
 
 /// Minimum bytes between two failures of a download to reset the count of failures.
@@ -30,12 +32,17 @@ const MAX_LOGINS: usize = 2;
 const MAX_URLS: usize = 4;
 
 /// Options of the registry client.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Whether TLS is verified. If not, unknown certificate authorities and plain HTTP are accepted.
-    pub tls_verify: bool,
+    /// Whether TLS is verified; absent: as registries.conf has it. If not, unknown certificate authorities and plain HTTP
+    /// are accepted.
+    pub tls_verify: Option<bool>,
     /// Time limits.
     pub timing: Timeouts,
+    /// Where credentials come from.
+    pub auth: AuthSource,
+    /// Mirrors and other places of repositories.
+    pub registries: Registries,
 }
 
 /// Access to a repository.
@@ -45,6 +52,20 @@ pub enum Access {
     Pull,
     /// Read and write access.
     Push,
+    /// Access to remove manifests.
+    Delete,
+}
+
+impl Access {
+    /// Returns the actions of a scope.
+    fn actions(self) -> &'static str {
+        match self {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+            // of all, because registries differ in the one that a removal needs
+            Access::Delete => "pull,push,delete",
+        }
+    }
 }
 
 /// A repository of a registry.
@@ -73,30 +94,61 @@ impl Client {
     ///
     /// # Errors
     /// The server does not respond as a registry.
-    pub fn connect(name: &Reference, access: Access, mount_from: &[String], options: &Options) -> Result<Self> {
-        let registry = name.registry();
-        let tls = tls::config(registry, options.tls_verify).context("certificates")?;
+    pub fn connect(at: &Endpoint, access: Access, mount_from: &[String], options: &Options) -> Result<Self> {
+        let given = options.auth.given.clone().filter(|_| at.named);
+        let credentials = match given {
+            None => options.auth.find(&at.registry, &at.path)?,
+            given => given,
+        };
+        let mut scopes = vec![format!("repository:{}:{}", at.path, access.actions())];
+        scopes.extend(mount_from.iter().map(|path| format!("repository:{path}:pull")));
+        Self::connect_as(at, credentials, scopes, options)
+    }
+
+    /// Probes `/v2/` as [`Client::connect`] does, for requests with these credentials and scopes.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub(super) fn connect_as(
+        at: &Endpoint,
+        credentials: Option<Credentials>,
+        scopes: Vec<String>,
+        options: &Options,
+    ) -> Result<Self> {
+        let registry = at.registry.as_str();
+        let tls_verify = options.tls_verify.unwrap_or(!at.insecure);
+        let tls = tls::config(registry, tls_verify).context("certificates")?;
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
         let bare = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(bare, _)| bare);
         let loopback = url::is_loopback(bare);
         let http = Http::new(tls, &options.timing, !loopback);
-        let schemes: &[&str] = match (loopback, options.tls_verify) {
+        let schemes: &[&str] = match (loopback, tls_verify) {
             // on this machine no other host can read the traffic, and TLS is rare
             (true, _) => &["http", "https"],
             (false, true) => &["https"],
             (false, false) => &["https", "http"],
         };
         let base = probe(&http, host, schemes).with_context(|| format!("registry {registry}"))?;
-        let actions = if access == Access::Push { "pull,push" } else { "pull" };
-        let mut scopes = vec![format!("repository:{}:{actions}", name.path())];
-        scopes.extend(mount_from.iter().map(|path| format!("repository:{path}:pull")));
-        let auth = Auth::new(credentials::find(registry, name.path())?, scopes);
-        Ok(Self { origin: Origin::of(&base)?, http, base, path: name.path().to_owned(), auth })
+        let auth = Auth::new(credentials, scopes);
+        Ok(Self { origin: Origin::of(&base)?, http, base, path: at.path.clone(), auth })
     }
 
     /// Returns the time limits.
     pub fn timing(&self) -> &Timeouts {
         self.http.timing()
+    }
+
+    /// Checks that the registry accepts the credentials.
+    ///
+    /// # Errors
+    /// It does not, or is no registry.
+    pub(super) fn check_login(&self) -> Result<()> {
+        let url = url::resolve(&self.base, "/v2/")?;
+        let response = self.timing().retry(|| self.request(&Method::GET, &url, &[]))?;
+        match response.status {
+            200 => Ok(()),
+            _ => Err(anyhow::Error::new(response.into_http_error()).context(url::shown(&url))),
+        }
     }
 
     pub(super) fn url(&self, rest: &str) -> Result<Uri> {
@@ -133,7 +185,7 @@ impl Client {
 
     fn logged_in<'a>(
         &'a self,
-        mut request: impl FnMut(Option<(&'a Origin, credentials::Secret)>) -> Result<HttpResponse, RetryError>,
+        mut request: impl FnMut(Option<(&'a Origin, Secret)>) -> Result<HttpResponse, RetryError>,
     ) -> Result<HttpResponse, RetryError> {
         for left in (0..=MAX_LOGINS).rev() {
             let header = self.auth.header();
@@ -157,6 +209,16 @@ impl Client {
     /// # Errors
     /// The manifest is missing, or has another digest than expected.
     pub fn manifest(&self, version: &str) -> Result<ResolvedManifest> {
+        let (bytes, declared) = self.raw_manifest(version)?;
+        let document = manifest::parse(&bytes, declared.as_deref())?;
+        Ok(ResolvedManifest { digest: Digest::of(&bytes), bytes, document })
+    }
+
+    /// Fetches the bytes of a manifest or an index, verified, with the media type that the registry states.
+    ///
+    /// # Errors
+    /// As [`Client::manifest`].
+    pub fn raw_manifest(&self, version: &str) -> Result<(Vec<u8>, Option<String>)> {
         let url = self.url(&format!("manifests/{version}"))?;
         let accept: Vec<_> = ACCEPTED.iter().map(|accepted| ("accept", (*accepted).to_owned())).collect();
         let (bytes, declared, promised) = self.timing().retry(|| {
@@ -175,8 +237,7 @@ impl Client {
         if let Some(wanted) = requested.or(promised).filter(|wanted| *wanted != digest) {
             bail!("what came has the digest {digest} instead of {wanted}");
         }
-        let document = manifest::parse(&bytes, declared.as_deref())?;
-        Ok(ResolvedManifest { bytes, digest, document })
+        Ok((bytes, declared))
     }
 
     /// Fetches a small blob.

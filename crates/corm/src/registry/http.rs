@@ -11,8 +11,8 @@ use serde_json::Value;
 use ureq::http::{HeaderMap, Method, Request, Uri};
 use ureq::{Agent, Body, BodyReader, SendBody};
 
-use super::credentials::Secret;
 use super::url::{self, Origin};
+use crate::model::secret::Secret;
 
 /// Maximum number of redirects, more than any registry behind a content network uses.
 const MAX_REDIRECTS: usize = 5;

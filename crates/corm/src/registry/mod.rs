@@ -4,12 +4,15 @@
 //! documents, `store` stores blobs.
 
 mod auth;
+mod catalog;
 mod challenge;
 mod client;
 mod credentials;
+mod fetch;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod http;
+mod login;
 mod pull;
 mod push;
 mod tls;
@@ -17,6 +20,12 @@ mod upload;
 mod url;
 
 pub use client::{Access, Client, Options, ResolvedManifest};
+pub use credentials::{AuthFile, AuthSource, Credentials};
+pub(crate) use fetch::Fetch;
 pub use http::{HttpError, Timeouts};
+pub use login::login;
+pub(crate) use pull::at_first;
 pub use pull::pull;
 pub use push::push;
+pub(crate) use push::{put_image, put_manifest};
+pub(crate) use upload::Upload;

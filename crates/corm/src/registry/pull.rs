@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::client::{Access, Client, Options, ResolvedManifest};
+use super::fetch::Fetch;
 use crate::model::digest::Digest;
 use crate::model::layer::Layer;
 use crate::model::manifest;
@@ -37,11 +38,11 @@ pub fn pull(
     options: &Options,
     progress: &Progress,
 ) -> Result<ImageRecord> {
-    let client = Client::connect(name, Access::Pull, &[], options)?;
     // held from before the check for existing blobs until a record names them
     let _adding = store.shared()?;
     let host = Platform::host();
-    let (index, found) = choose(store, &client, name, platform.unwrap_or(&host))?;
+    let find = |client: &Client| choose(store, client, name, platform.unwrap_or(&host));
+    let (client, (index, found)) = at_first(name, options, progress, find)?;
     let Document::Manifest(manifest) = &found.document else { bail!("{name}: no manifest") };
     let config_digest = manifest::digest_of(manifest.config())?;
     let config_bytes = match store.has_blob(&config_digest) {
@@ -62,6 +63,32 @@ pub fn pull(
     }
     let index = index.map(|index| index.digest);
     store.put_image_of(index.as_ref(), &found.digest, &[name.name()], Some(name.name()))
+}
+
+/// Connects to the places of a repository in turn, mirrors first; returns the first at which `find` succeeds.
+///
+/// # Errors
+/// That of the last place; those of the others are warnings.
+pub(crate) fn at_first<T>(
+    name: &Reference,
+    options: &Options,
+    progress: &Progress,
+    find: impl Fn(&Client) -> Result<T>,
+) -> Result<(Client, T)> {
+    let mut places = options.registries.to_read(name)?.into_iter().peekable();
+    while let Some(place) = places.next() {
+        let found = Client::connect(&place, Access::Pull, &[], options).and_then(|client| {
+            let found = find(&client)?;
+            Ok((client, found))
+        });
+        match found {
+            Err(error) if places.peek().is_some() => {
+                progress.warn(&format!("{}/{}: {}", place.registry, place.path, base::error::describe(&error)));
+            }
+            other => return other,
+        }
+    }
+    bail!("{name}: no place to read it from")
 }
 
 /// Resolves a reference to the manifest of one platform; also returns the outermost index.
@@ -174,35 +201,11 @@ impl Transfer<'_> {
     }
 
     fn fetch(&self, digest: &Digest, descriptor: &Descriptor, shared: &Shared) -> Result<()> {
-        let size = descriptor.size();
         let urls = descriptor.urls().as_deref().unwrap_or_default();
-        let stopped = |_| if shared.stop.load(Ordering::Relaxed) { Err(Stopped.into()) } else { Ok(()) };
-        stopped(0)?;
-        if let Some(present) = self.store.has_blob(digest) {
-            return check_size(digest, present, size);
-        }
-        // the bytes of an earlier download may be wrong: then once more from the start
-        loop {
-            let mut partial = self.store.partial(digest)?;
-            if let Some(present) = self.store.has_blob(digest) {
-                partial.discard();
-                return check_size(digest, present, size);
-            }
-            let resumed = !partial.is_empty();
-            let bar = self.progress.blob("pulled", digest, size);
-            self.client.blob((digest, size), urls, &mut partial, &|bytes| {
-                bar.set(bytes);
-                stopped(bytes)
-            })?;
-            match partial.commit(Some(size)) {
-                Ok(_) => {
-                    bar.done();
-                    return Ok(());
-                }
-                Err(_) if resumed => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let stopped =
+            || -> Result<()> { if shared.stop.load(Ordering::Relaxed) { Err(Stopped.into()) } else { Ok(()) } };
+        Fetch { store: self.store, client: self.client, progress: self.progress, stopped: &stopped }
+            .run((digest, descriptor.size()), urls)
     }
 
     /// Unpacks complete layers, lowest first.
@@ -234,13 +237,6 @@ impl Transfer<'_> {
             present = shared.changed.wait(present).unwrap_or_else(PoisonError::into_inner);
         }
     }
-}
-
-fn check_size(digest: &Digest, present: u64, size: u64) -> Result<()> {
-    if present != size {
-        bail!("blob {digest}: {size} bytes by the manifest, but {present} with this digest are in the store");
-    }
-    Ok(())
 }
 
 /// The error of a thread that was stopped.

@@ -46,20 +46,34 @@ pub fn push(
         blobs.insert(digest, present);
     }
     let mount_from = mount_from(image, to);
-    let client = Client::connect(to, Access::Push, &mount_from, options)?;
+    let client = Client::connect(&options.registries.to_write(to)?, Access::Push, &mount_from, options)?;
     send_all(store, &client, &blobs, &mount_from, progress).with_context(|| to.to_string())?;
     let media_type = parsed.media_type().as_ref().map_or("application/vnd.oci.image.manifest.v1+json", AsRef::as_ref);
-    let put = put_manifest(&client, &to.version(), media_type, &bytes);
+    put_image(&client, to, media_type, &bytes, progress)
+}
+
+/// Puts the manifest of an image, in Docker's form where the registry refuses OCI's; returns the digest there.
+///
+/// # Errors
+/// The registry refuses.
+pub(crate) fn put_image(
+    client: &Client,
+    to: &Reference,
+    media_type: &str,
+    bytes: &[u8],
+    progress: &Progress,
+) -> Result<Digest> {
+    let put = put_manifest(client, &to.version(), media_type, bytes);
     let docker = match &put {
         // with a digest in its name it cannot be another one
-        Err(error) if refuses(error) && to.digest().is_none() => docker_form(&bytes)?,
+        Err(error) if refuses(error) && to.digest().is_none() => docker_form(bytes)?,
         _ => None,
     };
     let Some(docker) = docker else {
         put.with_context(|| format!("{to}: manifest"))?;
-        return Ok(image.manifest.clone());
+        return Ok(Digest::of(bytes));
     };
-    put_manifest(&client, &to.version(), manifest::DOCKER_MANIFEST, &docker)
+    put_manifest(client, &to.version(), manifest::DOCKER_MANIFEST, &docker)
         .with_context(|| format!("{to}: manifest, in Docker's form because the registry refuses OCI's"))?;
     progress
         .warn(&format!("{to}: the registry refuses OCI manifests, so the image has Docker's form and another digest"));
@@ -125,7 +139,11 @@ fn send_all(
     })
 }
 
-fn put_manifest(client: &Client, version: &str, media_type: &str, bytes: &[u8]) -> Result<()> {
+/// Puts a manifest or an index under a tag or its digest.
+///
+/// # Errors
+/// The registry refuses, or reports another digest.
+pub(crate) fn put_manifest(client: &Client, version: &str, media_type: &str, bytes: &[u8]) -> Result<()> {
     let url = client.url(&format!("manifests/{version}"))?;
     let headers = [("content-type", media_type.to_owned()), ("content-length", bytes.len().to_string())];
     client.timing().retry(|| {

@@ -15,10 +15,14 @@ use crate::model::digest::Digest;
 use crate::store::Store;
 
 /// A blob to upload.
-pub(super) struct Upload<'a> {
+pub(crate) struct Upload<'a> {
+    /// The repository.
     pub client: &'a Client,
+    /// The store that has the blob.
     pub store: &'a Store,
+    /// Digest of the blob.
     pub digest: &'a Digest,
+    /// Size of the blob in bytes.
     pub size: u64,
     /// Repositories of the same registry that may have it.
     pub mount_from: &'a [String],
@@ -36,22 +40,36 @@ enum UploadStart {
 
 impl Upload<'_> {
     /// Uploads the blob; returns whether it had to be sent.
-    pub(super) fn run(&self) -> Result<bool> {
+    pub(crate) fn run(&self) -> Result<bool> {
+        if self.is_there()? {
+            return Ok(false);
+        }
+        self.send_it().map(|()| true)
+    }
+
+    /// Returns whether the registry has the blob, perhaps now, by a mount from another repository.
+    pub(crate) fn is_there(&self) -> Result<bool> {
         let timing = self.client.timing();
         if timing.retry(|| self.exists())? {
-            return Ok(false);
+            return Ok(true);
         }
         for from in self.mount_from {
             if let UploadStart::Exists = timing.retry(|| self.begin(Some(from)))? {
-                return Ok(false);
+                return Ok(true);
             }
         }
+        Ok(false)
+    }
+
+    /// Sends the blob, which the registry lacks.
+    pub(crate) fn send_it(&self) -> Result<()> {
+        let timing = self.client.timing();
         let mut failures = 0;
         let mut location: Option<(Uri, u64)> = None;
         loop {
             let before = location.as_ref().map_or(0, |(_, sent)| *sent);
             match self.continue_at(&mut location) {
-                Ok(()) => return Ok(true),
+                Ok(()) => return Ok(()),
                 Err(RetryError::Permanent(error)) => return Err(error),
                 Err(RetryError::Transient { error, after }) => {
                     failures += 1;

@@ -112,6 +112,7 @@ impl Store {
             used.blobs.extend(image.index);
             used.blobs.extend(image.layers.into_iter().map(|layer| layer.blob));
         }
+        used.blobs.extend(self.blobs_of_lists()?);
         for container in self.containers()? {
             used.layers.extend(container.chain);
             used.layers.extend(self.driver.base(&container.id)?);

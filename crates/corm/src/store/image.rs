@@ -17,6 +17,7 @@ use crate::model::layer::Layer;
 use crate::model::manifest;
 use crate::model::manifest::digest_of;
 use crate::model::reference;
+use crate::registries::Registries;
 use base::fs::atomic_file;
 use base::fs::atomic_file::Durability;
 
@@ -130,6 +131,9 @@ impl Store {
             let record = self.read_record(id)?.ok_or_else(missing)?;
             return Ok(with_names(record, &names));
         }
+        if let Some(record) = self.find_short(text, &names)? {
+            return Ok(record);
+        }
         if let Some((_, digest)) = text.rsplit_once('@') {
             let wanted = Digest::parse(digest)?;
             let is = |image: &ImageRecord| image.manifest == wanted || image.index.as_ref() == Some(&wanted);
@@ -145,6 +149,17 @@ impl Store {
             bail!("several images have an id that begins with '{text}'");
         }
         Ok(with_names(self.read_record(&id)?.ok_or_else(missing)?, &names))
+    }
+
+    /// Finds an image by what registries.conf says of a short name.
+    fn find_short(&self, text: &str, names: &Names) -> Result<Option<ImageRecord>> {
+        if names.is_empty() || reference::short(text).is_none() {
+            return Ok(None);
+        }
+        // several meanings are an error of a pull only
+        let meanings = Registries::load()?.references(text).unwrap_or_default();
+        let Some(id) = meanings.iter().find_map(|meaning| names.get(&meaning.name())) else { return Ok(None) };
+        Ok(self.read_record(id)?.map(|record| with_names(record, names)))
     }
 
     /// Records the image of a manifest whose blobs are in the store, and sets these names. A name is moved from the
@@ -187,7 +202,10 @@ impl Store {
     }
 
     /// Builds the record from the manifest and its blobs, which must exist.
-    fn describe(&self, manifest: &Digest, source: Option<String>) -> Result<ImageRecord> {
+    ///
+    /// # Errors
+    /// As [`Store::put_image`].
+    pub fn describe(&self, manifest: &Digest, source: Option<String>) -> Result<ImageRecord> {
         let bytes = self.read_blob(manifest)?;
         let parsed = manifest::parse_manifest(&bytes).with_context(|| format!("manifest {manifest}"))?;
         let id = digest_of(parsed.config())?;

@@ -6,6 +6,7 @@
 //! ROOT/blobs/sha256/HEX  manifests, configurations, layers as transferred
 //! ROOT/partial/HEX       resumable downloads
 //! ROOT/images/HEX.json   a record for each image    ROOT/names.json     names of images
+//! ROOT/lists.json        lists of images that are being made
 //! ROOT/containers/ID/    record.json and other files of a container
 //! ROOT/layers/HEX/       the driver's layers, by chain id
 //! ROOT/trees/ID/         the driver's containers
@@ -24,6 +25,7 @@ mod durable;
 mod fsck;
 mod gc;
 mod image;
+mod list;
 mod lock;
 mod output;
 mod partial;
@@ -45,6 +47,7 @@ use durable::Unsynced;
 pub use fsck::Problem;
 pub use gc::Freed;
 pub use image::ImageRecord;
+pub use list::{Annotations, ImageList, ListEntry, Lists};
 pub use lock::Lock;
 pub use output::OutputNote;
 pub use partial::Partial;

@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::fcntl::{Flock, FlockArg};
+
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerRecord, Store};
@@ -19,7 +19,7 @@ use crate::container::names;
 use crate::driver::mount_util;
 use base::fs::atomic_file;
 use base::fs::copy;
-use base::fs::lock::lock;
+use base::fs::lock::{How, Locked, lock};
 use base::fs::staging::StagedEntry;
 
 /// Directory of the volumes, below the store's root.
@@ -46,7 +46,7 @@ pub struct VolumeRecord {
 /// A held lock of a volume.
 #[derive(Debug)]
 #[must_use]
-pub struct VolumeLock(#[expect(dead_code, reason = "held, never read")] Flock<File>);
+pub struct VolumeLock(#[expect(dead_code, reason = "held, never read")] Locked);
 
 impl Store {
     fn volume_dir(&self, name: &str) -> PathBuf {
@@ -131,7 +131,7 @@ impl Store {
     pub fn lock_volume(&self, name: &str) -> Result<VolumeLock> {
         let path = self.volume_dir(name).join(RECORD);
         let file = File::open(&path).with_context(|| format!("{path:?}"))?;
-        Ok(VolumeLock(lock(file, FlockArg::LockExclusive).with_context(|| format!("lock {path:?}"))?))
+        Ok(VolumeLock(lock(file, How::Exclusive).with_context(|| format!("lock {path:?}"))?))
     }
 
     /// Copies what the image has at a volume's destination into the volume, if that is empty and of no other container.

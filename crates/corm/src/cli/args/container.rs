@@ -86,7 +86,7 @@ pub struct Update {
 
 /// Arguments of `cp`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Copy {
+pub struct CopyFiles {
     /// Source: `CONTAINER:PATH`, `PATH` or `-`.
     pub from: String,
     /// Destination.
@@ -200,7 +200,7 @@ pub enum ContainerVerb {
     /// `update CONTAINER`
     Update(Update),
     /// `cp SRC DST`
-    Copy(Copy),
+    Copy(CopyFiles),
     /// `rename CONTAINER NAME`
     Rename {
         /// Container.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::common::Format;
+use super::registry::{Recompress, Remote};
 
 /// Formats of a saved image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,23 +15,23 @@ pub enum Archive {
     OciDir,
     /// A docker archive.
     Docker,
+    /// A directory as skopeo's `dir:`, with a manifest of Docker's form.
+    DockerDir,
 }
 
 /// Arguments of `pull`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pull {
-    /// Image reference.
-    pub reference: String,
+    /// Image references.
+    pub references: Vec<String>,
     /// `OS/ARCH[/VARIANT]`; absent: this machine's.
     pub platform: Option<String>,
-    /// `--tls-verify`; `false` accepts plain HTTP and unknown certificate authorities.
-    pub tls_verify: bool,
-}
-
-impl Default for Pull {
-    fn default() -> Self {
-        Self { reference: String::new(), platform: None, tls_verify: true }
-    }
+    /// All tags of each repository.
+    pub all_tags: bool,
+    /// No progress.
+    pub quiet: bool,
+    /// Access to the registry.
+    pub remote: Remote,
 }
 
 /// Arguments of `push`.
@@ -38,21 +39,29 @@ impl Default for Pull {
 pub struct Push {
     /// Image in the store.
     pub image: String,
-    /// Destination reference.
-    pub reference: String,
-    /// As in [`Pull`].
-    pub tls_verify: bool,
+    /// Destination; absent: the name of the image.
+    pub to: Option<String>,
+    /// Compression of the layers in the registry.
+    pub compression: Option<Recompress>,
+    /// File for the digest in the registry.
+    pub digestfile: Option<PathBuf>,
+    /// No progress.
+    pub quiet: bool,
+    /// Access to the registry.
+    pub remote: Remote,
 }
 
 /// Arguments of `save`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Save {
-    /// Image.
-    pub image: String,
+    /// Images.
+    pub images: Vec<String>,
     /// Format.
     pub format: Archive,
-    /// Output file or directory.
-    pub output: PathBuf,
+    /// Output file or directory; absent: standard output.
+    pub output: Option<PathBuf>,
+    /// Compression of the layers.
+    pub compression: Option<Recompress>,
 }
 
 /// Arguments of `config`.
@@ -95,10 +104,12 @@ pub enum ImageVerb {
     },
     /// `load PATH [--name NAME]`
     Load {
-        /// An OCI layout directory, OCI archive or docker archive.
+        /// An OCI layout directory, OCI archive or docker archive; `-` is standard input.
         path: PathBuf,
         /// Name that replaces those in the archive.
         name: Option<String>,
+        /// No progress.
+        quiet: bool,
     },
     /// `pull REF`
     Pull(Pull),

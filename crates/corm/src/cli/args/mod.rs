@@ -3,13 +3,17 @@
 mod common;
 mod container;
 mod image;
+mod manifest;
+mod registry;
 mod run;
 mod system;
 mod volume;
 
 pub use common::{Format, Global, LogLevel};
-pub use container::{Attach, Commit, ContainerVerb, Copy, Exec, Rm, Selection, Start, Stats, Update};
+pub use container::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Update};
 pub use image::{Archive, Config, ImageVerb, Pull, Push, Save};
+pub use manifest::{EntryChange, ManifestVerb};
+pub use registry::{Copy, Login, Logout, Recompress, RegistryVerb, Remote};
 pub use run::{CPU_PERIOD, PullPolicy, Run};
 pub use system::SystemVerb;
 pub use volume::{VolumeCreate, VolumeVerb};
@@ -21,6 +25,10 @@ pub enum Verb {
     Image(ImageVerb),
     /// A verb on containers.
     Container(ContainerVerb),
+    /// A verb on lists of images.
+    Manifest(Box<ManifestVerb>),
+    /// A verb on registries.
+    Registry(RegistryVerb),
     /// A verb on volumes.
     Volume(VolumeVerb),
     /// A verb on the store as a whole.
@@ -36,6 +44,18 @@ impl From<ImageVerb> for Verb {
 impl From<ContainerVerb> for Verb {
     fn from(verb: ContainerVerb) -> Self {
         Self::Container(verb)
+    }
+}
+
+impl From<ManifestVerb> for Verb {
+    fn from(verb: ManifestVerb) -> Self {
+        Self::Manifest(Box::new(verb))
+    }
+}
+
+impl From<RegistryVerb> for Verb {
+    fn from(verb: RegistryVerb) -> Self {
+        Self::Registry(verb)
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::common::FORMATS;
-use crate::cli::args::{Attach, Commit, ContainerVerb, Copy, Exec, Rm, Selection, Start, Stats, Verb};
+use crate::cli::args::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Verb};
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
 
@@ -115,7 +115,7 @@ pub(in crate::cli) fn stats(given: &mut ParsedArgs) -> Result<Verb> {
 pub(in crate::cli) fn copy(given: &mut ParsedArgs) -> Result<Verb> {
     let archive = given.parsed("archive", values::parse_bool)?.unwrap_or(true);
     let overwrite = given.switch("overwrite")?;
-    Ok(ContainerVerb::Copy(Copy { from: given.id(), to: given.id(), archive, overwrite }).into())
+    Ok(ContainerVerb::Copy(CopyFiles { from: given.id(), to: given.id(), archive, overwrite }).into())
 }
 
 pub(in crate::cli) fn rename(given: &mut ParsedArgs) -> Result<Verb> {

@@ -1,9 +1,13 @@
 //! Conversion of the flags of verbs on images.
 
-use anyhow::{Context as _, Result, ensure};
+use std::path::PathBuf;
 
-use super::common::{FORMATS, tls_verify};
-use crate::cli::args::{Archive, Config, ImageVerb, Pull, Push, Save, Verb};
+use anyhow::{Result, ensure};
+
+use super::common::FORMATS;
+use super::registry;
+use super::registry::{compression, remote};
+use crate::cli::args::{Archive, Config, ImageVerb, Pull, Push, Remote, Save, Verb};
 use base::cli_parser::ParsedArgs;
 
 pub(in crate::cli) fn init(given: &mut ParsedArgs) -> Result<Verb> {
@@ -15,24 +19,52 @@ pub(in crate::cli) fn import(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn load(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ImageVerb::Load { name: given.text("name")?, path: given.id().into() }.into())
+    let (name, input, quiet) = (given.text("name")?, given.path("input"), given.switch("quiet")?);
+    let path = given.operands.pop().map(PathBuf::from);
+    ensure!(input.is_none() || path.is_none(), "--input and a path are both given");
+    let path = input.or(path).unwrap_or_else(|| PathBuf::from("-"));
+    Ok(ImageVerb::Load { path, name, quiet }.into())
 }
 
 pub(in crate::cli) fn pull(given: &mut ParsedArgs) -> Result<Verb> {
-    let (platform, tls_verify) = (given.text("platform")?, tls_verify(given)?);
-    Ok(ImageVerb::Pull(Pull { reference: given.id(), platform, tls_verify }).into())
+    let pull = Pull {
+        platform: given.text("platform")?,
+        all_tags: given.switch("all-tags")?,
+        quiet: given.switch("quiet")?,
+        remote: remote(given)?,
+        references: std::mem::take(&mut given.operands),
+    };
+    Ok(ImageVerb::Pull(pull).into())
 }
 
 pub(in crate::cli) fn push(given: &mut ParsedArgs) -> Result<Verb> {
-    let tls_verify = tls_verify(given)?;
-    Ok(ImageVerb::Push(Push { image: given.id(), reference: given.id(), tls_verify }).into())
+    let push = Push {
+        compression: compression(given)?,
+        digestfile: given.path("digestfile"),
+        quiet: given.switch("quiet")?,
+        remote: remote(given)?,
+        image: given.id(),
+        to: given.operands.pop(),
+    };
+    Ok(ImageVerb::Push(push).into())
 }
 
 pub(in crate::cli) fn save(given: &mut ParsedArgs) -> Result<Verb> {
-    let formats = [("oci-archive", Archive::Oci), ("oci-dir", Archive::OciDir), ("docker-archive", Archive::Docker)];
-    let format = given.choice("format", &formats)?;
-    let output = given.path("output").context("-o PATH is missing: where to write it")?;
-    Ok(ImageVerb::Save(Save { image: given.id(), format, output }).into())
+    let formats = [
+        ("oci-archive", Archive::Oci),
+        ("oci-dir", Archive::OciDir),
+        ("docker-archive", Archive::Docker),
+        ("docker-dir", Archive::DockerDir),
+    ];
+    let (format, output) = (given.choice("format", &formats)?, given.path("output"));
+    // a save prints nothing, and has no other form for several images
+    let _accepted = (given.switch("quiet")?, given.switch("multi-image-archive")?);
+    let compression = compression(given)?;
+    ensure!(
+        compression.is_none() || format != Archive::Docker,
+        "--compression-format: the layers of a docker-archive are not compressed"
+    );
+    Ok(ImageVerb::Save(Save { images: std::mem::take(&mut given.operands), format, output, compression }).into())
 }
 
 pub(in crate::cli) fn export(given: &mut ParsedArgs) -> Result<Verb> {
@@ -44,6 +76,12 @@ pub(in crate::cli) fn images(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn inspect(given: &mut ParsedArgs) -> Result<Verb> {
+    if given.operands.first().is_some_and(|name| name.starts_with("docker://")) {
+        return registry::inspect(given);
+    }
+    let remote = remote(given)?;
+    let only = given.switch("raw")? || given.switch("config")? || given.text("platform")?.is_some();
+    ensure!(!only && remote == Remote::default(), "a flag that only an image docker://REF has");
     Ok(ImageVerb::Inspect(given.id()).into())
 }
 

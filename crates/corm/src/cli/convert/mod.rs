@@ -3,6 +3,8 @@
 mod common;
 pub(super) mod containers;
 pub(super) mod images;
+pub(super) mod manifest;
+pub(super) mod registry;
 pub(super) mod run;
 pub(super) mod system;
 pub(super) mod update;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::common::tls_verify;
+use super::registry::remote;
 use crate::cli::args::{CPU_PERIOD, ContainerVerb, Pull, PullPolicy, Run, Verb};
 use crate::container::log::Limits;
 use base::cli_parser::ParsedArgs;
@@ -78,7 +78,7 @@ fn new(given: &mut ParsedArgs) -> Result<Run> {
         name: given.text("name")?,
         volumes: given.texts("volume")?,
         pull: given.choice("pull", PULL)?,
-        pulled: Pull { platform: given.text("platform")?, tls_verify: tls_verify(given)?, ..Pull::default() },
+        pulled: Pull { platform: given.text("platform")?, remote: remote(given)?, ..Pull::default() },
         quiet: given.switch("quiet")?,
         env_files: given.texts("env-file")?.into_iter().map(PathBuf::from).collect(),
         cidfile: given.path("cidfile"),

@@ -12,6 +12,7 @@ pub(super) const GROUPS: &[Group] = &[
     group("container", "Manage containers", CONTAINER),
     group("image", "Manage images", IMAGE),
     group("volume", "Manage volumes", &[("list", "volume ls"), ("remove", "volume rm")]),
+    group("manifest", "Make and push lists of images", &[]),
     group("system", "Show disk usage (df), the host (info), or remove unused data (prune)", &[("info", "info")]),
 ];
 

@@ -1,6 +1,7 @@
 //! The verbs on images.
 
-use super::common::{ANY, ENV, FORMAT, LABEL, OUTPUT, PLATFORM, QUIET, TLS_VERIFY, USER, VerbSpec, WORKDIR, verb};
+use super::common::{ANY, ENV, FORMAT, LABEL, OUTPUT, PLATFORM, QUIET, USER, VerbSpec, WORKDIR, verb};
+use super::registry::{COMPRESSION, DIGESTFILE, NO_PROGRESS, REMOTE};
 use crate::cli::convert;
 use base::cli_parser::Flag;
 use base::cli_parser::HELP;
@@ -17,6 +18,31 @@ const CONFIG: &[Flag] = &[
     LABEL,
 ];
 
+/// Flags of `load`.
+const LOAD: &[Flag] = &[
+    one("input", Some('i'), "PATH", "The same as PATH [default: standard input]"),
+    one("name", None, "NAME", "Name for the image"),
+    NO_PROGRESS,
+];
+
+/// Flags of `pull`.
+const PULL: &[Flag] = &[PLATFORM, switch("all-tags", Some('a'), "Pull all tags of the repository"), NO_PROGRESS];
+
+/// Flags of `save`.
+const SAVE: &[Flag] = &[
+    one("format", None, "FORMAT", "oci-archive, oci-dir, docker-archive or docker-dir [default: oci-archive]"),
+    OUTPUT,
+    NO_PROGRESS,
+    switch("multi-image-archive", Some('m'), "As Podman has it; several images need no flag"),
+];
+
+/// Flags of `inspect` for an image in a registry.
+const INSPECT: &[Flag] = &[
+    switch("raw", None, "docker://: print the bytes of the manifest, or with --config of the configuration"),
+    switch("config", None, "docker://: print the configuration"),
+    PLATFORM,
+];
+
 /// The verbs, in the order of the help.
 pub(super) const VERBS: &[VerbSpec] = &[
     verb("init", "Create an image from a directory", "DIR [NAME]", (1, 2), &[HELP], convert::images::init),
@@ -24,29 +50,26 @@ pub(super) const VERBS: &[VerbSpec] = &[
     verb(
         "load",
         "Load images from an OCI layout, an OCI archive or a Docker archive",
-        "PATH",
-        (1, 1),
-        &[&[one("name", None, "NAME", "Name for the image")], HELP],
+        "[PATH]",
+        (0, 1),
+        &[LOAD, HELP],
         convert::images::load,
     ),
+    verb("pull", "Pull images from registries", "REF...", (1, ANY), &[PULL, REMOTE, HELP], convert::images::pull),
     verb(
-        "pull",
-        "Pull an image from a registry",
-        "REF",
-        (1, 1),
-        &[&[PLATFORM, TLS_VERIFY], HELP],
-        convert::images::pull,
+        "push",
+        "Push an image to a registry",
+        "IMAGE [REF]",
+        (1, 2),
+        &[&[NO_PROGRESS, DIGESTFILE], COMPRESSION, REMOTE, HELP],
+        convert::images::push,
     ),
-    verb("push", "Push an image to a registry", "IMAGE REF", (2, 2), &[&[TLS_VERIFY], HELP], convert::images::push),
     verb(
         "save",
-        "Save an image to a file or directory",
-        "IMAGE",
-        (1, 1),
-        &[
-            &[one("format", None, "FORMAT", "oci-archive, oci-dir or docker-archive [default: oci-archive]"), OUTPUT],
-            HELP,
-        ],
+        "Save images to a file, a directory or standard output",
+        "IMAGE...",
+        (1, ANY),
+        &[SAVE, COMPRESSION, HELP],
         convert::images::save,
     ),
     verb(
@@ -61,9 +84,9 @@ pub(super) const VERBS: &[VerbSpec] = &[
     verb(
         "inspect",
         "Show details of an image or a container as JSON",
-        "IMAGE|CONTAINER",
+        "IMAGE|CONTAINER | docker://REF",
         (1, 1),
-        &[HELP],
+        &[INSPECT, REMOTE, HELP],
         convert::images::inspect,
     ),
     verb("history", "Show the history of an image", "IMAGE", (1, 1), &[&[FORMAT], HELP], convert::images::history),

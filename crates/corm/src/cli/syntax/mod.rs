@@ -5,6 +5,8 @@ mod common;
 mod containers;
 mod groups;
 mod images;
+mod manifest;
+mod registry;
 mod run;
 mod system;
 mod volumes;
@@ -26,7 +28,15 @@ pub(super) const CORM: Program<Global, Verb> = Program {
     version: || format!("corm version {}\n", env!("CARGO_PKG_VERSION")),
     global: GLOBAL,
     make: convert::global,
-    verbs: &[images::VERBS, run::VERBS, containers::VERBS, volumes::VERBS, system::VERBS],
+    verbs: &[
+        images::VERBS,
+        registry::VERBS,
+        manifest::VERBS,
+        run::VERBS,
+        containers::VERBS,
+        volumes::VERBS,
+        system::VERBS,
+    ],
     groups: groups::GROUPS,
 };
 

@@ -1,6 +1,7 @@
 //! The flags of `run`.
 
-use super::common::{ANY, DETACH, ENV, INTERACTIVE, LABEL, PLATFORM, TLS_VERIFY, TTY, USER, VerbSpec, WORKDIR};
+use super::common::{ANY, DETACH, ENV, INTERACTIVE, LABEL, PLATFORM, TTY, USER, VerbSpec, WORKDIR};
+use super::registry::REMOTE;
 use crate::cli::convert;
 use base::cli_parser::Flag;
 use base::cli_parser::HELP;
@@ -17,7 +18,6 @@ const NEW: &[Flag] = &[
     many("volume", Some('v'), "SRC:DST[:OPTIONS]", "Bind mount a file or directory of the host (repeatable)"),
     one("pull", None, "WHEN", "Pull the image: missing, always or never [default: missing]"),
     PLATFORM,
-    TLS_VERIFY,
     switch("quiet", Some('q'), "Pull without progress"),
     many("env-file", None, "FILE", "Set the environment variables of a file, a line each (repeatable)"),
     one("cidfile", None, "FILE", "Write the container's ID to a new file"),
@@ -48,7 +48,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "IMAGE [COMMAND [ARG...]]",
         count: (1, ANY),
         has_trailing_args: true,
-        flags: &[&[DETACH], NEW, HELP],
+        flags: &[&[DETACH], NEW, REMOTE, HELP],
         make: convert::run::run,
     },
     VerbSpec {
@@ -57,7 +57,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "IMAGE [COMMAND [ARG...]]",
         count: (1, ANY),
         has_trailing_args: true,
-        flags: &[NEW, HELP],
+        flags: &[NEW, REMOTE, HELP],
         make: convert::run::create,
     },
 ];

@@ -3,17 +3,21 @@
 //! Secrets are never shown: not by `Debug`, nor in an error. JSON values are read one by one, because a parser may
 //! quote what it did not expect.
 
-use std::fmt;
-use std::io::{self, Read as _, Write as _};
+mod helper;
+mod stored;
+
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::model::secret::Secret;
+use helper::Helper;
 use linux::place;
+pub use stored::AuthFile;
 
 /// Maximum size in bytes of a file or a helper's output.
 const MAX_FILE: u64 = 1 << 20;
@@ -27,31 +31,9 @@ const DOCKER_HUB: [&str; 4] = ["docker.io", "index.docker.io", "registry-1.docke
 /// Name of Docker's own registry for credential helpers.
 const DOCKER_HUB_URL: &str = "https://index.docker.io/v1/";
 
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Secret(String);
-
-impl Secret {
-    /// Wraps a password, a token or a header with one.
-    pub(super) fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// Returns the text for a request.
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
 /// Credentials for a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Credentials {
+pub enum Credentials {
     /// A user name and a password.
     Password {
         /// User name.
@@ -64,11 +46,20 @@ pub(super) enum Credentials {
 }
 
 impl Credentials {
-    fn new(user: &str, password: String) -> Option<Self> {
+    /// Creates them from a user name and a password or token; `None` where one is empty.
+    pub fn new(user: &str, password: String) -> Option<Self> {
         match (user, password.is_empty()) {
             (_, true) | ("", _) => None,
-            (TOKEN_USER, _) => Some(Self::Identity(Secret(password))),
-            _ => Some(Self::Password { user: user.to_owned(), password: Secret(password) }),
+            (TOKEN_USER, _) => Some(Self::Identity(Secret::new(password))),
+            _ => Some(Self::Password { user: user.to_owned(), password: Secret::new(password) }),
+        }
+    }
+
+    /// Returns the user name; of a token the word that marks one.
+    pub fn user(&self) -> &str {
+        match self {
+            Self::Password { user, .. } => user,
+            Self::Identity(_) => TOKEN_USER,
         }
     }
 
@@ -76,29 +67,48 @@ impl Credentials {
     pub(super) fn basic(&self) -> Option<Secret> {
         match self {
             Self::Password { user, password } => {
-                Some(Secret(format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.expose())))))
+                Some(Secret::new(format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.expose())))))
             }
             Self::Identity(_) => None,
         }
     }
 }
 
-/// Finds the credentials for a repository: the first in the files of this user.
-///
-/// # Errors
-/// An existing file cannot be read or is no JSON, or a helper fails.
-pub(super) fn find(registry: &str, path: &str) -> Result<Option<Credentials>> {
-    for file in files(&|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)) {
-        if let Some(found) = in_file(&file, registry, path).with_context(|| format!("credentials in {file:?}"))? {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
+/// Where the credentials of a verb come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuthSource {
+    /// `--authfile`: the only file, in the place of the environment's.
+    pub file: Option<PathBuf>,
+    /// `--creds`: credentials for the registry that the user named, in the place of all files.
+    pub given: Option<Credentials>,
 }
 
-/// Returns the paths of the files, in Podman's order. An explicit path replaces the others.
+impl AuthSource {
+    /// Finds the credentials for a repository: the first in the files of this user.
+    ///
+    /// # Errors
+    /// An existing file cannot be read or is no JSON, or a helper fails.
+    pub fn find(&self, registry: &str, path: &str) -> Result<Option<Credentials>> {
+        for file in self.files() {
+            if let Some(found) = in_file(&file, registry, path).with_context(|| format!("credentials in {file:?}"))? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the paths of the files that are read, the first of which is also written.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match &self.file {
+            Some(file) => vec![file.clone()],
+            None => files(&|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)),
+        }
+    }
+}
+
+/// Returns the paths of the files, in Podman's order. An explicit path or directory replaces the others.
 fn files(env: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
-    if let Some(named) = env("REGISTRY_AUTH_FILE") {
+    if let Some(named) = env("REGISTRY_AUTH_FILE").or_else(|| env("DOCKER_CONFIG").map(|dir| dir.join("config.json"))) {
         return vec![named];
     }
     let uid = linux::process::euid();
@@ -109,35 +119,58 @@ fn files(env: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     let home = env("HOME");
     let under_home = |dir: &str| home.as_ref().map(|home| home.join(dir));
     let config = env("XDG_CONFIG_HOME").or_else(|| under_home(".config"));
-    let docker = env("DOCKER_CONFIG").or_else(|| under_home(".docker"));
-    let found = [config.map(|dir| dir.join("containers/auth.json")), docker.map(|dir| dir.join("config.json"))];
+    let found = [config.map(|dir| dir.join("containers/auth.json")), under_home(".docker/config.json")];
     std::iter::once(runtime).chain(found.into_iter().flatten()).collect()
 }
 
-fn in_file(file: &Path, registry: &str, path: &str) -> Result<Option<Credentials>> {
+/// Reads a file of credentials; a missing or empty one is an empty object.
+fn read(file: &Path) -> Result<Map<String, Value>> {
     let mut bytes = Vec::new();
     match place::open_to_read(file) {
         // a path below a file does not exist either
-        Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Map::new());
+        }
         other => other?.take(MAX_FILE + 1).read_to_end(&mut bytes)?,
     };
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(None);
+        return Ok(Map::new());
     }
-    let document: Value = serde_json::from_slice(&bytes).context("not JSON")?;
+    if bytes.len() as u64 > MAX_FILE {
+        bail!("larger than {MAX_FILE} bytes");
+    }
+    // the parser's error is omitted, because it could quote a secret
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(document)) => Ok(document),
+        _ => bail!("not a JSON object"),
+    }
+}
+
+fn in_file(file: &Path, registry: &str, path: &str) -> Result<Option<Credentials>> {
+    let document = read(file)?;
     for key in keys(registry, path) {
-        if let Some(helper) = document.pointer("/credHelpers").and_then(|helpers| helpers.get(&key)) {
-            let name = helper.as_str().context("credHelpers: not the name of a helper")?;
-            return run_helper(name, server(registry, &key));
+        if let Some(name) = helper_of(&document, &key)? {
+            return Helper::new(name)?.get(server(registry, &key));
         }
         if let Some(found) = entry(&document, &key)? {
             return Ok(Some(found));
         }
     }
-    match document.get("credsStore").and_then(Value::as_str) {
-        Some(name) if !name.is_empty() => run_helper(name, server(registry, registry)),
-        _ => Ok(None),
+    match store_of(&document) {
+        Some(name) => Helper::new(name)?.get(server(registry, registry)),
+        None => Ok(None),
     }
+}
+
+/// Returns the name of the helper that has the credentials of this key.
+fn helper_of<'a>(document: &'a Map<String, Value>, key: &str) -> Result<Option<&'a str>> {
+    let helper = document.get("credHelpers").and_then(|helpers| helpers.get(key));
+    helper.map(|name| name.as_str().context("credHelpers: not the name of a helper")).transpose()
+}
+
+/// Returns the name of the helper that has all credentials without a helper of their own.
+fn store_of(document: &Map<String, Value>) -> Option<&str> {
+    document.get("credsStore").and_then(Value::as_str).filter(|name| !name.is_empty())
 }
 
 /// Returns the keys for a repository's credentials, the most specific first.
@@ -158,12 +191,12 @@ fn server<'a>(registry: &str, key: &'a str) -> &'a str {
     if registry == "docker.io" { DOCKER_HUB_URL } else { key }
 }
 
-pub(super) fn entry(document: &Value, key: &str) -> Result<Option<Credentials>> {
+pub(super) fn entry(document: &Map<String, Value>, key: &str) -> Result<Option<Credentials>> {
     let Some(Value::Object(auths)) = document.get("auths") else { return Ok(None) };
     let Some((_, found)) = auths.iter().find(|(name, _)| normalized(name) == key) else { return Ok(None) };
     let text = |name: &str| found.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let Some(token) = text("identitytoken") {
-        return Ok(Some(Credentials::Identity(Secret(token.to_owned()))));
+        return Ok(Some(Credentials::Identity(Secret::new(token.to_owned()))));
     }
     let Some(encoded) = text("auth") else {
         // with a credential store, `docker login` writes an empty entry here
@@ -182,46 +215,6 @@ fn normalized(name: &str) -> &str {
     let name = rest.unwrap_or(name).trim_end_matches('/');
     let version = name.strip_suffix("/v1").or_else(|| name.strip_suffix("/v2"));
     version.unwrap_or(name)
-}
-
-/// Runs `docker-credential-NAME` (its protocol: the server on standard input, JSON on standard output).
-fn run_helper(name: &str, server: &str) -> Result<Option<Credentials>> {
-    let context = || format!("credential helper {name:?}");
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
-        bail!("{}: not the name of a helper", context());
-    }
-    let program = format!("docker-credential-{name}");
-    let mut command = Command::new(&program);
-    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = match command.spawn() {
-        // a file of another machine must not stop a pull that needs no login
-        Err(err) if err.kind() == io::ErrorKind::NotFound => {
-            let _ = writeln!(io::stderr(), "corm: warning: {}: {program} is not in $PATH", context());
-            return Ok(None);
-        }
-        other => other.with_context(context)?,
-    };
-    if let Some(mut input) = child.stdin.take() {
-        // a helper may respond without reading its input
-        let _ = input.write_all(server.as_bytes());
-    }
-    let mut reply = Vec::new();
-    let read = match child.stdout.take() {
-        Some(output) => output.take(MAX_FILE).read_to_end(&mut reply),
-        None => Ok(0),
-    };
-    let status = child.wait().with_context(context)?;
-    read.with_context(context)?;
-    if !status.success() {
-        // helpers print this for missing credentials
-        if String::from_utf8_lossy(&reply).contains("credentials not found") {
-            return Ok(None);
-        }
-        bail!("{}: failed with {status}", context());
-    }
-    let Ok(reply) = serde_json::from_slice::<Value>(&reply) else { bail!("{}: its output is not JSON", context()) };
-    let text = |key: &str| reply.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    Ok(Credentials::new(&text("Username"), text("Secret")))
 }
 
 #[cfg(test)]
@@ -247,9 +240,10 @@ mod tests {
             "az.io": auth("<token>:refresh"),
             "empty.io": {},
         }});
+        let Value::Object(document) = document else { panic!("no object") };
         let find =
             |registry: &str, path: &str| keys(registry, path).iter().find_map(|key| entry(&document, key).unwrap());
-        let identity = |text: &str| Some(Credentials::Identity(Secret(text.to_owned())));
+        let identity = |text: &str| Some(Credentials::Identity(Secret::new(text.to_owned())));
         let table = [
             ("docker.io", "library/busybox", password("hub", "a:b")),
             ("r.io:5000", "x", password("r", "x")),
@@ -276,6 +270,8 @@ mod tests {
             "XDG_RUNTIME_DIR" => Some("/run/user/7".into()),
             _ => None,
         });
+        let docker = files(&|name| (name == "DOCKER_CONFIG").then(|| PathBuf::from("/d")));
+        assert_eq!(docker, [PathBuf::from("/d/config.json")]);
         let want =
             ["/run/user/7/containers/auth.json", "/home/u/.config/containers/auth.json", "/home/u/.docker/config.json"];
         assert_eq!(found, want.map(PathBuf::from));
@@ -286,8 +282,6 @@ mod tests {
         let secret = Credentials::new("user", "hunter2".to_owned()).unwrap();
         assert!(!format!("{secret:?} {:?}", secret.basic()).contains("hunter2"));
         assert_eq!(secret.basic().unwrap().expose(), "Basic dXNlcjpodW50ZXIy");
-        let bad = json!({ "auths": { "r.io": { "auth": "hunter2!" } } });
-        assert!(!format!("{:#}", entry(&bad, "r.io").unwrap_err()).contains("hunter2"));
         let dir = std::env::temp_dir().join(format!("corm-credentials-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let file = dir.join("config.json");
@@ -326,12 +320,5 @@ mod tests {
         assert_eq!(in_file(&at("real"), "r.io", "x").unwrap(), None);
         assert_eq!(in_file(&at("none"), "r.io", "x").unwrap(), None);
         assert_eq!(in_file(&at("real/none"), "r.io", "x").unwrap(), None);
-    }
-
-    #[test]
-    fn a_helper_is_a_name_and_no_path() {
-        for name in ["../x", "a/b", "", "a b", "$(x)"] {
-            assert!(run_helper(name, "r.io").is_err(), "{name}");
-        }
     }
 }
