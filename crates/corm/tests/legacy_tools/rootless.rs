@@ -139,3 +139,26 @@ fn a_tree_decided_by_lower_layers_is_the_same_for_an_ordinary_user() {
     }
     user.sandbox.nothing_left();
 }
+
+#[test]
+fn an_ordinary_user_copies_images_and_reads_files_of_its_own() {
+    need_root!();
+    let Some(user) = User::new() else { skip!("no user has subordinate ids") };
+    // inside of its namespace the user is root, whose files it may not read
+    let bundle = bundle::make_rootfs(&user.sandbox.mkdir("busybox"));
+    let tar = user.sandbox.path("fs.tar");
+    user.sandbox.program("tar").arg("-cf").arg(&tar).arg("-C").arg(&bundle).arg(".").out().ok();
+    user.corm(&["--driver", "copy", "import", tar.to_str().unwrap(), "web:v1"]).out().ok();
+    let layout = format!("oci:{}:v1", user.sandbox.path("home/layout").display());
+    user.corm(&["copy", "web:v1", &layout]).out().ok();
+    user.corm(&["copy", "--compression-format", "zstd", &layout, "store:zstd:v1"]).out().ok();
+    let dir = user.sandbox.path("home/dir").display().to_string();
+    user.corm(&["save", "--compression-format", "zstd", "--format", "oci-dir", "-o", &dir, "web:v1"]).out().ok();
+    let out = user.corm(&["pull", "none.invalid:x/y"]).out().exits(1);
+    assert!(!out.stderr.contains("short-name-aliases"), "{out:?}");
+    let alias = "[aliases]\n'app' = 'localhost/web'\n";
+    let cache = user.sandbox.mkdir("home/.cache/containers");
+    std::fs::write(cache.join("short-name-aliases.conf"), alias).unwrap();
+    user.corm(&["tag", "web:v1", "localhost/web:v1"]).out().ok();
+    user.corm(&["history", "app:v1"]).out().ok();
+}

@@ -11,13 +11,13 @@ use test_support::{Cmd, Sandbox};
 
 const FORMATS: [&str; 3] = ["oci-archive", "oci-dir", "docker-archive"];
 
-fn podman(sandbox: &Arc<Sandbox>, args: &[&str]) -> Cmd {
+pub(crate) fn podman(sandbox: &Arc<Sandbox>, args: &[&str]) -> Cmd {
     let (root, run) = (sandbox.path("podman"), sandbox.path("podman-run"));
     let podman = sandbox.program("podman").arg("--root").arg(root).arg("--runroot").arg(run);
     podman.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]).args(args).env("HOME", &sandbox.dir)
 }
 
-fn skopeo(sandbox: &Arc<Sandbox>, args: &[&str]) -> Cmd {
+pub(crate) fn skopeo(sandbox: &Arc<Sandbox>, args: &[&str]) -> Cmd {
     sandbox.program("skopeo").args(["--insecure-policy"]).args(args).env("HOME", &sandbox.dir)
 }
 

@@ -4,14 +4,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod archives;
+mod copies;
 mod documents;
 mod fixture;
 mod hostile;
 mod interop;
+mod login_verbs;
 mod logins;
+mod lxc_page;
+mod manifests;
 mod odd_servers;
 mod real;
+mod registries_conf;
 mod runs;
+mod save_many;
 mod server;
 mod slow_server;
 

@@ -40,7 +40,7 @@ impl Registry {
             let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             let data = sandbox.mkdir("registry");
             let mut config = format!(
-                "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n",
+                "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n",
                 data.display()
             );
             config.push_str(&format!("http:\n  addr: {free}\n"));
@@ -71,13 +71,13 @@ impl Registry {
     }
 
     /// Returns the number of lines of the access log that contain all of `words`.
-    fn logged(&self, words: &[&str]) -> usize {
+    pub(crate) fn logged(&self, words: &[&str]) -> usize {
         let log = self.log.stdout() + &self.log.stderr();
         log.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
     }
 }
 
-fn load(sandbox: &Arc<Sandbox>, fixture: &Fixture, name: &str) {
+pub(crate) fn load(sandbox: &Arc<Sandbox>, fixture: &Fixture, name: &str) {
     let dir = sandbox.path(&format!("layout-{}", &fixture.id()[..8]));
     fixture.write_layout(&dir, "v1");
     let out = corm(sandbox, &["load", dir.to_str().unwrap(), "--name", name]).out().ok();

@@ -7,7 +7,7 @@ use serde_json::json;
 use test_support::{Sandbox, bundle, need_root};
 
 /// Returns an image of busybox.
-fn busybox(sandbox: &Sandbox) -> Fixture {
+pub(crate) fn busybox(sandbox: &Sandbox) -> Fixture {
     let rootfs = bundle::make_rootfs(&sandbox.mkdir("busybox"));
     let mut tar = tar::Builder::new(Vec::new());
     tar.follow_symlinks(false);

@@ -30,7 +30,7 @@ fn options() -> Options {
         attempts: 3,
         backoff: Duration::from_millis(1),
     };
-    Options { tls_verify: true, timing }
+    Options { timing, ..Options::default() }
 }
 
 /// Pulls the fixture. Returns the id of the image, or the error as corm prints it.
