@@ -23,3 +23,4 @@ pub mod progress;
 pub mod registries;
 pub mod registry;
 pub mod store;
+pub mod view;

@@ -9,8 +9,8 @@ use anyhow::Result;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::cli::args::LogLevel;
-use super::commands::print;
 use super::store::Store;
+use super::view::units;
 use crate::model::digest::Digest;
 use crate::model::layer::Layer;
 use base::error::escape::one_line;
@@ -81,7 +81,7 @@ impl Progress {
             bar
         });
         let line = self.level >= LogLevel::Info && bar.is_none();
-        Bar { done: line.then(|| format!("{done} {short} {}", print::size(size))), bar, size }
+        Bar { done: line.then(|| format!("{done} {short} {}", units::size(size, 4))), bar, size }
     }
 }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use test_support::*;
 
 /// Returns the number of points at which each verb is killed: `$KILLS`, else 25. The requirement is 200.

@@ -1,52 +1,72 @@
-//! `corm inspect`: prints the data of an image or a container as one JSON document.
+//! `corm inspect`: prints the data of images and containers as a JSON array, or by a template for each.
 
-use anyhow::Result;
-use serde_json::{Value, json};
+use anyhow::{Context as _, Result};
+use serde_json::Value;
 
 use super::{Context, ImageOrContainer, find_image_or_container, print};
+use crate::cli::args::LogLevel;
+use crate::cli::args::views::{Inspect, Kind};
 use crate::container::run_dir::RunDir;
-use crate::container::status;
-use crate::container::status::Last;
-use crate::store::ContainerRecord;
-use crate::store::ImageRecord;
 use crate::store::Store;
+use crate::view::document;
+use crate::view::listing::Format;
+use crate::view::template::Template;
+use base::error::{describe, escape};
 
-/// Prints the document: an image precedes a container, a container an image's ID.
+/// Prints the documents: an image precedes a container, a container an image's ID.
 ///
 /// # Errors
-/// Neither has this name.
-pub(super) fn run(context: &Context, what: &str) -> Result<u8> {
+/// A name that neither has: the others are printed. The format is wrong.
+pub(super) fn run(context: &Context, args: &Inspect) -> Result<u8> {
     let store = context.store()?;
-    let value = match find_image_or_container(&store, what)? {
-        ImageOrContainer::Image(image) => of_image(&store, &image)?,
-        ImageOrContainer::Container(container) => of_container(&store, &container)?,
+    let run = RunDir::of(store.root())?;
+    let template = match &args.format {
+        Format::Default | Format::Json => None,
+        Format::Rows(text) | Format::Table(text) => Some(Template::parse(text).context("--format")?),
     };
-    print::json(&value)?;
-    Ok(0)
+    let (mut found, mut missing) = (Vec::new(), None);
+    for name in &args.names {
+        match one(&store, &run, args, name) {
+            Ok(document) => found.push(document),
+            Err(err) => {
+                if let Some(before) = missing.replace(err) {
+                    context.report(LogLevel::Error, format_args!("corm: {}", describe(&before)));
+                }
+            }
+        }
+    }
+    match template {
+        None => print::json(&found)?,
+        Some(template) => {
+            for document in &found {
+                let mut text = template.render(document).context("--format")?;
+                if !text.ends_with('\n') {
+                    text.push('\n');
+                }
+                print::write(escape::output(&text).as_bytes())?;
+            }
+        }
+    }
+    missing.map_or(Ok(0), Err)
 }
 
-fn of_image(store: &Store, image: &ImageRecord) -> Result<Value> {
-    let document = |digest| -> Result<Value> { Ok(serde_json::from_slice(&store.read_blob(digest)?)?) };
-    let mut value = serde_json::to_value(image)?;
-    if let Value::Object(fields) = &mut value {
-        fields.insert("type".into(), json!("image"));
-        fields.insert("manifestDocument".into(), document(&image.manifest)?);
-        fields.insert("configuration".into(), document(&image.id)?);
+fn one(store: &Store, run: &RunDir, args: &Inspect, name: &str) -> Result<Value> {
+    let found = match args.kind {
+        Kind::All => find_image_or_container(store, name)?,
+        Kind::Image => ImageOrContainer::Image(store.find_image(name)?),
+        Kind::Container => ImageOrContainer::Container(Box::new(store.find_container(name)?)),
+    };
+    let mut document = match found {
+        ImageOrContainer::Image(image) => document::of_image(store, &image)?,
+        ImageOrContainer::Container(container) => document::of_container(store, run, &container, args.size)?,
+    };
+    // Go's name of the field, which templates use too
+    if args.format != Format::Default
+        && args.format != Format::Json
+        && let Value::Object(fields) = &mut document
+        && let Some(id) = fields.get("Id").cloned()
+    {
+        fields.insert("ID".to_owned(), id);
     }
-    Ok(value)
-}
-
-fn of_container(store: &Store, container: &ContainerRecord) -> Result<Value> {
-    let mut value = serde_json::to_value(container)?;
-    let now = status::of(store, &RunDir::of(store.root())?, container)?;
-    let last = Last::read(&store.container_dir(&container.id))?.unwrap_or_default();
-    if let Value::Object(fields) = &mut value {
-        fields.insert("type".into(), json!("container"));
-        let state = json!({
-            "status": now.name(), "pid": now.pid().unwrap_or(0), "exitStatus": last.status, "oomKilled": last.oom_killed,
-            "started": Some(last.started).filter(|text| !text.is_empty()), "finished": last.finished,
-        });
-        fields.insert("state".into(), state);
-    }
-    Ok(value)
+    Ok(document)
 }

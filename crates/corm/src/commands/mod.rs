@@ -113,13 +113,13 @@ fn run_image(context: &Context, verb: ImageVerb) -> Result<u8> {
         ImageVerb::Init { dir, name } => init::run(context, &dir, name.as_deref()),
         ImageVerb::Import { file, name } => import::run(context, &file, name.as_deref()),
         ImageVerb::Export { from, output } => export::run(context, &from, output.as_deref()),
-        ImageVerb::Diff(what) => diff::run(context, &what),
+        ImageVerb::Diff(args) => diff::run(context, &args),
         ImageVerb::Config(args) => config::run(context, &args),
         ImageVerb::Bundle { image, dir } => bundle::run(context, &image, &dir),
         ImageVerb::Unbundle(dir) => unbundle::run(context, &dir),
-        ImageVerb::Images { quiet, format } => images::run(context, quiet, format),
-        ImageVerb::Inspect(what) => inspect::run(context, &what),
-        ImageVerb::History { image, format } => history::run(context, &image, format),
+        ImageVerb::Images(args) => images::run(context, &args),
+        ImageVerb::Inspect(args) => inspect::run(context, &args),
+        ImageVerb::History(args) => history::run(context, &args),
         ImageVerb::Load { path, name, quiet } => load::run(context, &path, name.as_deref(), quiet),
         ImageVerb::Save(args) => save::run(context, &args),
         ImageVerb::Tag { image, name } => tag::run(context, &image, &name),
@@ -135,9 +135,9 @@ fn run_container(context: &Context, verb: ContainerVerb) -> Result<u8> {
     match verb {
         ContainerVerb::Run(args) => run::run(context, &args),
         ContainerVerb::Create(args) => create::run(context, &args),
-        ContainerVerb::Ps { all, quiet, format } => ps::run(context, all, quiet, format),
+        ContainerVerb::Ps(args) => ps::run(context, &args),
         ContainerVerb::Exec(args) => exec::run(context, &args),
-        ContainerVerb::Logs { follow, container } => logs::run(context, &container, follow),
+        ContainerVerb::Logs(args) => logs::run(context, &args),
         ContainerVerb::Wait(containers) => wait::run(context, &containers),
         ContainerVerb::Attach(args) => attach::run(context, &args),
         ContainerVerb::Top { container, columns } => top::run(context, &container, &columns),
@@ -183,12 +183,12 @@ fn run_volume(context: &Context, verb: VolumeVerb) -> Result<u8> {
 }
 
 fn run_system(context: &Context, verb: &SystemVerb) -> Result<u8> {
-    match *verb {
-        SystemVerb::SystemDf { format } => system_df::run(context, format),
-        SystemVerb::SystemPrune { all } => prune::system(context, all),
-        SystemVerb::Fsck { repair } => fsck::run(context, repair),
-        SystemVerb::Version { format } => version::run(format),
-        SystemVerb::Info { format } => info::run(context, format),
+    match verb {
+        SystemVerb::SystemDf(args) => system_df::run(context, args),
+        SystemVerb::SystemPrune { all } => prune::system(context, *all),
+        SystemVerb::Fsck { repair } => fsck::run(context, *repair),
+        SystemVerb::Version { format } => version::run(*format),
+        SystemVerb::Info { format } => info::run(context, *format),
     }
 }
 

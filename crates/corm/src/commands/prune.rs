@@ -12,6 +12,7 @@ use crate::container::run_dir::RunDir;
 use crate::container::status;
 use crate::container::sweep;
 use crate::store::Store;
+use crate::view::units;
 
 /// Asks the caller; `false` for anything but yes.
 fn confirm(warning: &str) -> Result<bool> {
@@ -111,7 +112,7 @@ pub(super) fn system(context: &Context, all: bool) -> Result<u8> {
         freed.layers,
         freed.blobs,
         freed.leftovers + freed.trees,
-        print::size(freed.bytes)
+        units::size(freed.bytes, 4)
     ))?;
     Ok(0)
 }

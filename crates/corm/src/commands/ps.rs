@@ -1,86 +1,77 @@
 //! `corm ps`: lists containers and their status.
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::Value;
 
 use super::{Context, print};
-use crate::cli::args::Format;
+use crate::cli::args::views::{ContainerOrder, Ps};
 use crate::config::short_id;
 use crate::container::run_dir::RunDir;
-use crate::container::status;
-use crate::container::status::Last;
-use crate::container::status::Status;
-use crate::store::ContainerRecord;
+use crate::view::containers::{self, Conditions, Row};
+use crate::view::listing::{Format, Listing};
+
+/// Headings that are not the field's name.
+const HEADINGS: [(&str, &str); 7] = [
+    ("ID", "CONTAINER ID"),
+    ("Id", "CONTAINER ID"),
+    ("CreatedHuman", "CREATED"),
+    ("RunningFor", "RUNNING FOR"),
+    ("PodName", "PODNAME"),
+    ("Pod", "POD ID"),
+    ("Pid", "PID"),
+];
 
 /// Lists the running containers, or all.
 ///
 /// # Errors
-/// A record cannot be read, or a runtime cannot be executed.
-pub(super) fn run(context: &Context, all: bool, quiet: bool, format: Format) -> Result<u8> {
+/// A record cannot be read, a runtime cannot be executed, a filter or the format is wrong.
+pub(super) fn run(context: &Context, args: &Ps) -> Result<u8> {
     let store = context.store()?;
-    let run = RunDir::of(store.root())?;
-    let mut shown: Vec<(ContainerRecord, Status)> = Vec::new();
-    for record in store.containers()? {
-        let now = status::of(&store, &run, &record)?;
-        if all || now.pid().is_some() {
-            shown.push((record, now));
+    let filters = &args.list.filters;
+    let conditions = Conditions::new(&store, filters)?;
+    let mut rows = Vec::new();
+    for row in containers::all(&store, &RunDir::of(store.root())?)? {
+        // a filter by status finds containers in every one, as in Docker and Podman
+        let all = args.all || args.last.is_some() || filters.has("status");
+        if (all || row.status.pid().is_some()) && conditions.admit(&row)? {
+            rows.push(row);
         }
     }
-    if quiet {
-        shown.iter().try_for_each(|(record, _)| print::line(short_id(&record.id)))?;
+    if let Some(last) = args.last {
+        rows.drain(..rows.len().saturating_sub(last));
+    }
+    if args.size || args.order == ContainerOrder::Size {
+        for row in &mut rows {
+            row.size = Some(containers::size(&store, &row.record)?);
+        }
+    }
+    sort(&mut rows, args.order);
+    if args.list.quiet && args.list.format == Format::Default {
+        let id =
+            |row: &Row| if args.list.no_trunc { row.record.id.clone() } else { short_id(&row.record.id).to_owned() };
+        rows.iter().try_for_each(|row| print::line(id(row)))?;
         return Ok(0);
     }
-    match format {
-        Format::Json => {
-            let mut list = Vec::with_capacity(shown.len());
-            for (record, now) in &shown {
-                let last = Last::read(&store.container_dir(&record.id))?.unwrap_or_default();
-                let (status, started, finished) = (last.status, Some(last.started), last.finished);
-                list.push(json!({
-                    "id": record.id, "name": record.name, "image": record.image_name, "imageId": record.image,
-                    "pid": now.pid().unwrap_or(0), "status": now.name(), "exitStatus": status, "command": record.command,
-                    "created": record.created, "started": started.filter(|text| !text.is_empty()), "finished": finished,
-                    "bundle": record.bundle,
-                }));
-            }
-            print::json(&list)?;
-        }
-        Format::Table => {
-            let rows = shown.iter().map(|(record, now)| {
-                vec![
-                    short_id(&record.id).to_owned(),
-                    record.name.clone(),
-                    record.image_name.clone(),
-                    now.pid().map(|pid| pid.to_string()).unwrap_or_default(),
-                    now.to_string(),
-                    command(&record.command),
-                    record.created.get(..19).unwrap_or(&record.created).replace('T', " "),
-                ]
-            });
-            print::table(&["ID", "NAME", "IMAGE", "PID", "STATUS", "COMMAND", "CREATED"], rows)?;
-        }
+    let mut own =
+        "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.CreatedHuman}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}".to_owned();
+    if args.size {
+        own.push_str("\t{{.Size}}");
     }
+    let listing = Listing { format: &args.list.format, own: &own, noheading: args.list.noheading, headings: &HEADINGS };
+    let fields: Vec<Value> = rows.iter().map(|row| row.fields(args.list.no_trunc)).collect();
+    let text = listing.text(&fields, || rows.iter().map(Row::document).collect())?;
+    print::write(text.as_bytes())?;
     Ok(0)
 }
 
-/// Maximum width of a command in a table.
-const MAX_WIDTH: usize = 40;
-
-/// Cuts a command to one line of bounded length, because its words are untrusted.
-fn command(words: &[String]) -> String {
-    let text: String = words.join(" ").chars().flat_map(char::escape_debug).collect();
-    let text = text.replace("\\\"", "\"").replace("\\'", "'");
-    if text.chars().count() <= MAX_WIDTH { text } else { text.chars().take(MAX_WIDTH - 1).chain(['…']).collect() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_is_one_short_line() {
-        assert_eq!(command(&["sh".into(), "-c".into(), "echo 'a b'".into()]), "sh -c echo 'a b'");
-        assert_eq!(command(&["a\nb\x1b[1m".into()]), "a\\nb\\u{1b}[1m");
-        assert_eq!(command(&["x".repeat(99)]).chars().count(), MAX_WIDTH);
+fn sort(rows: &mut [Row], order: ContainerOrder) {
+    match order {
+        ContainerOrder::Created => {}
+        ContainerOrder::Command => rows.sort_by(|a, b| a.record.command.cmp(&b.record.command)),
+        ContainerOrder::Id => rows.sort_by(|a, b| a.record.id.cmp(&b.record.id)),
+        ContainerOrder::Image => rows.sort_by(|a, b| a.record.image_name.cmp(&b.record.image_name)),
+        ContainerOrder::Names => rows.sort_by(|a, b| a.record.name.cmp(&b.record.name)),
+        ContainerOrder::Size => rows.sort_by_key(|row| row.size.map(|size| size.written)),
+        ContainerOrder::Status => rows.sort_by_key(|row| row.status.name()),
     }
 }

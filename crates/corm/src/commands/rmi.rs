@@ -2,7 +2,6 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::images::short;
 use super::{Context, for_each};
 use crate::cli::args::LogLevel;
 use crate::container::Purpose;
@@ -11,6 +10,7 @@ use crate::container::run_dir::RunDir;
 use crate::model::reference;
 use crate::store::ImageRecord;
 use crate::store::Store;
+use crate::view::images::short;
 
 /// Removes each image, or all; with `force` all their names, and their containers too.
 ///

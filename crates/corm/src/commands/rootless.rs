@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use anyhow::{Context as _, Result};
 
 use super::{Context, cp};
+use crate::cli::args::views::ContainerOrder;
 use crate::cli::args::{ContainerVerb, ImageVerb, Push, RegistryVerb, Save, Selection, SystemVerb, Verb, VolumeVerb};
 use crate::container::run_dir::RunDir;
 use crate::container::userns;
@@ -51,17 +52,18 @@ fn needs_of(verb: &Verb) -> NamespaceNeeds<'_> {
 
 fn needs_of_image(verb: &ImageVerb) -> NamespaceNeeds<'_> {
     match verb {
-        ImageVerb::Images { .. }
-        | ImageVerb::History { .. }
+        ImageVerb::Inspect(inspect) if inspect.size => NamespaceNeeds::Trees,
+        ImageVerb::Images(_)
+        | ImageVerb::Inspect(_)
+        | ImageVerb::History(_)
         | ImageVerb::Tag { .. }
         // with another compression unused layers are removed
         | ImageVerb::Push(Push { compression: None, .. })
         | ImageVerb::Save(Save { compression: None, .. })
         | ImageVerb::Exists(_)
         | ImageVerb::Config(_) => NamespaceNeeds::Records,
-        ImageVerb::Diff(name) | ImageVerb::Inspect(name) | ImageVerb::Export { from: name, .. } => {
-            NamespaceNeeds::Container(name)
-        }
+        ImageVerb::Diff(diff) => NamespaceNeeds::Container(&diff.what),
+        ImageVerb::Export { from: name, .. } => NamespaceNeeds::Container(name),
         _ => NamespaceNeeds::Trees,
     }
 }
@@ -71,8 +73,9 @@ fn needs_of_container(verb: &ContainerVerb) -> NamespaceNeeds<'_> {
         return NamespaceNeeds::Containers(which);
     }
     match verb {
-        ContainerVerb::Ps { .. }
-        | ContainerVerb::Logs { .. }
+        ContainerVerb::Ps(ps) if ps.size || ps.order == ContainerOrder::Size => NamespaceNeeds::Trees,
+        ContainerVerb::Ps(_)
+        | ContainerVerb::Logs(_)
         | ContainerVerb::Wait(_)
         | ContainerVerb::Exists(_)
         | ContainerVerb::Attach(_)

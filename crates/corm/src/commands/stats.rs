@@ -15,6 +15,7 @@ use crate::container::run_dir::RunDir;
 use crate::container::statistics::Usage;
 use crate::container::status::{self, Last};
 use crate::store::{ContainerRecord, Store};
+use crate::view::units;
 
 /// Moves the cursor of a terminal to the first line and clears the screen.
 const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
@@ -97,7 +98,7 @@ fn row(
         }
         None => average,
     };
-    let pair = |one: u64, other: u64| format!("{} / {}", print::short_size(one), print::short_size(other));
+    let pair = |one: u64, other: u64| format!("{} / {}", units::size(one, 4), units::size(other, 4));
     Ok([
         short_id(&record.id).to_owned(),
         record.name.clone(),
@@ -107,7 +108,7 @@ fn row(
         pair(usage.network.0, usage.network.1),
         pair(usage.block.0, usage.block.1),
         usage.pids.to_string(),
-        print::duration(usage.cpu),
+        units::span(usage.cpu),
         format!("{average:.2}%"),
     ])
 }

@@ -6,6 +6,7 @@ use super::{Context, print};
 use crate::container::processes::{Process, Reader};
 use crate::container::run_dir::RunDir;
 use crate::container::status;
+use crate::view::units;
 
 /// Columns when the caller names none.
 const DEFAULT: [&str; 8] = ["user", "pid", "ppid", "pcpu", "etime", "tty", "time", "args"];
@@ -17,7 +18,7 @@ struct Column(&'static str, &'static str, fn(&Reader, &Process) -> String);
 const COLUMNS: [Column; 18] = [
     Column("args", "COMMAND", |_, process| process.command.clone()),
     Column("comm", "COMMAND", |_, process| process.name.clone()),
-    Column("etime", "ELAPSED", |_, process| print::duration(process.elapsed)),
+    Column("etime", "ELAPSED", |_, process| units::span(process.elapsed)),
     Column("group", "GROUP", |reader, process| reader.group(process.owner.1)),
     Column("hgroup", "HGROUP", |_, process| process.owner.1.to_string()),
     Column("hpid", "HPID", |_, process| process.host_pid.to_string()),
@@ -32,7 +33,7 @@ const COLUMNS: [Column; 18] = [
     Column("ppid", "PPID", |_, process| process.parent.to_string()),
     Column("rss", "RSS", |_, process| process.resident_kb.to_string()),
     Column("state", "STATE", |_, process| process.state.clone()),
-    Column("time", "TIME", |_, process| print::duration(process.time)),
+    Column("time", "TIME", |_, process| units::span(process.time)),
     Column("tty", "TTY", |_, process| if process.tty.is_empty() { "?".to_owned() } else { process.tty.clone() }),
     Column("user", "USER", |reader, process| reader.user(process.owner.0)),
     Column("vsz", "VSZ", |_, process| process.virtual_kb.to_string()),

@@ -34,7 +34,7 @@ pub use volume::Volume;
 const VERSION: &str = "1.0.2";
 
 /// Capabilities of root in a container, as in other engines.
-const CAPABILITIES: [&str; 14] = [
+pub(crate) const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

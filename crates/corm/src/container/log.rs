@@ -5,7 +5,7 @@
 //! oldest is removed. So a container that prints without end cannot fill the disk of the store.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read as _, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -163,21 +163,34 @@ fn format(lines: &mut Vec<u8>, time: &str, stream: Stream, bytes: &[u8]) {
     }
 }
 
-/// Parses a line to stream, text and whether it is complete; `None` for another format.
-fn parse(line: &[u8]) -> Option<(Stream, &[u8], bool)> {
+/// An entry of a log: a line, or a part of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Time when it was written, RFC 3339.
+    pub time: &'a str,
+    /// Stream.
+    pub stream: Stream,
+    /// Text, without the line end.
+    pub text: &'a [u8],
+    /// Whether the line ends here.
+    pub ends: bool,
+}
+
+/// Parses an entry; `None` for another format.
+fn parse(line: &[u8]) -> Option<Entry<'_>> {
     let mut fields = line.splitn(4, |&byte| byte == b' ');
-    fields.next()?;
+    let time = std::str::from_utf8(fields.next()?).ok()?;
     let stream = match fields.next()? {
         b"stdout" => Stream::Out,
         b"stderr" => Stream::Err,
         _ => return None,
     };
-    let whole = match fields.next()? {
+    let ends = match fields.next()? {
         b"F" => true,
         b"P" => false,
         _ => return None,
     };
-    Some((stream, fields.next()?, whole))
+    Some(Entry { time, stream, text: fields.next()?, ends })
 }
 
 /// A reader from the start of the oldest file, which can continue after the log has grown.
@@ -201,20 +214,19 @@ impl Reader {
         Ok(Some(Self { dir: dir.to_owned(), max_file: limits.max_file, input, started: Vec::new() }))
     }
 
-    /// Prints the unread lines.
+    /// Reads the unread entries.
     ///
     /// # Errors
-    /// As read(2) and write(2).
-    pub fn print(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+    /// As read(2); those of `each`.
+    pub fn read(&mut self, each: &mut dyn FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
         loop {
             // found before the file is read to its end, so that lines written before a rotation are read too
             let next = self.next_file()?;
-            self.print_file(out, err)?;
-            let Some(next) = next else { break };
+            self.read_file(each)?;
+            let Some(next) = next else { return Ok(()) };
             self.input = BufReader::with_capacity(1 << 16, next);
             self.started.clear();
         }
-        out.flush().and_then(|()| err.flush()).context("standard output")
     }
 
     /// Returns the next newer file; `None` at the newest one, and the oldest one when the current file was removed
@@ -232,7 +244,7 @@ impl Reader {
         Ok((next < files.len()).then(|| files.swap_remove(next)))
     }
 
-    fn print_file(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+    fn read_file(&mut self, each: &mut dyn FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
         loop {
             let room = MAX_LINE_BYTES.saturating_sub(self.started.len() as u64);
             let got = self.input.by_ref().take(room).read_until(b'\n', &mut self.started).context("read the log")?;
@@ -245,12 +257,8 @@ impl Reader {
                 return Ok(());
             }
             let line = self.started.strip_suffix(b"\n").unwrap_or(&self.started);
-            if let Some((stream, text, whole)) = parse(line) {
-                let to: &mut dyn Write = if stream == Stream::Out { out } else { err };
-                to.write_all(text).context("standard output")?;
-                if whole && ended {
-                    to.write_all(b"\n").context("standard output")?;
-                }
+            if let Some(entry) = parse(line) {
+                each(Entry { ends: entry.ends && ended, ..entry })?;
             }
             self.started.clear();
         }
@@ -305,13 +313,25 @@ mod tests {
     use super::*;
     use linux::testing::TempDir;
 
+    /// Returns what the unread entries print on standard output and on standard error.
+    fn printed(reader: &mut Reader) -> (Vec<u8>, Vec<u8>) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut print = |entry: Entry<'_>| {
+            let to = if entry.stream == Stream::Out { &mut out } else { &mut err };
+            to.extend_from_slice(entry.text);
+            to.extend(entry.ends.then_some(b'\n'));
+            Ok(())
+        };
+        reader.read(&mut print).unwrap();
+        (out, err)
+    }
+
     const LIMITS: Limits = Limits { max_size: 10 << 20, max_file: 100 };
 
     #[test]
     fn what_was_printed_comes_back_byte_for_byte() {
         let dir = TempDir::new();
         let mut log = Log::open(dir.path(), Limits::default()).unwrap();
-        let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut want = (Vec::new(), Vec::new());
         let parts: [(Stream, &[u8]); 7] = [
             (Stream::Out, b"a line\nand a beginning"),
@@ -327,8 +347,7 @@ mod tests {
             let to = if stream == Stream::Out { &mut want.0 } else { &mut want.1 };
             to.extend_from_slice(text);
         }
-        Reader::open(dir.path(), LIMITS).unwrap().unwrap().print(&mut out, &mut err).unwrap();
-        assert!((&out, &err) == (&want.0, &want.1));
+        assert!(printed(&mut Reader::open(dir.path(), LIMITS).unwrap().unwrap()) == want);
     }
 
     #[test]
@@ -337,11 +356,7 @@ mod tests {
         assert!(Reader::open(dir.path(), LIMITS).unwrap().is_none());
         let mut log = Log::open(dir.path(), Limits::default()).unwrap();
         let mut reader = Reader::open(dir.path(), LIMITS).unwrap().unwrap();
-        let mut read = || {
-            let mut out = Vec::new();
-            reader.print(&mut out, &mut std::io::sink()).unwrap();
-            String::from_utf8(out).unwrap()
-        };
+        let mut read = || String::from_utf8(printed(&mut reader).0).unwrap();
         assert_eq!(read(), "");
         log.write(Stream::Out, b"one\ntw").unwrap();
         assert_eq!(read(), "one\ntw");
@@ -358,11 +373,7 @@ mod tests {
             let mut log = Log::open(dir.path(), Limits { max_size, max_file }).unwrap();
             let mut reader = Reader::open(dir.path(), LIMITS).unwrap().unwrap();
             let mut seen = String::new();
-            let read = |reader: &mut Reader| {
-                let mut out = Vec::new();
-                reader.print(&mut out, &mut std::io::sink()).unwrap();
-                String::from_utf8(out).unwrap()
-            };
+            let read = |reader: &mut Reader| String::from_utf8(printed(reader).0).unwrap();
             for number in 0..200 {
                 log.write(Stream::Out, format!("line {number}\n").as_bytes()).unwrap();
                 // one that follows sees every line
@@ -401,8 +412,7 @@ mod tests {
             });
             let mut next = 0;
             while next < LINES {
-                let mut out = Vec::new();
-                reader.print(&mut out, &mut std::io::sink()).unwrap();
+                let out = printed(&mut reader).0;
                 for line in String::from_utf8(out).unwrap().lines() {
                     if line != format!("line {next}") {
                         // lets the writer end, so that the scope does
@@ -422,8 +432,7 @@ mod tests {
         let mut log = Log::open(dir.path(), Limits { max_size: 300, max_file: 100 }).unwrap();
         let all: String = (0..100).map(|number| format!("line {number}\n")).collect();
         log.write(Stream::Out, all.as_bytes()).unwrap();
-        let mut out = Vec::new();
-        Reader::open(dir.path(), LIMITS).unwrap().unwrap().print(&mut out, &mut std::io::sink()).unwrap();
+        let out = printed(&mut Reader::open(dir.path(), LIMITS).unwrap().unwrap()).0;
         assert_eq!(String::from_utf8(out).unwrap(), all);
         let files = std::fs::read_dir(dir.path()).unwrap().flatten();
         assert!(files.into_iter().all(|file| file.metadata().unwrap().len() <= 300));

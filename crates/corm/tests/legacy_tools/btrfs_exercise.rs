@@ -63,7 +63,7 @@ fn prints_output_as_it_comes_and_keeps_it(fixture: &CormFixture) {
     std::fs::write(gate.join("open"), "").unwrap();
     assert_eq!(running.wait().ok().stdout, "first\nsecond\n");
 
-    assert_eq!(fixture.shown("slow")["command"][2], script);
+    assert_eq!(fixture.shown("slow")["Command"][2], script);
     assert_eq!(fixture.corm(["logs", "slow"]).out().ok().stdout, "first\nsecond\n");
     let seen = fixture.run(&["--rm"], "base", &["sh", "-c", "cat /etc/resolv.conf; test -d /proc/1"]).out().ok();
     assert_eq!(seen.stdout, std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
@@ -72,10 +72,10 @@ fn prints_output_as_it_comes_and_keeps_it(fixture: &CormFixture) {
 /// Checks that the new image keeps the configuration of the old one.
 fn commits_over_an_existing_image(fixture: &CormFixture) {
     fixture.corm(["config", "base", "base", "--env", "KEPT=a b", "--label", "l=1"]).out().ok();
-    let old = fixture.json(&["inspect", "base"]);
+    let old = fixture.inspected("base");
     fixture.run(&["--name", "c"], "base", &["sh", "-c", "echo new > /new"]).out().ok();
     let committed = fixture.corm(["commit", "-m", "a message", "-a", "Me <me@x>", "c", "base"]).out().ok();
-    let new = fixture.json(&["inspect", "base"]).to_string();
+    let new = fixture.inspected("base").to_string();
     assert!(new.contains(committed.text()) && !old.to_string().contains(committed.text()));
     for kept in ["KEPT=a b", "\"l\"", "a message", "Me <me@x>", "base"] {
         assert!(new.contains(kept), "{kept} in {new}");
@@ -112,15 +112,15 @@ fn exercise_a_commit_that_fails_leaves_the_old_image() {
     over_all(|fixture| {
         fixture.image("base");
         fixture.run(&["--name", "c"], "base", &["sh", "-c", "echo new > /new"]).out().ok();
-        let before = fixture.json(&["inspect", "base"]);
+        let before = fixture.inspected("base");
         // limits the size of files, so that writing the layer fails
         fixture.corm(["commit", "c", "base"]).rlimit(libc::RLIMIT_FSIZE, 64).out();
-        assert_eq!(fixture.json(&["inspect", "base"]), before);
+        assert_eq!(fixture.inspected("base"), before);
         fixture.run(&["--rm"], "base", &["test", "!", "-e", "/new"]).out().ok();
         for bad in ["UPPER", "a b", "x@sha256:00", ""] {
             fixture.corm(["commit", "c", bad]).out().fails().no_panic();
         }
-        assert_eq!(fixture.json(&["inspect", "base"]), before);
+        assert_eq!(fixture.inspected("base"), before);
         fixture.corm(["commit", "c", "base"]).out().ok();
         fixture.run(&["--rm"], "base", &["test", "-e", "/new"]).out().ok();
         fixture.corm(["rm", "c"]).out().ok();

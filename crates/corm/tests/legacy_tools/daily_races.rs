@@ -46,25 +46,25 @@ fn a_container_that_ran_out_of_memory_says_so() {
         fixture.image("base");
         let oom = |name: &str, script: &str, status: i32| {
             fixture.run(&["--name", name, "-m", "24m"], "base", &["sh", "-c", script]).out().exits(status);
-            let state = fixture.json(&["inspect", name])["state"].clone();
-            assert_eq!((&state["status"], &state["exitStatus"]), (&json!("exited"), &json!(status)), "{state}");
+            let state = fixture.inspected(name)["State"].clone();
+            assert_eq!((&state["Status"], &state["ExitCode"]), (&json!("exited"), &json!(status)), "{state}");
             fixture.corm(["rm", name]).out().ok();
-            state["oomKilled"].clone()
+            state["OOMKilled"].clone()
         };
         assert_eq!(oom("hog", "x=0123456789abcdef; while :; do x=$x$x; done", 137), true);
         assert_eq!(oom("modest", "exit 137", 137), false);
         fixture.detached(&["--name", "c"], "base", &["sleep", "1000"]);
-        let state = fixture.json(&["inspect", "c"])["state"].clone();
-        assert!(state["status"] == "running" && state["pid"].as_i64().unwrap() > 1, "{state}");
+        let state = fixture.inspected("c")["State"].clone();
+        assert!(state["Status"] == "running" && state["Pid"].as_i64().unwrap() > 1, "{state}");
         fixture.corm(["rm", "-f", "c"]).out().ok();
         fixture.no_container_left();
     });
 }
 
-/// Returns the `config` object of an image.
+/// Returns the `Config` object of an image.
 #[track_caller]
 fn config(fixture: &CormFixture, image: &str) -> Value {
-    fixture.json(&["inspect", image])["configuration"]["config"].clone()
+    fixture.inspected(image)["Config"].clone()
 }
 
 #[test]

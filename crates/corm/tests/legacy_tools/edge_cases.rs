@@ -75,7 +75,7 @@ fn signals_for_corm_go_to_the_program() {
         run.signal(libc::SIGTERM);
         let out = run.wait().exits(9);
         assert_eq!(out.stdout, "ready\ngot\n");
-        assert_eq!(fixture.shown("s")["exitStatus"], 9);
+        assert_eq!(fixture.shown("s")["ExitCode"], 9);
         fixture.corm(["rm", "s"]).out().ok();
         fixture.no_container_left();
     });

@@ -98,22 +98,28 @@ impl CormFixture {
         self.corm(args).out().ok().json()
     }
 
+    /// Returns the document of `inspect` of an image or a container.
+    #[track_caller]
+    pub(crate) fn inspected(&self, name: &str) -> Value {
+        self.json(&["inspect", name])[0].clone()
+    }
+
     /// Returns the entry of a container in `ps`.
     #[track_caller]
     pub(crate) fn shown(&self, name: &str) -> Value {
         let all = self.json(&["ps", "-a", "--format", "json"]);
-        let found = all.as_array().unwrap().iter().find(|one| one["name"] == name || one["id"] == name);
+        let found = all.as_array().unwrap().iter().find(|one| one["Names"][0] == name || one["Id"] == name);
         found.unwrap_or_else(|| panic!("no container {name} in {all}")).clone()
     }
 
     #[track_caller]
     pub(crate) fn status(&self, name: &str) -> String {
-        self.shown(name)["status"].as_str().unwrap().to_owned()
+        self.shown(name)["State"].as_str().unwrap().to_owned()
     }
 
     #[track_caller]
     pub(crate) fn pid(&self, name: &str) -> i32 {
-        i32::try_from(self.shown(name)["pid"].as_i64().unwrap()).unwrap()
+        i32::try_from(self.shown(name)["Pid"].as_i64().unwrap()).unwrap()
     }
 
     /// Returns the sorted names of the files in a directory of the store.

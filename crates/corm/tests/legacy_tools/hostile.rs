@@ -196,8 +196,8 @@ fn names_and_labels_of_an_image_reach_no_terminal_raw() {
         harmless(&on_a_terminal(fixture, &["inspect", "hostile"], "label-end"));
         harmless(&on_a_terminal(fixture, &["history", "hostile"], "comment-end"));
         harmless(&on_a_terminal(fixture, &["history", "--format", "json", "hostile"], "comment-end"));
-        let inspected = fixture.json(&["inspect", "hostile"]);
-        assert_eq!(inspected["configuration"]["config"]["Labels"]["org.x"], format!("{HOSTILE}label-end"));
+        let inspected = fixture.inspected("hostile");
+        assert_eq!(inspected["Config"]["Labels"]["org.x"], format!("{HOSTILE}label-end"));
 
         // text of the caller in an error and in a table
         harmless(&on_a_terminal(fixture, &["inspect", &format!("{HOSTILE}none-end")], "none-end"));

@@ -27,4 +27,5 @@ mod tar;
 #[allow(dead_code)]
 mod umoci;
 mod user;
+mod views;
 mod zocker;

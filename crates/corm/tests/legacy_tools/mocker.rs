@@ -16,7 +16,7 @@ fn mocker_row_step_by_step() {
         let id = creates_an_image_of_a_directory(fixture, &dir);
         copies_the_whole_directory(fixture, &dir);
         let listed = fixture.corm(["images"]).out().ok();
-        assert!(rows(&listed).iter().any(|row| id.starts_with(row[0].as_str())), "{id} in {listed:?}");
+        assert!(rows(&listed).iter().any(|row| id.starts_with(row[2].as_str())), "{id} in {listed:?}");
         let container = runs_with_limits(fixture);
         has_a_network_of_its_own(fixture);
         keeps_logs_and_commits_changes(fixture);
@@ -38,7 +38,7 @@ fn creates_an_image_of_a_directory(fixture: &CormFixture, dir: &Path) -> String 
     std::os::unix::fs::chown(dir.join("tmp"), Some(33), Some(44)).unwrap();
     let out = fixture.corm(["init"]).arg(dir).arg("base").out().ok();
     let id = out.text().strip_prefix("Created: ").unwrap_or_else(|| panic!("{out:?}")).to_owned();
-    let inspected = fixture.json(&["inspect", "base"]);
+    let inspected = fixture.inspected("base");
     assert!(inspected.to_string().contains("a dir with 'quotes' and $(signs)"), "the source is in {inspected}");
     fixture.corm(["init", "/no/such/dir", "none"]).out().fails().one_line().stderr_contains("/no/such/dir");
     id
@@ -65,9 +65,12 @@ fn runs_with_limits(fixture: &CormFixture) -> String {
     let table = fixture.corm(["ps"]).out().ok();
     assert_eq!(
         table.lines()[0].split_whitespace().collect::<Vec<_>>().join(" "),
-        "ID NAME IMAGE PID STATUS COMMAND CREATED"
+        "CONTAINER ID IMAGE COMMAND CREATED STATUS PORTS NAMES"
     );
-    assert!(rows(&table).iter().any(|row| container.starts_with(row[0].as_str()) && row[4] == "running"), "{table:?}");
+    assert!(
+        rows(&table).iter().any(|row| container.starts_with(row[0].as_str()) && row[4].starts_with("Up ")),
+        "{table:?}"
+    );
 
     let pid = fixture.pid("limited");
     assert_eq!(cgroup::read(pid, "memory", "memory.limit_in_bytes", "memory.max").unwrap(), "67108864");

@@ -27,15 +27,15 @@ fn an_ordinary_user_runs_containers() {
     let run = user.corm(&["run", "-d", "--name", "n", "-e", &mark, "base", "sleep", "1000"]).out().ok();
     let id = run.text().to_owned();
     let shown = user.corm(&["ps"]).out().ok();
-    assert!(shown.stdout.contains(&id[..12]) && shown.stdout.contains("running"), "{shown:?}");
+    assert!(shown.stdout.contains(&id[..12]) && shown.stdout.contains(" Up "), "{shown:?}");
     assert_eq!(user.corm(&["exec", "n", "sh", "-c", "echo in > /tmp/f; cat /tmp/f"]).out().ok().text(), "in");
     user.corm(&["commit", "n", "changed"]).out().ok();
     assert_eq!(user.corm(&["run", "--rm", "changed", "cat", "/tmp/f"]).out().ok().text(), "in");
     for (args, status) in [(&["no-such-program"][..], 127), (&["/etc/passwd"], 126), (&["sh", "-c", "exit 3"], 3)] {
         assert_eq!(user.corm(&[&["exec", "n"], args].concat()).out().code, Some(status), "{args:?}");
     }
-    let state = user.corm(&["inspect", "n"]).out().ok().json()["state"].clone();
-    assert!(state["status"] == "running" && state["oomKilled"] == false, "{state}");
+    let state = user.corm(&["inspect", "n"]).out().ok().json()[0]["State"].clone();
+    assert!(state["Status"] == "running" && state["OOMKilled"] == false, "{state}");
     let out = user.corm(&["run", "--rm", "-v", "/dev/null:/f", "base", "sh", "-c", "echo x > /f; stat -c %t:%T /f"]);
     assert_eq!(out.out().ok().text(), "1:3");
     let both = ["kept1", "kept2"].map(|image| user.corm(&["commit", "-c", "USER 1000", "n", image]).spawn());

@@ -113,7 +113,7 @@ impl Scene {
     fn names(&self) -> Vec<String> {
         let out = self.corm(&["images", "--format", "json"]).out().ok();
         let images: test_support::Value = serde_json::from_str(&out.stdout).unwrap();
-        let names = images.as_array().unwrap().iter().flat_map(|image| image["names"].as_array().cloned());
+        let names = images.as_array().unwrap().iter().flat_map(|image| image["Names"].as_array().cloned());
         names.flatten().map(|name| name.as_str().unwrap().to_owned()).collect()
     }
 

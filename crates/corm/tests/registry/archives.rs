@@ -358,7 +358,7 @@ fn archives_and_tars_packed_with_xz_or_bzip2_are_read() {
         let exported = std::fs::read(sandbox.path("out.tar")).unwrap();
         assert!(exported.windows(6).any(|bytes| bytes == b"hello\n"), "{program:?}");
         // the layer is one that every tool reads
-        let record = images(&sandbox).remove(0).to_string();
+        let record = corm(&sandbox, &["inspect", "fs"]).out().ok().stdout;
         assert!(record.contains("tar+gzip"), "{record}");
         corm(&sandbox, &["import", "-", "cut"]).stdin(&packed[..packed.len() / 2]).out().exits(1).one_line();
     }

@@ -54,7 +54,7 @@ fn variables_of_a_file_and_a_file_for_the_id() {
     assert_eq!(run().ok().stdout, "of the file flag 3 4\n");
     let written = std::fs::read_to_string(&id).unwrap();
     let listed = corm(&sandbox, &["ps", "-a", "--format", "json"]).out().ok().json();
-    assert_eq!(listed[0]["id"], written.as_str());
+    assert_eq!(listed[0]["Id"], written.as_str());
     // the file is not overwritten, and nothing is left of that container
     run().exits(125).one_line();
     assert_eq!(corm(&sandbox, &["ps", "-aq"]).out().ok().lines().len(), 1);

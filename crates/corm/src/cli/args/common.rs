@@ -34,7 +34,7 @@ pub struct Global {
     pub layer_limits: Limits,
 }
 
-/// Format of lists.
+/// Format of lists without a template.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
     /// A table.

@@ -1,9 +1,10 @@
 //! Arguments of the verbs on containers.
+use super::common::Format;
 
 use std::path::PathBuf;
 
-use super::common::Format;
 use super::run::Run;
+use super::views;
 
 /// Arguments of `exec`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -138,23 +139,11 @@ pub enum ContainerVerb {
     /// `create IMAGE [CMD...]`
     Create(Box<Run>),
     /// `ps`
-    Ps {
-        /// Include stopped containers.
-        all: bool,
-        /// IDs only.
-        quiet: bool,
-        /// Table or JSON.
-        format: Format,
-    },
+    Ps(views::Ps),
     /// `exec CONTAINER CMD...`
     Exec(Exec),
-    /// `logs [-f] CONTAINER`
-    Logs {
-        /// Follow until the container ends.
-        follow: bool,
-        /// Container.
-        container: String,
-    },
+    /// `logs [-f] CONTAINER...`
+    Logs(views::Logs),
     /// `wait CONTAINER...`
     Wait(Vec<String>),
     /// `stop [-t S] CONTAINER...`

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::common::Format;
 use super::registry::{Recompress, Remote};
+use super::views;
 
 /// Formats of a saved image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -125,23 +125,13 @@ pub enum ImageVerb {
         output: Option<PathBuf>,
     },
     /// `images`
-    Images {
-        /// IDs only.
-        quiet: bool,
-        /// Table or JSON.
-        format: Format,
-    },
-    /// `inspect IMAGE|CONTAINER`
-    Inspect(String),
+    Images(views::Images),
+    /// `inspect IMAGE|CONTAINER...`
+    Inspect(views::Inspect),
     /// `history IMAGE`
-    History {
-        /// Image.
-        image: String,
-        /// Table or JSON.
-        format: Format,
-    },
+    History(views::History),
     /// `diff IMAGE|CONTAINER`
-    Diff(String),
+    Diff(views::Diff),
     /// `tag IMAGE NAME`
     Tag {
         /// Image.

@@ -7,6 +7,7 @@ mod manifest;
 mod registry;
 mod run;
 mod system;
+pub mod views;
 mod volume;
 
 pub use common::{Format, Global, LogLevel};

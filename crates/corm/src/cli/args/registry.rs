@@ -1,8 +1,8 @@
 //! Arguments of the verbs on registries, and the access to them that other verbs have too.
+use super::common::Format;
 
 use std::path::PathBuf;
 
-use super::common::Format;
 use crate::layer::Compression;
 use crate::model::secret::Secret;
 

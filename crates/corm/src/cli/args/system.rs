@@ -1,15 +1,13 @@
 //! Arguments of the verbs on the store as a whole.
-
 use super::common::Format;
+
+use super::views;
 
 /// A verb on the store as a whole.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SystemVerb {
     /// `system df`
-    SystemDf {
-        /// Table or JSON.
-        format: Format,
-    },
+    SystemDf(views::SystemDf),
     /// `system prune [-a]`
     SystemPrune {
         /// Also remove named images that no container uses.

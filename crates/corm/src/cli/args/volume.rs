@@ -1,5 +1,4 @@
 //! Arguments of the verbs on volumes.
-
 use super::common::Format;
 
 /// Arguments of `volume create`.

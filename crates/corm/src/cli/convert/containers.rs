@@ -7,11 +7,6 @@ use crate::cli::args::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selec
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
 
-pub(in crate::cli) fn ps(given: &mut ParsedArgs) -> Result<Verb> {
-    let format = given.choice("format", FORMATS)?;
-    Ok(ContainerVerb::Ps { all: given.switch("all")?, quiet: given.switch("quiet")?, format }.into())
-}
-
 pub(in crate::cli) fn exec(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(ContainerVerb::Exec(Exec {
         detach: given.switch("detach")?,
@@ -24,10 +19,6 @@ pub(in crate::cli) fn exec(given: &mut ParsedArgs) -> Result<Verb> {
         command: given.trailing_args(),
     })
     .into())
-}
-
-pub(in crate::cli) fn logs(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ContainerVerb::Logs { follow: given.switch("follow")?, container: given.id() }.into())
 }
 
 pub(in crate::cli) fn wait(given: &mut ParsedArgs) -> Result<Verb> {

@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
-use super::common::FORMATS;
-use super::registry;
 use super::registry::{compression, remote};
-use crate::cli::args::{Archive, Config, ImageVerb, Pull, Push, Remote, Save, Verb};
+use crate::cli::args::{Archive, Config, ImageVerb, Pull, Push, Save, Verb};
 use base::cli_parser::ParsedArgs;
 
 pub(in crate::cli) fn init(given: &mut ParsedArgs) -> Result<Verb> {
@@ -69,28 +67,6 @@ pub(in crate::cli) fn save(given: &mut ParsedArgs) -> Result<Verb> {
 
 pub(in crate::cli) fn export(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(ImageVerb::Export { output: given.path("output"), from: given.id() }.into())
-}
-
-pub(in crate::cli) fn images(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ImageVerb::Images { quiet: given.switch("quiet")?, format: given.choice("format", FORMATS)? }.into())
-}
-
-pub(in crate::cli) fn inspect(given: &mut ParsedArgs) -> Result<Verb> {
-    if given.operands.first().is_some_and(|name| name.starts_with("docker://")) {
-        return registry::inspect(given);
-    }
-    let remote = remote(given)?;
-    let only = given.switch("raw")? || given.switch("config")? || given.text("platform")?.is_some();
-    ensure!(!only && remote == Remote::default(), "a flag that only an image docker://REF has");
-    Ok(ImageVerb::Inspect(given.id()).into())
-}
-
-pub(in crate::cli) fn history(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ImageVerb::History { format: given.choice("format", FORMATS)?, image: given.id() }.into())
-}
-
-pub(in crate::cli) fn diff(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ImageVerb::Diff(given.id()).into())
 }
 
 pub(in crate::cli) fn tag(given: &mut ParsedArgs) -> Result<Verb> {

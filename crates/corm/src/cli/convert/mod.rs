@@ -8,6 +8,7 @@ pub(super) mod registry;
 pub(super) mod run;
 pub(super) mod system;
 pub(super) mod update;
+pub(super) mod views;
 pub(super) mod volumes;
 
 use std::path::PathBuf;

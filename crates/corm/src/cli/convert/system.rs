@@ -6,10 +6,6 @@ use super::common::FORMATS;
 use crate::cli::args::{SystemVerb, Verb};
 use base::cli_parser::ParsedArgs;
 
-pub(in crate::cli) fn df(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(SystemVerb::SystemDf { format: given.choice("format", FORMATS)? }.into())
-}
-
 pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(SystemVerb::SystemPrune { all: given.switch("all")? }.into())
 }

@@ -14,7 +14,6 @@ pub(super) type VerbSpec = base::cli_parser::VerbSpec<Verb>;
 pub(super) const ANY: usize = usize::MAX;
 
 pub(super) const FORMAT: Flag = one("format", None, "FORMAT", "Output format: table or json [default: table]");
-pub(super) const QUIET: Flag = switch("quiet", Some('q'), "Print only IDs");
 pub(super) const TLS_VERIFY: Flag = switch("tls-verify", None, "Verify certificates and require HTTPS [default: true]");
 pub(super) const ENV: Flag = many("env", Some('e'), "K=V", "Set an environment variable (repeatable)");
 pub(super) const WORKDIR: Flag = one("workdir", Some('w'), "DIR", "Working directory");

@@ -1,6 +1,7 @@
 //! The verbs on containers.
 
-use super::common::{ANY, DETACH, ENV, FORMAT, INTERACTIVE, QUIET, TTY, USER, VerbSpec, WORKDIR, verb};
+use super::common::{ANY, DETACH, ENV, FORMAT, INTERACTIVE, TTY, USER, VerbSpec, WORKDIR, verb};
+use super::views;
 use crate::cli::convert;
 use base::cli_parser::Flag;
 use base::cli_parser::HELP;
@@ -56,14 +57,7 @@ const REMOVE: &[Flag] = &[
 
 /// The verbs, in the order of the help.
 pub(super) const VERBS: &[VerbSpec] = &[
-    verb(
-        "ps",
-        "List containers",
-        "",
-        (0, 0),
-        &[&[switch("all", Some('a'), "Include stopped containers"), QUIET, FORMAT], HELP],
-        convert::containers::ps,
-    ),
+    verb("ps", "List containers", "", (0, 0), &[views::PS, HELP], convert::views::ps),
     VerbSpec {
         name: "exec",
         about: "Run a command in a running container",
@@ -73,14 +67,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         flags: &[&[DETACH, INTERACTIVE, TTY, ENV, WORKDIR, USER], HELP],
         make: convert::containers::exec,
     },
-    verb(
-        "logs",
-        "Print the logs of a container",
-        "CONTAINER",
-        (1, 1),
-        &[&[switch("follow", Some('f'), "Follow the log output")], HELP],
-        convert::containers::logs,
-    ),
+    verb("logs", "Print the logs of containers", "CONTAINER...", (1, ANY), &[views::LOGS, HELP], convert::views::logs),
     verb(
         "wait",
         "Wait for containers to exit and print the exit status of each",

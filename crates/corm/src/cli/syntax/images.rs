@@ -1,7 +1,8 @@
 //! The verbs on images.
 
-use super::common::{ANY, ENV, FORMAT, LABEL, OUTPUT, PLATFORM, QUIET, USER, VerbSpec, WORKDIR, verb};
+use super::common::{ANY, ENV, LABEL, OUTPUT, PLATFORM, USER, VerbSpec, WORKDIR, verb};
 use super::registry::{COMPRESSION, DIGESTFILE, NO_PROGRESS, REMOTE};
+use super::views;
 use crate::cli::convert;
 use base::cli_parser::Flag;
 use base::cli_parser::HELP;
@@ -80,23 +81,23 @@ pub(super) const VERBS: &[VerbSpec] = &[
         &[&[OUTPUT], HELP],
         convert::images::export,
     ),
-    verb("images", "List images", "", (0, 0), &[&[QUIET, FORMAT], HELP], convert::images::images),
+    verb("images", "List images", "[NAME]", (0, 1), &[views::IMAGES, HELP], convert::views::images),
     verb(
         "inspect",
-        "Show details of an image or a container as JSON",
-        "IMAGE|CONTAINER | docker://REF",
-        (1, 1),
-        &[INSPECT, REMOTE, HELP],
-        convert::images::inspect,
+        "Show details of images and containers as JSON",
+        "IMAGE|CONTAINER... | docker://REF",
+        (1, ANY),
+        &[views::INSPECT, INSPECT, REMOTE, HELP],
+        convert::views::inspect,
     ),
-    verb("history", "Show the history of an image", "IMAGE", (1, 1), &[&[FORMAT], HELP], convert::images::history),
+    verb("history", "Show the history of an image", "IMAGE", (1, 1), &[views::HISTORY, HELP], convert::views::history),
     verb(
         "diff",
         "List changed files: A added, C changed, D deleted",
         "IMAGE|CONTAINER",
         (1, 1),
-        &[HELP],
-        convert::images::diff,
+        &[views::DIFF, HELP],
+        convert::views::diff,
     ),
     verb("tag", "Add a name to an image", "IMAGE NAME", (2, 2), &[HELP], convert::images::tag),
     verb(

@@ -9,6 +9,7 @@ mod manifest;
 mod registry;
 mod run;
 mod system;
+mod views;
 mod volumes;
 
 use super::args::{Global, Verb};

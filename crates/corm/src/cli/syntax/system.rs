@@ -1,13 +1,14 @@
 //! The verbs on the store as a whole.
 
 use super::common::{FORMAT, VerbSpec, verb};
+use super::views;
 use crate::cli::convert;
 use base::cli_parser::HELP;
 use base::cli_parser::switch;
 
 /// The verbs, in the order of the help.
 pub(super) const VERBS: &[VerbSpec] = &[
-    verb("system df", "Show disk usage", "", (0, 0), &[&[FORMAT], HELP], convert::system::df),
+    verb("system df", "Show disk usage", "", (0, 0), &[views::DF, HELP], convert::views::system_df),
     verb(
         "system prune",
         "Remove unused data",
