@@ -313,6 +313,7 @@ fn a_configuration_of_corm_is_valid_without_a_warning() {
             single_id: unprivileged,
             most_files: 4096,
             cgroup_v2,
+            network: None,
         };
         let config = corm::config::runtime_config(&image, &options, &place).unwrap();
         let parsed = croci::config::parse(config.to_string().as_bytes()).unwrap();

@@ -50,8 +50,8 @@ fn values_have_types() {
         panic!()
     };
     assert_eq!(
-        (run.memory, run.cpu_quota, run.pids_limit, run.host_network),
-        (Some(64 << 20), Some(150_000), Some(-1), true)
+        (run.memory, run.cpu_quota, run.pids_limit, run.network.mode.as_deref()),
+        (Some(64 << 20), Some(150_000), Some(-1), Some("host"))
     );
     let Verb::Image(ImageVerb::Pull(pull)) = verb("pull --tls-verify=false x") else { panic!() };
     assert_eq!(pull.remote.tls_verify, Some(false));
@@ -98,7 +98,7 @@ fn what_is_wrong_is_named() {
         ("--root= images", "--root: is empty"),
         ("run --memory lots x", "run: --memory \"lots\": must be a size like 512"),
         ("run --cpus 0 x", "run: --cpus \"0\": must be a number, 0.01 or more"),
-        ("run --network bridge x", "run: --network \"bridge\": must be one of none, host"),
+        ("network melt", "unknown verb \"network melt\""),
         ("save", "\"corm save\" requires at least 1 argument (IMAGE...), got 0"),
         ("system melt", "unknown verb \"system melt\""),
         ("container", "\"corm container\" requires a verb"),

@@ -24,8 +24,10 @@ mod load;
 mod login;
 mod logs;
 mod manifest;
+mod network;
 mod new_container;
 mod pause;
+mod port;
 pub mod print;
 mod prompt;
 mod prune;
@@ -105,6 +107,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
         Verb::Registry(verb) => run_registry(&context, &verb),
         Verb::Volume(verb) => run_volume(&context, verb),
         Verb::System(verb) => run_system(&context, &verb),
+        Verb::Network(verb) => network::run(&context, &verb),
     }
 }
 

@@ -47,6 +47,7 @@ fn needs_of(verb: &Verb) -> NamespaceNeeds<'_> {
         }
         Verb::System(SystemVerb::Version { .. } | SystemVerb::Info { .. }) => NamespaceNeeds::Records,
         Verb::Volume(_) | Verb::System(_) => NamespaceNeeds::Trees,
+        Verb::Network(_) => NamespaceNeeds::Records,
     }
 }
 

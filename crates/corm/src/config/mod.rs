@@ -7,6 +7,7 @@
 mod annotations;
 pub mod edit;
 pub mod mounts;
+pub mod network;
 pub mod options;
 mod overrides;
 pub mod process;
@@ -78,6 +79,8 @@ pub struct Place<'a> {
     pub most_files: u64,
     /// Whether `/sys/fs/cgroup` is cgroup v2.
     pub cgroup_v2: bool,
+    /// Path of the network namespace to join; absent: a new one, or the host's.
+    pub network: Option<PathBuf>,
 }
 
 /// Creates the configuration.
@@ -116,10 +119,8 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
         mounts::add(list, place.dir, &options.volumes);
     }
     let linux = object(&mut whole, "linux")?;
-    if let Some(Value::Array(list)) = linux.get_mut("namespaces")
-        && options.host_network
-    {
-        list.retain(|namespace| namespace.get("type") != Some(&json!("network")));
+    if let Some(Value::Array(list)) = linux.get_mut("namespaces") {
+        set_network(list, options, place.network.as_deref());
     }
     linux.insert("resources".into(), resources(options, place.unprivileged)?);
     linux.insert("seccomp".into(), seccomp::profile());
@@ -163,6 +164,19 @@ pub fn capabilities(user: &User) -> Value {
         json!({"bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES})
     } else {
         json!({"bounding": CAPABILITIES, "effective": [], "permitted": []})
+    }
+}
+
+/// Removes the network namespace of a container with the host's network, or sets the path of one that is joined.
+fn set_network(namespaces: &mut Vec<Value>, options: &RunOptions, path: Option<&Path>) {
+    let is_network = |namespace: &Value| namespace.get("type") == Some(&json!("network"));
+    if options.host_network {
+        namespaces.retain(|namespace| !is_network(namespace));
+    }
+    for namespace in namespaces.iter_mut().filter(|namespace| is_network(namespace)) {
+        if let Some(path) = path {
+            namespace["path"] = json!(path);
+        }
     }
 }
 

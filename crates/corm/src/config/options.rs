@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::network::{Mode, Network};
 use super::overrides::Overrides;
 use super::volume::{self, Volume};
 use super::words::words;
@@ -51,6 +52,8 @@ pub struct RunOptions {
     pub hostname: Option<String>,
     /// Whether the container uses the host's network.
     pub host_network: bool,
+    /// Network.
+    pub network: Network,
 }
 
 impl RunOptions {
@@ -59,6 +62,7 @@ impl RunOptions {
     /// # Errors
     /// A malformed volume or variable, a source that does not exist.
     pub fn new(run: &args::Run) -> Result<Self> {
+        let network = Network::new(&run.network)?;
         Ok(Self {
             command: run.command.clone(),
             fallback: Vec::new(),
@@ -75,7 +79,8 @@ impl RunOptions {
             log: run.log,
             read_only: run.read_only,
             hostname: run.hostname.as_deref().map(hostname).transpose()?,
-            host_network: run.host_network,
+            host_network: network.mode == Mode::Host,
+            network,
         })
     }
 

@@ -39,6 +39,7 @@ impl Tree {
             single_id: false,
             most_files: 4096,
             cgroup_v2: true,
+            network: None,
         };
         change(&mut place);
         runtime_config(&image(config), options, &place)

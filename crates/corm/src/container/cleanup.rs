@@ -8,7 +8,7 @@ use super::create::{self, Reporter};
 use super::run_dir::RunDir;
 use super::runtime::error_text;
 use super::status::{self, Status};
-use super::{Purpose, supervise};
+use super::{Purpose, network, supervise};
 use crate::store::ContainerRecord;
 use crate::store::Store;
 
@@ -27,6 +27,7 @@ pub fn cleanup(store: &Store, run: &RunDir, record: &ContainerRecord, report: Re
     report(&format!("{} delete {}", runtime.program().display(), record.id));
     let done = [
         runtime.delete(&record.id),
+        network::teardown(run, &record.id),
         create::unmount(store, &record.id),
         if record.setup.remove { store.remove_container(&record.id) } else { Ok(()) },
         run.remove_files(&record.id),
@@ -53,6 +54,7 @@ pub fn forget(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<(
 pub fn remove(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
     if record.setup.purpose == Purpose::Run {
         status::runtime(run, record).delete(&record.id)?;
+        network::teardown(run, &record.id)?;
     }
     create::unmount(store, &record.id)?;
     match store.remove_container(&record.id) {

@@ -5,7 +5,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::Value;
 
 use super::run_dir::{RunDir, SupervisorLock, become_supervisor};
-use super::{Purpose, Setup, files, names, userns, volumes, within};
+use super::{Purpose, Setup, files, names, network, userns, volumes, within};
 use crate::config;
 use crate::config::Place;
 use crate::config::RunOptions;
@@ -91,9 +91,9 @@ pub fn create(
     report: Reporter<'_>,
 ) -> Result<(ContainerRecord, Option<SupervisorLock>)> {
     let configuration = read_configuration(store, image)?;
-    let nothing = Config::default();
-    let stop_signal = process::stop_signal(configuration.config().as_ref().unwrap_or(&nothing))?;
+    let stop_signal = process::stop_signal(configuration.config().as_ref().unwrap_or(&Config::default()))?;
     let declared = config::image_volumes(&configuration, &new.options.volumes)?;
+    let mut options = own_options(store, &configuration, new)?;
     let _adding = store.shared()?;
     store.unpack(&image.layers, &|_, _| {})?;
     // blocked from here on, because a signal would leave a part of a container; what follows is short
@@ -103,13 +103,12 @@ pub fn create(
 
     let mut unfinished = Unfinished { store, run: new.run, id: &id, done: false };
     let dir = store.container_dir(&id);
-    let rootfs = create_rootfs(store, image, &id, report)?;
-    let root = mount_util::open_dir(&rootfs)?;
+    let (rootfs, root) = create_rootfs(store, image, &id, report)?;
     within::check_volumes(root.as_fd(), &declared, &new.options.volumes)?;
-    let mut options = new.options.clone();
     let prepared = volumes::prepare(store, &dir, root.as_fd(), &options.volumes, declared)?;
     options.volumes.clone_from(&prepared.volumes);
-    let place = place(image, &id, &dir, (&rootfs, root.as_fd()))?;
+    let joined = network::namespace_path(new.run, &options.network, &id);
+    let place = place(image, &id, &dir, (&rootfs, root.as_fd()), joined)?;
     let config = config::runtime_config(&configuration, &options, &place)?;
     let points = create_files(&config, &options, &place)?;
     write_config(&config, &dir, report)?;
@@ -145,6 +144,7 @@ fn setup(new: &New<'_>, options: RunOptions, stop_signal: String, points: Vec<Pa
         created: false,
         log: options.log,
         runtime: new.runtime.clone(),
+        network: options.network,
         overrides: new.options.overrides(),
     }
 }
@@ -176,8 +176,19 @@ pub fn mark_published(dir: &Path) -> Result<()> {
     std::fs::remove_file(&mark).with_context(|| format!("remove {mark:?}"))
 }
 
-/// Creates the container's directory and its write layer, and mounts the root file system; returns where.
-fn create_rootfs(store: &Store, image: &ImageRecord, id: &str, report: Reporter<'_>) -> Result<PathBuf> {
+/// Returns the options with the ports that the image exposes; the network is checked before anything is created.
+fn own_options(store: &Store, image: &ImageConfiguration, new: &New<'_>) -> Result<RunOptions> {
+    let mut options = new.options.clone();
+    let exposed = image.config().as_ref().and_then(|config| config.exposed_ports().clone());
+    options.network.expose(&exposed.unwrap_or_default())?;
+    if let Some(run) = new.run {
+        network::check(store, run, &mut options.network)?;
+    }
+    Ok(options)
+}
+
+/// Creates the container's directory and its write layer, and mounts the root file system; returns where, and opens it.
+fn create_rootfs(store: &Store, image: &ImageRecord, id: &str, report: Reporter<'_>) -> Result<(PathBuf, OwnedFd)> {
     let dir = store.container_dir(id);
     DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("make {dir:?}"))?;
     report(&format!(
@@ -189,7 +200,8 @@ fn create_rootfs(store: &Store, image: &ImageRecord, id: &str, report: Reporter<
     store.driver().create(id, &image.chain_ids())?;
     let rootfs = mount(store, id)?;
     report(&format!("root file system at {}", rootfs.display()));
-    Ok(rootfs)
+    let root = mount_util::open_dir(&rootfs)?;
+    Ok((rootfs, root))
 }
 
 /// Collects what the configuration depends on besides image and options: the container's directories, the caller's rights
@@ -199,6 +211,7 @@ fn place<'a>(
     id: &'a str,
     dir: &'a Path,
     (rootfs, root): (&'a Path, BorrowedFd<'a>),
+    network: Option<PathBuf>,
 ) -> Result<Place<'a>> {
     Ok(Place {
         id,
@@ -209,6 +222,7 @@ fn place<'a>(
         unprivileged: userns::unprivileged(),
         single_id: userns::single_id(),
         most_files: getrlimit(Resource::RLIMIT_NOFILE).context("limit of open files")?.1,
+        network,
         cgroup_v2: statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC),
     })
 }

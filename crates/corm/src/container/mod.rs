@@ -20,6 +20,7 @@ pub mod lifecycle;
 pub mod log;
 pub mod monitor;
 pub mod names;
+pub mod network;
 pub mod oom;
 pub mod processes;
 pub mod run_dir;
@@ -37,6 +38,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::config::network::Network;
 use super::config::{Overrides, Volume};
 
 /// Purpose of a container.
@@ -76,6 +78,8 @@ pub struct Setup {
     pub runtime: PathBuf,
     /// Limits of log rotation.
     pub log: log::Limits,
+    /// Network.
+    pub network: Network,
     /// What the caller set in the place of the image's configuration, for a commit.
     pub overrides: Overrides,
 }

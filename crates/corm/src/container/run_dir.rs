@@ -57,6 +57,41 @@ impl RunDir {
         self.container(id)
     }
 
+    /// Returns the directory of networks, and creates it.
+    ///
+    /// # Errors
+    /// As [`RunDir::of`].
+    pub fn networks(&self) -> Result<PathBuf> {
+        let dir = self.0.join("networks");
+        make(&dir)?;
+        Ok(dir)
+    }
+
+    /// Returns the path of a container's network namespace.
+    pub fn netns(&self, id: &str) -> PathBuf {
+        self.container(id).join("netns")
+    }
+
+    /// Returns the path of the description of a container's network.
+    pub fn network_file(&self, id: &str) -> PathBuf {
+        self.container(id).join("network.json")
+    }
+
+    /// Returns the path of the pid file of the network's program.
+    pub fn network_pid(&self, id: &str) -> PathBuf {
+        self.container(id).join("network.pid")
+    }
+
+    /// Returns the path of the messages of the network's program.
+    pub fn network_log(&self, id: &str) -> PathBuf {
+        self.container(id).join("network.log")
+    }
+
+    /// Returns the path of the network's program's socket. It is short, because sun_path has room for 107 bytes.
+    pub fn network_socket(&self, id: &str) -> PathBuf {
+        self.0.join(format!("net-{}", id.get(..12).unwrap_or(id)))
+    }
+
     fn container(&self, id: &str) -> PathBuf {
         self.0.join(id)
     }

@@ -17,7 +17,7 @@ use super::run_dir::{RunDir, SupervisorLock, become_supervisor};
 use super::runtime::{error_message, failed_start};
 use super::status::{self, Last};
 use super::supervise::{self, Ended, Started};
-use super::{cleanup, create};
+use super::{cleanup, create, network};
 use crate::store::ContainerRecord;
 use crate::store::Store;
 use base::foreground;
@@ -61,6 +61,8 @@ pub struct Session<'a> {
     started: Started,
     attached: Server,
     oom: OomCount,
+    /// Held until the end of the container.
+    network: network::Held,
 }
 
 /// The end of a session.
@@ -94,6 +96,7 @@ pub fn start<'a>(
     let attached = Server::new(&run.container_dir(&record.id))?;
     let last = Last { started: jiff::Timestamp::now().to_string(), ..Last::default() };
     last.write(store, &record.id)?;
+    let network = network::setup(store, run, record)?;
     let pid_file = run.pid_file(&record.id);
     let runtime = status::runtime(run, record);
     let mut command = runtime.verb("run");
@@ -109,13 +112,14 @@ pub fn start<'a>(
         Err(err) => {
             // runtimes differ in what a failed start leaves
             let _ = runtime.delete(&record.id);
+            let _ = network::teardown(run, &record.id);
             return Err(err);
         }
     };
     let started = ends.with_process(&pid_file)?;
     report(&format!("process {} of {}", started.pid, super::super::config::short_id(&record.id)));
     let oom = OomCount::of(started.pid);
-    Ok(Session { store, run, record, supervisor, last, log, started, attached, oom })
+    Ok(Session { store, run, record, supervisor, last, log, started, attached, oom, network })
 }
 
 /// Result of a finished call of the runtime.
@@ -254,6 +258,7 @@ impl Session<'_> {
             // publish the status before the lock is released, so that `wait` sees it
             self.supervisor.write_exit_status(status)?;
         }
+        drop(self.network);
         let cleanup = cleanup::cleanup(self.store, self.run, self.record, report);
         let Ended { status, output } = ended?;
         Ok(SessionEnd { status, output, cleanup })

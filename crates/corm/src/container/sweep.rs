@@ -6,6 +6,7 @@ use anyhow::Result;
 use super::Purpose;
 use super::cleanup;
 use super::create::{self, UNPUBLISHED};
+use super::network;
 use super::run_dir::RunDir;
 use super::runtime::RuntimeStatus;
 use super::status::{self, Last};
@@ -76,6 +77,7 @@ pub fn sweep_files(store: &Store, run: &RunDir) -> Result<usize> {
         // a creator has the lock before its container has a record
         let Some(_supervisor) = run.lock_existing(&id)? else { continue };
         if !store.has_container(&id) {
+            network::teardown(run, &id)?;
             run.remove_files(&id)?;
             swept += 1;
         }

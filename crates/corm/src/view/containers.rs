@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 
 use super::filter::Filters;
 use super::{time, units};
+use crate::config::network::{Mode, Port};
 use crate::config::short_id;
 use crate::container::changes;
+use crate::container::network::{self, Made};
 use crate::container::run_dir::RunDir;
 use crate::container::status::{self, Last, Status};
 use crate::driver::Tree;
@@ -47,6 +49,8 @@ pub struct Row {
     pub labels: BTreeMap<String, String>,
     /// Sizes, if they were asked for.
     pub size: Option<Size>,
+    /// Network, while there is one.
+    pub made: Option<Made>,
 }
 
 /// Disk usage of a container.
@@ -84,7 +88,8 @@ pub fn all(store: &Store, run: &RunDir) -> Result<Vec<Row>> {
         let known = of_images.entry(record.image.clone()).or_insert_with(|| image_labels(store, &record.image));
         let mut labels = known.clone();
         labels.extend(record.setup.overrides.labels.clone());
-        rows.push(Row { record, status, last, labels, size: None });
+        let made = network::made(run, &record.id);
+        rows.push(Row { record, status, last, labels, size: None, made });
     }
     Ok(rows)
 }
@@ -185,7 +190,9 @@ impl<'a> Conditions<'a> {
             && filters.any("status", |value| Ok(value == state || value == "stopped" && state == "exited"))?
             && filters.any("exited", |value| Ok(row.exit_code().is_some_and(|code| code.to_string() == value)))?
             && filters.any("volume", |value| Ok(volume(value)))?
-            && filters.any("network", |value| Ok(row.network() == value))?
+            && filters.any("network", |value| {
+                Ok(row.networks().contains(&value) || record.setup.network.mode.to_string() == value)
+            })?
             && filters
                 .any("ancestor", |value| Ok(self.ancestors.contains(&record.image) || record.image_name == value))?
             && filters.labels(|key| row.labels.get(key).map(String::as_str)))
@@ -216,9 +223,33 @@ impl Row {
         }
     }
 
-    /// Returns the mode of its network.
-    fn network(&self) -> &str {
-        "none"
+    /// Returns the published ports as people read them, then those that are only exposed.
+    fn ports(&self) -> String {
+        let network = &self.record.setup.network;
+        let ports = self.made.as_ref().map_or(&network.ports, |made| &made.ports);
+        let published = ports.iter().map(Port::describe);
+        let exposed = network.exposed.iter().filter(|text| {
+            Port::parse(text).is_ok_and(|port| !ports.iter().any(|published| published.contains(&port)))
+        });
+        published.chain(exposed.cloned()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns the names of its networks.
+    fn networks(&self) -> Vec<&str> {
+        match &self.record.setup.network.mode {
+            Mode::Bridge(name) => vec![name.as_str()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the published ports for JSON; none is `null`, as in Podman.
+    fn port_list(&self) -> Value {
+        let ports = self.made.as_ref().map_or(&self.record.setup.network.ports, |made| &made.ports);
+        let port = |port: &Port| {
+            json!({"host_ip": port.ip.map(|ip| ip.to_string()).unwrap_or_default(), "container_port": port.container,
+                "host_port": port.host, "range": port.count, "protocol": port.protocol})
+        };
+        if ports.is_empty() { Value::Null } else { ports.iter().map(port).collect() }
     }
 
     /// Returns the row for templates.
@@ -236,7 +267,8 @@ impl Row {
         json!({
             "ID": id, "Id": id, "Image": record.image_name, "ImageID": image_id, "Command": command, "CreatedAt": at,
             "Created": at, "CreatedHuman": ago, "RunningFor": ago, "Status": self.describe(), "State": self.status.name(),
-            "Names": record.name, "Labels": self.labels, "Mounts": mounts.join(","), "Ports": "", "Networks": "",
+            "Names": record.name, "Labels": self.labels, "Mounts": mounts.join(","), "Ports": self.ports(),
+            "Networks": self.networks().join(","),
             "Size": size.unwrap_or_default(), "Pid": self.status.pid().unwrap_or(0), "PID": self.status.pid().unwrap_or(0),
             "ExitCode": self.exit_code().unwrap_or(0), "Exited": self.exited(), "AutoRemove": record.setup.remove,
             "StartedAt": units::unix(&self.last.started), "ExitedAt": self.exited_at(), "Restarts": 0, "Pod": "",
@@ -256,14 +288,14 @@ impl Row {
     pub fn document(&self) -> Value {
         let record = &self.record;
         let mounts: Vec<_> = record.setup.volumes.iter().map(|volume| &volume.destination).collect();
-        // a status that nobody recorded is none of a program
+        // an exit status that is not known
         let exit_code = if self.exited() { self.exit_code().unwrap_or(-1) } else { 0 };
         json!({
             "AutoRemove": record.setup.remove, "Command": record.command, "CreatedAt": units::ago(&record.created),
             "Exited": self.exited(), "ExitedAt": self.exited_at(), "ExitCode": exit_code, "Id": record.id,
             "Image": record.image_name, "ImageID": record.image.hex(), "IsInfra": false, "Labels": self.labels,
-            "Mounts": mounts, "Names": [record.name], "Networks": [], "Pid": self.status.pid().unwrap_or(0), "Pod": "",
-            "PodName": "", "Ports": null, "Restarts": 0,
+            "Mounts": mounts, "Names": [record.name], "Networks": self.networks(), "Pid": self.status.pid().unwrap_or(0), "Pod": "",
+            "PodName": "", "Ports": self.port_list(), "Restarts": 0,
             "Size": self.size.map(|size| json!({"rootFsSize": size.whole, "rwSize": size.written})),
             "StartedAt": units::unix(&self.last.started), "State": self.status.name(), "Status": self.describe(),
             "Created": units::unix(&record.created), "Bundle": record.bundle,

@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 use super::containers::{self, Row};
 use super::images;
 use crate::config::CAPABILITIES;
+use crate::config::network::Mode;
+use crate::container::network;
 use crate::container::run_dir::RunDir;
 use crate::container::status::{self, Last};
 use crate::model::manifest;
@@ -73,6 +75,7 @@ pub fn of_container(store: &Store, run: &RunDir, container: &ContainerRecord, si
         labels: containers::labels(store, container),
         record: container.clone(),
         size: None,
+        made: network::made(run, &container.id),
     };
     let config = Spec::read(&dir)?;
     let image = store.find_image(&container.image.to_string()).ok();
@@ -83,7 +86,7 @@ pub fn of_container(store: &Store, run: &RunDir, container: &ContainerRecord, si
         "State": state(&row, &config), "Image": container.image.hex(), "ImageName": container.image_name,
         "ImageDigest": image.as_ref().map(|image| image.manifest.to_string()).unwrap_or_default(),
         "Config": own_config(store, &row, &config), "HostConfig": host_config(&row, &config, &dir),
-        "Mounts": mounts(container), "NetworkSettings": network_settings(),
+        "Mounts": mounts(container), "NetworkSettings": network_settings(&row, run),
         "ResolvConfPath": dir.join("resolv.conf"), "HostnamePath": dir.join("hostname"), "HostsPath": dir.join("hosts"),
         "StaticDir": dir, "OCIConfigPath": dir.join("config.json"), "OCIRuntime": container.setup.runtime,
         "PidFile": run.pid_file(&container.id), "LogPath": dir.join("log"), "Rootfs": config.at("/root/path", json!("")),
@@ -195,10 +198,11 @@ fn host_config(row: &Row, config: &Spec, dir: &std::path::Path) -> Value {
     let mut all = limits(config);
     let (added, dropped) = capability_changes(config);
     let rest = json!({
-        "Binds": binds, "NetworkMode": network_mode(config), "AutoRemove": setup.remove,
+        "Binds": binds, "NetworkMode": network_mode(row, config), "AutoRemove": setup.remove,
         "LogConfig": {"Type": "k8s-file", "Config": {"max-size": setup.log.max_size.to_string(), "max-file": setup.log.max_file.to_string()},
             "Path": dir.join("log"), "Tag": "", "Size": setup.log.max_size.to_string() + "B"},
-        "RestartPolicy": {"Name": "", "MaximumRetryCount": 0}, "PortBindings": {}, "PublishAllPorts": false,
+        "RestartPolicy": {"Name": "", "MaximumRetryCount": 0}, "PortBindings": bindings(row),
+        "PublishAllPorts": setup.network.publish_all,
         "CapAdd": added, "CapDrop": dropped, "Dns": [], "DnsOptions": [], "DnsSearch": [], "ExtraHosts": [],
         "GroupAdd": config.at("/process/user/additionalGids", json!([])), "IpcMode": config.namespace("ipc"),
         "PidMode": config.namespace("pid"), "UTSMode": config.namespace("uts"), "UsernsMode": user_namespace(config),
@@ -238,8 +242,9 @@ fn capability_changes(config: &Spec) -> (Vec<String>, Vec<String>) {
     (names(own.difference(&usual).collect()), names(usual.difference(&own).collect()))
 }
 
-fn network_mode(config: &Spec) -> String {
+fn network_mode(row: &Row, config: &Spec) -> String {
     match config.namespace("network").as_str() {
+        _ if row.record.setup.network.mode != Mode::None => row.record.setup.network.mode.to_string(),
         "private" => "none".to_owned(),
         other => other.to_owned(),
     }
@@ -312,10 +317,56 @@ fn mounts(container: &ContainerRecord) -> Vec<Value> {
     container.setup.volumes.iter().map(mount).collect()
 }
 
-fn network_settings() -> Value {
-    json!({
+/// Returns the published ports by port of the container: `80/tcp`; an exposed one that is not published has none.
+fn bindings(row: &Row) -> Value {
+    let network = &row.record.setup.network;
+    let mut all: BTreeMap<String, Vec<Value>> = network.exposed.iter().map(|port| (port.clone(), Vec::new())).collect();
+    for port in row.made.as_ref().map_or(&network.ports, |made| &made.ports) {
+        for step in 0..port.count {
+            let host = json!({"HostIp": port.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+                "HostPort": (u32::from(port.host) + u32::from(step)).to_string()});
+            all.entry(format!("{}/{}", u32::from(port.container) + u32::from(step), port.protocol))
+                .or_default()
+                .push(host);
+        }
+    }
+    json!(all)
+}
+
+fn network_settings(row: &Row, run: &RunDir) -> Value {
+    let empty = json!({
         "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0, "MacAddress": "", "Bridge": "", "SandboxID": "", "HairpinMode": false,
-        "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0, "Ports": {}, "SandboxKey": "", "Networks": {},
-    })
+        "GlobalIPv6PrefixLen": 0, "MacAddress": "",
+    });
+    let mut all = empty.clone();
+    let mut networks = Map::new();
+    let made = row.made.as_ref();
+    for (name, network) in made.and_then(|made| made.answer.as_object()).into_iter().flatten() {
+        let interfaces = network.get("interfaces").and_then(Value::as_object);
+        for interface in interfaces.into_iter().flat_map(|all| all.values()) {
+            let mut one = empty.clone();
+            let subnet = interface.pointer("/subnets/0").cloned().unwrap_or_default();
+            let (ip, bits) = subnet["ipnet"].as_str().and_then(|text| text.split_once('/')).unwrap_or_default();
+            one["IPAddress"] = json!(ip);
+            one["IPPrefixLen"] = json!(bits.parse::<u8>().unwrap_or(0));
+            one["Gateway"] = subnet.get("gateway").cloned().unwrap_or_else(|| json!(""));
+            one["MacAddress"] = interface.get("mac_address").cloned().unwrap_or_else(|| json!(""));
+            all = one.clone();
+            one["NetworkID"] = json!(name);
+            one["Aliases"] = json!(row.record.setup.network.aliases);
+            networks.insert(name.clone(), one);
+        }
+    }
+    if let (true, Some(ip)) = (networks.is_empty(), made.and_then(|made| made.addresses.first())) {
+        all["IPAddress"] = json!(ip);
+    }
+    let path = made.map(|_| run.netns(&row.record.id)).unwrap_or_default();
+    let rest = json!({
+        "Bridge": "", "SandboxID": "", "HairpinMode": false, "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0,
+        "Ports": bindings(row), "SandboxKey": path, "Networks": networks,
+    });
+    if let (Value::Object(all), Value::Object(rest)) = (&mut all, rest) {
+        all.extend(rest);
+    }
+    all
 }

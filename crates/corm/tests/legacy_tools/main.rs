@@ -16,6 +16,7 @@ mod fixture;
 mod hostile;
 mod mocker;
 mod mydocker;
+mod network;
 mod outputs;
 mod planted;
 mod rootless;

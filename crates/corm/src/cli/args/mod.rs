@@ -4,6 +4,7 @@ mod common;
 mod container;
 mod image;
 mod manifest;
+mod network;
 mod registry;
 mod run;
 mod system;
@@ -14,6 +15,7 @@ pub use common::{Format, Global, LogLevel};
 pub use container::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Update};
 pub use image::{Archive, Config, ImageVerb, Pull, Push, Save};
 pub use manifest::{EntryChange, ManifestVerb};
+pub use network::NetworkVerb;
 pub use registry::{Copy, Login, Logout, Recompress, RegistryVerb, Remote};
 pub use run::{CPU_PERIOD, PullPolicy, Run};
 pub use system::SystemVerb;
@@ -34,6 +36,14 @@ pub enum Verb {
     Volume(VolumeVerb),
     /// A verb on the store as a whole.
     System(SystemVerb),
+    /// A verb on networks.
+    Network(NetworkVerb),
+}
+
+impl From<NetworkVerb> for Verb {
+    fn from(verb: NetworkVerb) -> Self {
+        Self::Network(verb)
+    }
 }
 
 impl From<ImageVerb> for Verb {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::image::Pull;
+use crate::config::network::NetworkFlags;
 use crate::container::log::Limits;
 
 /// When `run` pulls the image.
@@ -67,8 +68,8 @@ pub struct Run {
     pub read_only: bool,
     /// Host name.
     pub hostname: Option<String>,
-    /// Use the host's network instead of a private one.
-    pub host_network: bool,
+    /// Network.
+    pub network: NetworkFlags,
     /// Image.
     pub image: String,
     /// Command that replaces the image's.

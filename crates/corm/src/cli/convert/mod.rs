@@ -4,6 +4,7 @@ mod common;
 pub(super) mod containers;
 pub(super) mod images;
 pub(super) mod manifest;
+pub(super) mod network;
 pub(super) mod registry;
 pub(super) mod run;
 pub(super) mod system;

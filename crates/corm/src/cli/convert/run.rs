@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::network;
 use super::registry::remote;
 use crate::cli::args::{CPU_PERIOD, ContainerVerb, Pull, PullPolicy, Run, Verb};
 use crate::container::log::Limits;
@@ -93,7 +94,7 @@ fn new(given: &mut ParsedArgs) -> Result<Run> {
         log: log_limits(&given.texts("log-opt")?)?,
         read_only: given.switch("read-only")?,
         hostname: given.text("hostname")?,
-        host_network: given.choice("network", &[("none", false), ("host", true)])?,
+        network: network::flags(given)?,
         image: given.id(),
         command: given.trailing_args(),
     })

@@ -13,6 +13,7 @@ pub(super) const GROUPS: &[Group] = &[
     group("image", "Manage images", IMAGE),
     group("volume", "Manage volumes", &[("list", "volume ls"), ("remove", "volume rm")]),
     group("manifest", "Make and push lists of images", &[]),
+    group("network", "Manage networks", &[("list", "network ls"), ("remove", "network rm")]),
     group("system", "Show disk usage (df), the host (info), or remove unused data (prune)", &[("info", "info")]),
 ];
 
@@ -29,6 +30,7 @@ const CONTAINER: &[(&str, &str)] = &[
     ("kill", "kill"),
     ("list", "ps"),
     ("logs", "logs"),
+    ("port", "port"),
     ("ls", "ps"),
     ("pause", "pause"),
     ("ps", "ps"),

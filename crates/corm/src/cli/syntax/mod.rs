@@ -6,6 +6,7 @@ mod containers;
 mod groups;
 mod images;
 mod manifest;
+mod network;
 mod registry;
 mod run;
 mod system;
@@ -37,6 +38,7 @@ pub(super) const CORM: Program<Global, Verb> = Program {
         containers::VERBS,
         volumes::VERBS,
         system::VERBS,
+        network::VERBS,
     ],
     groups: groups::GROUPS,
 };

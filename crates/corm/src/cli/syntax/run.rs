@@ -1,6 +1,7 @@
 //! The flags of `run`.
 
 use super::common::{ANY, DETACH, ENV, INTERACTIVE, LABEL, PLATFORM, TTY, USER, VerbSpec, WORKDIR};
+use super::network;
 use super::registry::REMOTE;
 use crate::cli::convert;
 use base::cli_parser::Flag;
@@ -37,7 +38,6 @@ const NEW: &[Flag] = &[
     ),
     switch("read-only", None, "Make the root file system read-only"),
     one("hostname", None, "NAME", "Container host name"),
-    one("network", None, "MODE", "Network mode: none (only lo) or host [default: none]"),
 ];
 
 /// The verbs, in the order of the help.
@@ -48,7 +48,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "IMAGE [COMMAND [ARG...]]",
         count: (1, ANY),
         has_trailing_args: true,
-        flags: &[&[DETACH], NEW, REMOTE, HELP],
+        flags: &[&[DETACH], NEW, network::RUN, REMOTE, HELP],
         make: convert::run::run,
     },
     VerbSpec {
@@ -57,7 +57,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "IMAGE [COMMAND [ARG...]]",
         count: (1, ANY),
         has_trailing_args: true,
-        flags: &[NEW, REMOTE, HELP],
+        flags: &[NEW, network::RUN, REMOTE, HELP],
         make: convert::run::create,
     },
 ];

@@ -1,0 +1,441 @@
+//! The network of a container as the flags name it: mode, published ports, addresses, names. `container::network` makes it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+/// Name of the network of `--network bridge`.
+pub const DEFAULT_NETWORK: &str = "corm";
+
+/// Maximum number of ports that one container publishes, because each is held open.
+const MAX_PORTS: usize = 1024;
+
+/// Kind of a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Only a loopback interface.
+    #[default]
+    None,
+    /// The host's.
+    Host,
+    /// That of another container, by ID.
+    Container(String),
+    /// A network namespace, by path.
+    Path(PathBuf),
+    /// A network with a bridge, by name: netavark.
+    Bridge(String),
+    /// pasta.
+    Pasta,
+    /// slirp4netns.
+    Slirp,
+}
+
+impl Mode {
+    /// Parses `--network`.
+    ///
+    /// # Errors
+    /// An empty or malformed name, a relative path.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text.split_once(':') {
+            Some(("container", name)) if !name.is_empty() => Ok(Mode::Container(name.to_owned())),
+            Some(("ns", path)) => {
+                ensure!(Path::new(path).is_absolute(), "{path:?}: not an absolute path");
+                Ok(Mode::Path(path.into()))
+            }
+            _ => match text {
+                "none" => Ok(Mode::None),
+                "host" => Ok(Mode::Host),
+                "bridge" => Ok(Mode::Bridge(DEFAULT_NETWORK.to_owned())),
+                "pasta" => Ok(Mode::Pasta),
+                "slirp4netns" => Ok(Mode::Slirp),
+                name => {
+                    check_name(name).context(
+                        "must be none, host, container:NAME, ns:PATH, bridge, pasta, slirp4netns, or the name of a network",
+                    )?;
+                    Ok(Mode::Bridge(name.to_owned()))
+                }
+            },
+        }
+    }
+
+    /// Returns whether a program makes it, so that ports can be published.
+    pub fn is_made(&self) -> bool {
+        matches!(self, Mode::Bridge(_) | Mode::Pasta | Mode::Slirp)
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mode::None => f.write_str("none"),
+            Mode::Host => f.write_str("host"),
+            Mode::Container(id) => write!(f, "container:{id}"),
+            Mode::Path(path) => write!(f, "ns:{}", path.display()),
+            Mode::Bridge(name) if name == DEFAULT_NETWORK => f.write_str("bridge"),
+            Mode::Bridge(name) => f.write_str(name),
+            Mode::Pasta => f.write_str("pasta"),
+            Mode::Slirp => f.write_str("slirp4netns"),
+        }
+    }
+}
+
+/// Checks the name of a network, which becomes a file name.
+///
+/// # Errors
+/// Other characters than letters, digits, `_`, `.` and `-`, which must not come first.
+pub fn check_name(name: &str) -> Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let first = name.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+    ensure!(first && name.len() <= 64 && name.chars().all(good), "{name:?}: not the name of a network");
+    Ok(())
+}
+
+/// Transport of a port.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Protocol::Tcp { "tcp" } else { "udp" })
+    }
+}
+
+/// Published ports: as many of the host from `host` as of the container from `container`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// Address of the host; absent: every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
+    /// First port of the host; 0 until one is chosen.
+    pub host: u16,
+    /// First port of the container.
+    pub container: u16,
+    /// Number of ports.
+    pub count: u16,
+    /// Transport.
+    pub protocol: Protocol,
+}
+
+impl Port {
+    /// Parses `-p`: `[[IP:][HOST]:]CONTAINER[/PROTOCOL]`, where HOST and CONTAINER may be ranges.
+    ///
+    /// # Errors
+    /// Another form, ranges of different lengths.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (rest, protocol) = protocol(text)?;
+        let (ip, rest) = match rest.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
+            Some((ip, rest)) => (Some(ip), rest),
+            None => match rest.split_once(':') {
+                // an address of IPv4 is followed by two more parts
+                Some((ip, after)) if after.contains(':') => (Some(ip).filter(|ip| !ip.is_empty()), after),
+                _ => (None, rest),
+            },
+        };
+        let ip = ip.map(|ip| ip.parse::<IpAddr>().with_context(|| format!("{ip:?}: not an IP address"))).transpose()?;
+        let (host, container) = match rest.split_once(':') {
+            Some((host, container)) => (host, container),
+            None => ("", rest),
+        };
+        let (container, count) = range(container)?;
+        let host = match host {
+            "" => 0,
+            host => {
+                let (first, of_host) = range(host)?;
+                ensure!(of_host == count, "{of_host} ports of the host and {count} of the container");
+                first
+            }
+        };
+        Ok(Self { ip, host, container, count, protocol })
+    }
+
+    /// Formats it as `ps` prints it: `0.0.0.0:8080->80/tcp`.
+    pub fn describe(&self) -> String {
+        let ip = match self.ip {
+            None => "0.0.0.0".to_owned(),
+            Some(IpAddr::V4(ip)) => ip.to_string(),
+            Some(IpAddr::V6(ip)) => format!("[{ip}]"),
+        };
+        let range = |first: u16| match self.count {
+            1 => first.to_string(),
+            count => format!("{first}-{}", u32::from(first) + u32::from(count) - 1),
+        };
+        format!("{ip}:{}->{}/{}", range(self.host), range(self.container), self.protocol)
+    }
+}
+
+/// Splits `/tcp` or `/udp` off.
+fn protocol(text: &str) -> Result<(&str, Protocol)> {
+    match text.rsplit_once('/') {
+        None => Ok((text, Protocol::Tcp)),
+        Some((rest, "tcp")) => Ok((rest, Protocol::Tcp)),
+        Some((rest, "udp")) => Ok((rest, Protocol::Udp)),
+        Some((_, other)) => bail!("{other:?}: must be tcp or udp"),
+    }
+}
+
+/// Parses a port or a range; returns the first one and their number.
+fn range(text: &str) -> Result<(u16, u16)> {
+    let port = |text: &str| match text.parse::<u16>() {
+        Ok(port) if port > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
+        _ => bail!("{text:?}: not a port from 1 to 65535"),
+    };
+    match text.split_once('-') {
+        None => Ok((port(text)?, 1)),
+        Some((first, last)) => {
+            let (first, last) = (port(first)?, port(last)?);
+            ensure!(first <= last, "{text:?}: the range is empty");
+            Ok((first, last.saturating_sub(first).saturating_add(1)))
+        }
+    }
+}
+
+/// The flags of `run` about the network, as they were given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkFlags {
+    /// `--network`
+    pub mode: Option<String>,
+    /// `--publish`
+    pub publish: Vec<String>,
+    /// `--publish-all`
+    pub publish_all: bool,
+    /// `--expose`
+    pub expose: Vec<String>,
+    /// `--ip`
+    pub ip: Option<String>,
+    /// `--mac-address`
+    pub mac: Option<String>,
+    /// `--network-alias`
+    pub aliases: Vec<String>,
+}
+
+/// The network of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Network {
+    /// Mode.
+    pub mode: Mode,
+    /// Published ports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// Exposed ports of the caller and, after the container was created, of the image: `80/tcp`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<String>,
+    /// Whether every exposed port is published.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub publish_all: bool,
+    /// Address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
+    /// Hardware address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// Further names of the container in the network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+}
+
+impl Network {
+    /// Checks the flags.
+    ///
+    /// # Errors
+    /// Names the flag that is wrong, or that the mode does not have.
+    pub fn new(flags: &NetworkFlags) -> Result<Self> {
+        let mode = match &flags.mode {
+            None => Mode::None,
+            Some(text) => Mode::parse(text).with_context(|| format!("--network {text:?}"))?,
+        };
+        let mut ports = Vec::new();
+        for text in &flags.publish {
+            ports.push(Port::parse(text).with_context(|| format!("--publish {text:?}"))?);
+        }
+        let exposed = flags.expose.iter().map(|text| expose(text).with_context(|| format!("--expose {text:?}")));
+        let network = Self {
+            ports,
+            exposed: exposed.collect::<Result<Vec<_>>>()?.concat(),
+            publish_all: flags.publish_all,
+            ip: flags.ip.as_ref().map(|ip| ip.parse().with_context(|| format!("--ip {ip:?}"))).transpose()?,
+            mac: flags.mac.as_deref().map(mac).transpose()?,
+            aliases: flags.aliases.clone(),
+            mode,
+        };
+        for alias in &network.aliases {
+            check_name(alias).with_context(|| format!("--network-alias {alias:?}"))?;
+        }
+        let bridged = matches!(network.mode, Mode::Bridge(_));
+        for (given, flag) in [
+            (network.ip.is_some(), "--ip"),
+            (network.mac.is_some(), "--mac-address"),
+            (!network.aliases.is_empty(), "--network-alias"),
+        ] {
+            ensure!(!given || bridged, "{flag}: only with --network bridge or a network's name, not {}", network.mode);
+        }
+        // with the host's network every port is the host's already, as in Docker and Podman
+        let published = !network.ports.is_empty() || network.publish_all;
+        let mode = &network.mode;
+        ensure!(
+            !published || mode.is_made() || *mode == Mode::Host,
+            "--publish: not with --network {mode}: choose --network bridge, pasta or slirp4netns"
+        );
+        network.check_count()?;
+        Ok(network)
+    }
+
+    fn check_count(&self) -> Result<()> {
+        let count: usize = self.ports.iter().map(|port| usize::from(port.count)).sum();
+        ensure!(count <= MAX_PORTS, "--publish: {count} ports, at most {MAX_PORTS} can be published");
+        Ok(())
+    }
+
+    /// Adds the ports that the image exposes, and publishes all if the caller wants it.
+    ///
+    /// # Errors
+    /// A port of the image is malformed, where it is to be published.
+    pub fn expose(&mut self, image: &[String]) -> Result<()> {
+        for text in image {
+            match expose(text) {
+                Ok(ports) => self.exposed.extend(ports),
+                Err(err) if self.publish_all => {
+                    return Err(err.context(format!("config.ExposedPorts of the image: {text:?}")));
+                }
+                Err(_) => {}
+            }
+        }
+        self.exposed.sort();
+        self.exposed.dedup();
+        if self.publish_all {
+            let known = |port: &Port| self.ports.iter().any(|other| other.contains(port));
+            let new: Vec<Port> =
+                self.exposed.iter().filter_map(|text| Port::parse(text).ok()).filter(|p| !known(p)).collect();
+            self.ports.extend(new);
+            self.check_count()?;
+        }
+        Ok(())
+    }
+}
+
+impl Port {
+    /// Returns whether another one's port of the container is among these.
+    pub fn contains(&self, other: &Port) -> bool {
+        let own = u32::from(self.container)..u32::from(self.container) + u32::from(self.count);
+        self.protocol == other.protocol && own.contains(&u32::from(other.container))
+    }
+}
+
+/// Parses `--expose`: a port or range with a protocol; returns each port.
+fn expose(text: &str) -> Result<Vec<String>> {
+    let (rest, protocol) = protocol(text)?;
+    let (first, count) = range(rest)?;
+    ensure!(usize::from(count) <= MAX_PORTS, "{count} ports, at most {MAX_PORTS}");
+    Ok((0..count).map(|step| format!("{}/{protocol}", u32::from(first) + u32::from(step))).collect())
+}
+
+/// Checks a hardware address: six bytes of hexadecimal digits.
+fn mac(text: &str) -> Result<String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let good = |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    ensure!(parts.len() == 6 && parts.iter().all(good), "--mac-address {text:?}: not of the form 02:00:00:00:00:01");
+    Ok(text.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn ports_have_the_forms_of_docker() {
+        for (text, want) in [
+            ("80", "0.0.0.0:0->80/tcp"),
+            ("8080:80", "0.0.0.0:8080->80/tcp"),
+            ("8080:80/udp", "0.0.0.0:8080->80/udp"),
+            ("127.0.0.1:8080:80", "127.0.0.1:8080->80/tcp"),
+            ("127.0.0.1::80", "127.0.0.1:0->80/tcp"),
+            ("[::1]:8080:80", "[::1]:8080->80/tcp"),
+            ("8000-8010:9000-9010/tcp", "0.0.0.0:8000-8010->9000-9010/tcp"),
+            ("65535:65535", "0.0.0.0:65535->65535/tcp"),
+        ] {
+            assert_eq!(Port::parse(text).unwrap().describe(), want, "{text}");
+        }
+        for bad in [
+            "",
+            "x",
+            "0",
+            "65536",
+            "-1",
+            "+80",
+            "80/sctp",
+            "80/",
+            "1:2:3:4",
+            "x:1:2",
+            "8000-8001:80",
+            "9-8",
+            "9-8:9-8",
+            "[::1]80",
+            "1.2.3:1:2",
+            "80:",
+        ] {
+            assert!(Port::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn modes_are_checked() {
+        for text in ["none", "host", "container:web", "ns:/run/netns/x", "bridge", "pasta", "slirp4netns", "mine.1"] {
+            let mode = Mode::parse(text).unwrap();
+            assert_eq!(mode.to_string(), text);
+            let text = serde_json::to_string(&mode).unwrap();
+            assert_eq!(serde_json::from_str::<Mode>(&text).unwrap(), mode);
+        }
+        for bad in ["", "container:", "ns:x", "ns:", "../x", "a b", "-x", "pasta:-t", "x/y"] {
+            assert!(Mode::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn flags_belong_to_a_mode() {
+        let flags = |mode: &str| NetworkFlags { mode: Some(mode.to_owned()), ..NetworkFlags::default() };
+        let published = |mode: &str| NetworkFlags { publish: vec!["8080:80".into()], ..flags(mode) };
+        for mode in ["bridge", "pasta", "slirp4netns", "host", "mine"] {
+            Network::new(&published(mode)).unwrap();
+        }
+        for mode in ["none", "container:x", "ns:/x"] {
+            let error = format!("{:#}", Network::new(&published(mode)).unwrap_err());
+            assert!(error.starts_with("--publish: not with --network "), "{error}");
+        }
+        let ip = NetworkFlags { ip: Some("10.87.0.9".into()), ..flags("pasta") };
+        assert!(format!("{:#}", Network::new(&ip).unwrap_err()).starts_with("--ip: only with"));
+        assert!(Network::new(&NetworkFlags { mode: Some("bridge".into()), ..ip }).is_ok());
+        for bad in ["", "02:00", "02:00:00:00:00:0g", "02-00-00-00-00-01"] {
+            assert!(Network::new(&NetworkFlags { mac: Some(bad.into()), ..flags("bridge") }).is_err(), "{bad:?}");
+        }
+        let many = NetworkFlags { publish: vec!["1-2000:1-2000".into()], ..flags("bridge") };
+        assert!(Network::new(&many).is_err());
+    }
+
+    #[test]
+    fn exposed_ports_are_published_once() {
+        let flags = NetworkFlags {
+            mode: Some("bridge".into()),
+            publish: vec!["8080:80".into()],
+            expose: vec!["90-91/udp".into()],
+            publish_all: true,
+            ..NetworkFlags::default()
+        };
+        let mut network = Network::new(&flags).unwrap();
+        network.expose(&["80/tcp".to_owned(), "443".to_owned()]).unwrap();
+        let ports: Vec<String> = network.ports.iter().map(Port::describe).collect();
+        assert_eq!(ports, ["0.0.0.0:8080->80/tcp", "0.0.0.0:0->443/tcp", "0.0.0.0:0->90/udp", "0.0.0.0:0->91/udp"]);
+        assert!(network.expose(&["x".to_owned()]).is_err());
+    }
+}
