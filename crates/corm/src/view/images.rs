@@ -157,7 +157,7 @@ impl Row {
     pub fn fields(&self, no_trunc: bool) -> Value {
         let image = &self.image;
         let id = if no_trunc { image.id.to_string() } else { short(&image.id) };
-        let (created, at) = (units::ago(&image.created), units::go_time(&image.created));
+        let (created, at) = (units::ago(&image.created), units::go_second(&image.created));
         let size = units::image_size(image.size);
         json!({
             "Repository": self.repository, "Tag": self.tag, "ID": id, "Id": id, "Digest": image.manifest,

@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn lists_have_the_forms_of_podman() {
-        let own = "REPOSITORY      IMAGE ID      CREATED AT\nlocalhost/base  a8793b6bf987  now\ntwo\\n\\x1b[31m    b\n";
+        let own = "REPOSITORY      IMAGE ID      CREATED AT\nlocalhost/base  a8793b6bf987  now\ntwo\\n\\x1b[31m   b\n";
         assert_eq!(printed("", false).unwrap(), own);
         assert_eq!(printed("table", false).unwrap(), own);
         assert!(!printed("", true).unwrap().contains("IMAGE ID"));

@@ -24,6 +24,7 @@ impl Template {
     /// Names line and column.
     pub fn parse(text: &str) -> Result<Self> {
         let source = unescaped(text);
+        check_ends(&source)?;
         let parse = |functions| gotmpl::Template::new(NAME).funcs(functions).parse(&source).map_err(|err| error(&err));
         let (data, headings) = (parse(functions::of_data())?, parse(functions::of_headings())?);
         Ok(Self { source, data, headings })
@@ -36,7 +37,7 @@ impl Template {
     pub fn render(&self, value: &Value) -> Result<String> {
         if let Some(body) = self.data.lookup(NAME) {
             check::fields(body, Some(value), value).map_err(|missing| {
-                let (line, column) = self.place(missing.pos.offset);
+                let (line, column) = place(&self.source, missing.pos.offset);
                 anyhow!("line {line}, column {column}: there is no field {:?}", missing.name)
             })?;
         }
@@ -59,13 +60,13 @@ impl Template {
     pub fn render_headings(&self, headings: &Value) -> Result<String> {
         run(&self.headings, headings)
     }
+}
 
-    /// Returns line and column of a position, from 1.
-    fn place(&self, offset: usize) -> (usize, usize) {
-        let before = self.source.get(..offset).unwrap_or(&self.source);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before.get(line_start..).unwrap_or_default().chars().count() + 1)
-    }
+/// Returns line and column of a position, from 1.
+fn place(source: &str, offset: usize) -> (usize, usize) {
+    let before = source.get(..offset).unwrap_or(source);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before.get(line_start..).unwrap_or_default().chars().count() + 1)
 }
 
 fn run(template: &gotmpl::Template, value: &Value) -> Result<String> {
@@ -79,6 +80,29 @@ fn error(err: &TemplateError) -> Error {
             anyhow!("line {line}, column {col}: {message}")
         }
         other => anyhow!("{other}"),
+    }
+}
+
+/// Checks that every block has its `{{end}}`, which the library does not.
+fn check_ends(source: &str) -> Result<()> {
+    let (mut open, mut at) = (Vec::new(), 0);
+    while let Some(start) = source.get(at..).and_then(|rest| rest.find("{{")).map(|start| at + start) {
+        let action = source.get(start + 2..).unwrap_or_default();
+        let end = action.find("}}").unwrap_or(action.len());
+        let words = action.get(..end).unwrap_or_default().trim_start_matches('-').trim_start();
+        match words.split(|c: char| !c.is_ascii_alphabetic()).next() {
+            Some(word @ ("if" | "range" | "with" | "block" | "define")) => open.push((start, word)),
+            Some("end") => drop(open.pop()),
+            _ => {}
+        }
+        at = start + 2 + end;
+    }
+    match open.pop() {
+        None => Ok(()),
+        Some((start, word)) => {
+            let (line, column) = place(source, start);
+            Err(anyhow!("line {line}, column {column}: {word} without end"))
+        }
     }
 }
 

@@ -70,7 +70,8 @@ mod tests {
             assert_eq!(parse(text).unwrap().to_string(), want, "{text}");
         }
         for (text, seconds) in [("10m", 600), ("1h30m", 5400), ("5s", 5), ("1.5h", 5400), ("0s", 0), ("1500ms", 1)] {
-            let before = Timestamp::now().duration_since(parse(text).unwrap());
+            let time = parse(text).unwrap();
+            let before = Timestamp::now().duration_since(time);
             assert_eq!(before.as_secs(), seconds, "{text}");
         }
         for bad in ["", "yesterday", "10", "10x", "m", "1h-", "inf", "nan", "1e300", "99999999999h"] {

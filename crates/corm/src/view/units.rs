@@ -94,6 +94,12 @@ pub fn go_time(time: &str) -> String {
     time.parse().map(formatted).unwrap_or_default()
 }
 
+/// Formats an RFC 3339 time as [`go_time`] does, cut to seconds.
+pub fn go_second(time: &str) -> String {
+    let cut = |time: Timestamp| Timestamp::from_second(time.as_second()).map(|time| go_time(&time.to_string()));
+    time.parse().map(cut).ok().and_then(Result::ok).unwrap_or_default()
+}
+
 /// Returns the seconds since 1970 of an RFC 3339 time; those of Go's zero time for another text.
 pub fn unix(time: &str) -> i64 {
     const GO_ZERO: i64 = -62_135_596_800;

@@ -150,7 +150,13 @@ pub(crate) fn run_entries() -> Vec<String> {
     let mut left = Vec::new();
     for store in std::fs::read_dir("/run/corm").unwrap() {
         for entry in std::fs::read_dir(store.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()) {
-            if entry.file_name().unwrap() != "runtime" {
+            if entry.file_name().unwrap() == "networks" {
+                // stays with the lock; no address in it has an owner
+                let files = std::fs::read_dir(&entry).unwrap().map(|file| file.unwrap().path());
+                let owned = files.filter(|file| file.extension().is_some_and(|ending| ending == "addresses"));
+                let owned = owned.filter(|file| std::fs::read_to_string(file).unwrap() != "{}");
+                left.extend(owned.map(|file| file.display().to_string()));
+            } else if entry.file_name().unwrap() != "runtime" {
                 left.push(entry.display().to_string());
             } else {
                 let inside = std::fs::read_dir(&entry).unwrap().map(|entry| entry.unwrap().file_name());

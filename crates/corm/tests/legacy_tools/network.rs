@@ -3,7 +3,7 @@
 //! The programs are those of the machine, or in the directory of `CONTAINERS_HELPER_BINARY_DIR`; a test whose program is
 //! missing is skipped.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 
 use crate::fixture::{CormFixture, over_one};
@@ -173,7 +173,7 @@ fn a_bridge_has_addresses_names_and_published_ports() {
         for pid in [supervisor, pid.to_string()] {
             assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success(), "{pid}");
         }
-        wait_for("its end", || !Path::new(&format!("/proc/{pid}")).exists());
+        wait_for("its end", || fixture.status("web") == "exited");
         assert!(net.output("ip -o link").contains("corm0"), "the kill left it");
         net.corm(fixture, &["start", "web"]).out().ok();
         net.answers("192.0.2.10", 8080, "web");

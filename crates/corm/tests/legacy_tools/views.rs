@@ -145,6 +145,8 @@ fn containers_are_listed_and_inspected_as_podman_does() {
     need_root!();
     over_one(|fixture| {
         let with_podman = image_in_both(fixture);
+        // a container has the first name of its image
+        fixture.corm(["rmi", "docker.io/library/two:v2"]).out().ok();
         let script = "echo out; echo err >&2; exit 3";
         let containers: [(&[&str], &[&str]); 2] = [
             (&["--name", "done", "-l", "k=w"], &["sh", "-c", script]),
