@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -123,7 +123,7 @@ pub(super) fn release(run: &RunDir, id: &str) -> Result<()> {
 }
 
 /// Reads a file; a damaged one, after a kill, is empty: netavark refuses an address that is in use.
-fn read(path: &PathBuf) -> Result<Owners> {
+fn read(path: &Path) -> Result<Owners> {
     match std::fs::read(path) {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(Owners::new()),
         bytes => Ok(serde_json::from_slice(&bytes.with_context(|| format!("read {path:?}"))?).unwrap_or_default()),
