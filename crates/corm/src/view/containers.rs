@@ -267,7 +267,7 @@ impl Row {
         json!({
             "ID": id, "Id": id, "Image": record.image_name, "ImageID": image_id, "Command": command, "CreatedAt": at,
             "Created": at, "CreatedHuman": ago, "RunningFor": ago, "Status": self.describe(), "State": self.status.name(),
-            "Names": record.name, "Labels": self.labels, "Mounts": mounts.join(","), "Ports": self.ports(),
+            "Names": record.name, "Labels": self.labels, "Mounts": mounts, "Ports": self.ports(),
             "Networks": self.networks().join(","),
             "Size": size.unwrap_or_default(), "Pid": self.status.pid().unwrap_or(0), "PID": self.status.pid().unwrap_or(0),
             "ExitCode": self.exit_code().unwrap_or(0), "Exited": self.exited(), "AutoRemove": record.setup.remove,

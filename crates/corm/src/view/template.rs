@@ -195,7 +195,7 @@ mod tests {
             ("{{len (index .Mounts 0).Source | printf .Bar}}", "there is no field \"Bar\""),
             ("{{.Id", "line 1, column "),
             ("{{if .On}}x", "line 1, column "),
-            ("x\n{{nope .Id}}", "line 2, column "),
+            ("x\n{{nope .Id}}", "undefined function: nope"),
             ("{{end}}", "line 1, column "),
             ("{{join .Name}}", "join"),
             ("{{index .Cmd 9}}", "out of range"),
