@@ -39,10 +39,7 @@ pub(super) fn run(context: &Context, args: &Inspect) -> Result<u8> {
         None => print::json(&found)?,
         Some(template) => {
             for document in &found {
-                let mut text = template.render(document).context("--format")?;
-                if !text.ends_with('\n') {
-                    text.push('\n');
-                }
+                let text = template.render_line(document).context("--format")?;
                 print::write(escape::output(&text).as_bytes())?;
             }
         }

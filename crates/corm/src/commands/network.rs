@@ -45,7 +45,7 @@ pub(super) fn run(context: &Context, verb: &NetworkVerb) -> Result<u8> {
                 Format::Rows(text) | Format::Table(text) => {
                     let template = Template::parse(text).context("--format")?;
                     for network in &found {
-                        let text = template.render(&json!(network)).context("--format")? + "\n";
+                        let text = template.render_line(&json!(network)).context("--format")?;
                         print::write(escape::output(&text).as_bytes())?;
                     }
                 }

@@ -294,7 +294,7 @@ impl Row {
             "AutoRemove": record.setup.remove, "Command": record.command, "CreatedAt": units::ago(&record.created),
             "Exited": self.exited(), "ExitedAt": self.exited_at(), "ExitCode": exit_code, "Id": record.id,
             "Image": record.image_name, "ImageID": record.image.hex(), "IsInfra": false, "Labels": self.labels,
-            "Mounts": mounts, "Names": [record.name], "Networks": self.networks(), "Pid": self.status.pid().unwrap_or(0), "Pod": "",
+            "Mounts": mounts, "Names": [record.name], "Namespaces": {}, "Networks": self.networks(), "Pid": self.status.pid().unwrap_or(0), "Pod": "",
             "PodName": "", "Ports": self.port_list(), "Restarts": 0,
             "Size": self.size.map(|size| json!({"rootFsSize": size.whole, "rwSize": size.written})),
             "StartedAt": units::unix(&self.last.started), "State": self.status.name(), "Status": self.describe(),

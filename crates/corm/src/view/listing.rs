@@ -79,14 +79,14 @@ impl Listing<'_> {
                 self.table(&of_user(text)?, &safe).context("--format")
             }
             Format::Rows(text) if text.trim_start().starts_with("{{range") => {
-                let all = of_user(text)?.render(&Value::from(rows.to_vec())).context("--format")?;
-                Ok(escape::output(&with_line_end(all)).into_owned())
+                let all = of_user(text)?.render_line(&Value::from(rows.to_vec())).context("--format")?;
+                Ok(escape::output(&all).into_owned())
             }
             Format::Rows(text) => {
                 let template = of_user(text)?;
                 let mut all = String::new();
                 for row in rows {
-                    all.push_str(&with_line_end(template.render(row).context("--format")?));
+                    all.push_str(&template.render_line(row).context("--format")?);
                 }
                 Ok(escape::output(&all).into_owned())
             }

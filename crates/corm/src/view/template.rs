@@ -30,6 +30,16 @@ impl Template {
         Ok(Self { source, data, headings })
     }
 
+    /// Applies the template to a value and adds a line end, unless the template has one: as Podman does, whatever the last
+    /// action prints.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub fn render_line(&self, value: &Value) -> Result<String> {
+        let end = if self.source.ends_with('\n') { "" } else { "\n" };
+        Ok(self.render(value)? + end)
+    }
+
     /// Applies the template to a value.
     ///
     /// # Errors
@@ -92,7 +102,10 @@ fn check_ends(source: &str) -> Result<()> {
         let words = action.get(..end).unwrap_or_default().trim_start_matches('-').trim_start();
         match words.split(|c: char| !c.is_ascii_alphabetic()).next() {
             Some(word @ ("if" | "range" | "with" | "block" | "define")) => open.push((start, word)),
-            Some("end") => drop(open.pop()),
+            Some("end") if open.pop().is_none() => {
+                let (line, column) = place(source, start);
+                return Err(anyhow!("line {line}, column {column}: end without a block"));
+            }
             _ => {}
         }
         at = start + 2 + end;
