@@ -33,7 +33,7 @@ struct Row {
 
 impl Row {
     fn reclaimable_text(&self) -> String {
-        let percent = if self.size == 0 { 0 } else { self.reclaimable.saturating_mul(100) / self.size };
+        let percent = self.reclaimable.saturating_mul(100).checked_div(self.size).unwrap_or(0);
         format!("{} ({percent}%)", units::size(self.reclaimable, DIGITS))
     }
 

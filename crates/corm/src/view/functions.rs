@@ -21,11 +21,14 @@ pub(super) fn of_data() -> FuncMap {
 
 /// Returns the functions for the line of headings: each returns the heading as it is, which has no structure.
 pub(super) fn of_headings() -> FuncMap {
-    let first: fn(&[Value]) -> Result<Value> = |args| Ok(args.first().cloned().unwrap_or(Value::Nil));
+    let first: Function = |args| Ok(args.first().cloned().unwrap_or(Value::Nil));
     functions(&["json", "join", "split", "lower", "upper", "title", "pad", "truncate"].map(|name| (name, first)))
 }
 
-fn functions(list: &[(&str, fn(&[Value]) -> Result<Value>)]) -> FuncMap {
+/// A function of templates.
+type Function = fn(&[Value]) -> Result<Value>;
+
+fn functions(list: &[(&str, Function)]) -> FuncMap {
     list.iter().map(|&(name, function)| (name.to_owned(), Arc::new(function) as ValueFunc)).collect()
 }
 
