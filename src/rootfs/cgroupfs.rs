@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::AT_FDCWD;
 
 use super::Host;
-use super::opened::Step;
+use super::opened::{CgroupTrees as Trees, Step};
 use super::path::FileKind;
 use super::root::Root;
 use crate::plan::context::CgroupView;
@@ -28,20 +28,6 @@ use linux::mount::MountAttr;
 use linux::path as sys_path;
 
 const HOST: &str = "/sys/fs/cgroup";
-
-/// The detached mounts of one step.
-#[derive(Debug)]
-pub(crate) enum Trees {
-    /// A mount of the unified hierarchy, or of the host's directory of all hierarchies.
-    One {
-        /// The mount.
-        tree: OwnedFd,
-        /// The kernel has refused a new mount, so that the host's is bound.
-        refused: bool,
-    },
-    /// A mount of each hierarchy of cgroup v1, by its name.
-    Legacy(Vec<(String, OwnedFd)>),
-}
 
 /// Attaches the mounts of a step, and creates those that were not created before.
 ///

@@ -7,20 +7,11 @@ use nix::fcntl::AT_FDCWD;
 
 use super::bind::{Place, prepare_bind};
 use super::mount::clone_source;
-use super::opened::{OpenedRootfs, ResolvedSource, Source};
+use super::opened::{OpenedRootfs, ResolvedSource, Source, Taken};
 use super::{cgroupfs, mask};
 use crate::plan::mount::{Bind, MountKind, MountStep};
 use crate::plan::rootfs::RootfsPlan;
 use linux::path as sys_path;
-
-/// What was taken from the host's mounts before init left them.
-#[derive(Debug)]
-pub(super) struct Taken {
-    /// See `Root::null`.
-    pub null: Option<OwnedFd>,
-    /// Device number of the host's /dev.
-    pub dev: Option<libc::dev_t>,
-}
 
 /// Clones every source of the plan, then enters `kernel_mounts` and unshares the mount namespace. Where the kernel or a
 /// security module refuses to enter, the new namespace is a copy of the host's.

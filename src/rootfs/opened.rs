@@ -12,8 +12,6 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
 use super::bind::{Place, apply_idmap, prepare_bind, prepare_root};
-use super::cgroupfs;
-use super::leave::Taken;
 use super::outside_devices::{self, OutsideDevices};
 use crate::plan::mount::Bind;
 use crate::plan::mount::IdmapSource;
@@ -47,6 +45,29 @@ pub(crate) struct OpenedRootfs {
     pub unprotected: Vec<String>,
 }
 
+/// The detached mounts of one step for `type: cgroup`.
+#[derive(Debug)]
+pub(super) enum CgroupTrees {
+    /// A mount of the unified hierarchy, or of the host's directory of all hierarchies.
+    One {
+        /// The mount.
+        tree: OwnedFd,
+        /// The kernel has refused a new mount, so that the host's is bound.
+        refused: bool,
+    },
+    /// A mount of each hierarchy of cgroup v1, by its name.
+    Legacy(Vec<(String, OwnedFd)>),
+}
+
+/// What was taken from the host's mounts before init left them.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// See `Root::null`.
+    pub null: Option<OwnedFd>,
+    /// Device number of the host's /dev.
+    pub dev: Option<libc::dev_t>,
+}
+
 /// The root directory.
 #[derive(Debug)]
 pub(crate) enum RootSource {
@@ -66,7 +87,7 @@ pub(crate) struct OpenedStep {
     /// The user namespace with the ID mapping of the mount.
     pub userns: Option<Rc<OwnedFd>>,
     /// The mounts of a step for `type: cgroup`, where they were created before the host's mounts were left.
-    pub(super) cgroup: Option<cgroupfs::Trees>,
+    pub(super) cgroup: Option<CgroupTrees>,
 }
 
 /// The source of a step.
@@ -125,7 +146,7 @@ impl<'a> Step<'a> {
     }
 
     /// The mounts for `type: cgroup` that were created before.
-    pub(super) fn cgroup(&self) -> Option<&'a cgroupfs::Trees> {
+    pub(super) fn cgroup(&self) -> Option<&'a CgroupTrees> {
         self.opened.steps.get(self.index)?.cgroup.as_ref()
     }
 

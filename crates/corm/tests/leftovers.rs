@@ -394,3 +394,20 @@ fn a_pid_file_that_cannot_be_read_is_an_error_and_not_a_container_that_has_ended
     fixture.remove("a pid file that could not be read");
     fixture.is_clean("a pid file that could not be read");
 }
+
+#[test]
+fn what_the_runtime_cannot_delete_at_the_end_of_a_run_is_found_by_the_next_removal() {
+    need_root!();
+    let fixture = Fixture::new();
+    let mut reached = 0;
+    for n in 1..=6 {
+        fixture.at_call(n, "exit 1");
+        fixture.corm(&["run", "--rm", "--name", "c", "base", "true"]).limit(LIMIT * 2).out();
+        reached += u32::from(fixture.sandbox.path("reached").exists());
+        fixture.at_call(0, "");
+        fixture.corm(&["system", "prune"]).out().ok();
+        fixture.remove("a call of the runtime failed");
+        fixture.is_clean(&format!("call {n} of the runtime failed"));
+    }
+    assert!(reached >= 2, "{reached} calls were reached");
+}

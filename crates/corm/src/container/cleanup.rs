@@ -25,12 +25,15 @@ const SUPERVISOR_TIMEOUT: Duration = Duration::from_secs(15);
 pub fn cleanup(store: &Store, run: &RunDir, record: &ContainerRecord, report: Reporter<'_>) -> Result<()> {
     let runtime = status::runtime(run, record);
     report(&format!("{} delete {}", runtime.program().display(), record.id));
+    let deleted = runtime.delete(&record.id);
+    // while the runtime has its state, the next removal has to find the container
+    let is_gone = deleted.is_ok();
     let done = [
-        runtime.delete(&record.id),
+        deleted,
         network::teardown(run, &record.id),
         create::unmount(store, &record.id),
-        if record.setup.remove { store.remove_container(&record.id) } else { Ok(()) },
-        run.remove_files(&record.id),
+        if is_gone && record.setup.remove { store.remove_container(&record.id) } else { Ok(()) },
+        if is_gone { run.remove_files(&record.id) } else { Ok(()) },
     ];
     let problems: Vec<String> = done.into_iter().filter_map(error_text).collect();
     ensure!(problems.is_empty(), "clean up container {}: {}", record.name, problems.join("; "));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{FileStat, fstat, fstatat};
@@ -19,7 +19,14 @@ use linux::path;
 const MAX_DEPTH: usize = 300;
 
 /// Returns the bytes of all blocks, hard-linked files once. Blocks that trees share by reflink count in each tree.
+///
+/// # Errors
+/// The tree cannot be read; names it.
 pub(super) fn of(path: &Path) -> Result<u64> {
+    measure(path).with_context(|| format!("measure {path:?}"))
+}
+
+fn measure(path: &Path) -> Result<u64> {
     let top = super::mount_util::open_dir(path)?;
     let bytes = |stat: &FileStat| u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
     let mut total = bytes(&fstat(&top)?);
