@@ -35,8 +35,11 @@ pub fn command_line(data: &[u8]) {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    /// The function of a target.
+    type Target = fn(&[u8]);
+
     /// Calls a target with each input of its corpus.
-    fn replay(name: &str, target: fn(&[u8])) {
+    fn replay(name: &str, target: Target) {
         let dir = format!("{}/fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
         let mut inputs = 0;
         for entry in std::fs::read_dir(&dir).unwrap() {
@@ -48,7 +51,7 @@ mod tests {
 
     #[test]
     fn the_corpus_has_no_finding() {
-        let targets: [(&str, fn(&[u8])); 8] = [
+        let targets: [(&str, Target); 8] = [
             ("cgroup_files", super::cgroup_files),
             ("command_line", super::command_line),
             ("config", super::config),

@@ -145,8 +145,11 @@ pub fn layer(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    /// The function of a target.
+    type Target = fn(&[u8]);
+
     /// Calls a target with each input of its corpus.
-    fn replay(name: &str, target: fn(&[u8])) {
+    fn replay(name: &str, target: Target) {
         let dir = format!("{}/../../fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
         let mut inputs = 0;
         for entry in std::fs::read_dir(&dir).unwrap() {
@@ -158,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_corpus_has_no_finding() {
-        let targets: [(&str, fn(&[u8])); 3] =
+        let targets: [(&str, Target); 3] =
             [("command_line", super::command_line), ("manifest", super::manifest), ("registry", super::registry)];
         for (name, target) in targets {
             replay(name, target);

@@ -135,7 +135,9 @@ fn try_once(scene: &Scene, case: &Case, whole: Duration, (call, fault): (Call, F
     }
     if out.code == Some(case.code) && !(killed && out.code != Some(0)) {
         let done = catch_unwind(AssertUnwindSafe(|| (case.done)(scene, &out))).unwrap_or(false);
-        wrong.extend((!done).then(|| (Wrong::Silent, "exit status 0, and the work is not done".to_owned())));
+        // a warning is not silent: the program of a run has its own exit status
+        let silent = !done && out.stderr.is_empty();
+        wrong.extend(silent.then(|| (Wrong::Silent, "exit status 0, and the work is not done".to_owned())));
     }
     wrong.extend(clean_up(scene));
     let what = format!("{}: {point:?} ({hit:?}), {fault:?}: {out:?}", case.name);
