@@ -133,6 +133,7 @@ pub(crate) struct ProcStat {
 /// `PF_FORKNOEXEC` of the kernel's task flags, field 9: set by fork and cleared by exec; the process cannot change it.
 const FORKED_WITHOUT_EXEC: u64 = 0x40;
 
+/// Parses `/proc/PID/stat`; `None` for a text of another form.
 pub(crate) fn parse_stat(text: &str) -> Option<ProcStat> {
     // the name in parentheses may hold blanks and parentheses; the fields after it start with the state, field 3
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();

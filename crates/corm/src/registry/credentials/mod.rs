@@ -191,6 +191,7 @@ fn server<'a>(registry: &str, key: &'a str) -> &'a str {
     if registry == "docker.io" { DOCKER_HUB_URL } else { key }
 }
 
+/// Returns the credentials under a key of a file's `auths`.
 pub(super) fn entry(document: &Map<String, Value>, key: &str) -> Result<Option<Credentials>> {
     let Some(Value::Object(auths)) = document.get("auths") else { return Ok(None) };
     let Some((_, found)) = auths.iter().find(|(name, _)| normalized(name) == key) else { return Ok(None) };
