@@ -1,6 +1,11 @@
 //! Files of the container or the kernel: ID mappings, users and groups, cgroups, mount tables.
 
-#![allow(clippy::panic, clippy::expect_used, reason = "a panic is how a target reports a finding")]
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a target reports a finding"
+)]
 
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;

@@ -1,6 +1,11 @@
 //! Configurations, records and mount options.
 
-#![allow(clippy::panic, clippy::expect_used, reason = "a panic is how a target reports a finding")]
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a target reports a finding"
+)]
 
 use std::path::PathBuf;
 

@@ -1,6 +1,11 @@
 //! Profiles from bytes for fuzz targets, compiled, and compared with their definition.
 
-#![allow(clippy::panic, clippy::expect_used, reason = "a panic is how a target reports a finding")]
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a target reports a finding"
+)]
 
 use libc::sock_filter;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSeccompOperator as Op};
