@@ -110,8 +110,9 @@ fn an_init_killed_before_its_program_runs_is_an_error_of_start() {
 /// Returns the point at which the last child of a command calls execve(2).
 fn execve_of_child(cmd: Cmd) -> Point {
     let calls = list(cmd).seen.into_iter();
-    let of_children = calls.filter(|call| call.number == libc::SYS_execve && matches!(call.point, Point::Child(..)));
-    of_children.last().unwrap().point
+    let mut of_children =
+        calls.filter(|call| call.number == libc::SYS_execve && matches!(call.point, Point::Child(..)));
+    of_children.next_back().unwrap().point
 }
 
 /// The process of a detached `exec` is killed after its release: no other process sees its exit status.

@@ -26,8 +26,8 @@ impl Drop for Dir {
     }
 }
 
-fn at<'a>(path: &str, failed: &'a Failed) -> Dir<'a> {
-    Dir { path: path.to_owned(), failed }
+fn at<'a>(path: &str, failed: &'a Failed) -> super::Dir<'a> {
+    super::Dir { path: path.to_owned(), failed }
 }
 
 fn json(stats: &Stats) -> Value {
