@@ -60,9 +60,9 @@ fn runtimes_killed_at_random_leave_nothing() {
                     crate::interrupt::kill_after(verb.pid(), whole.mul_f64((random >> 40) as f64 / f64::from(1 << 24)));
                     verb.wait();
                     c.delete_force().ok();
-                    c.create().ok();
-                    c.delete_force().ok();
                 }
+                c.create().ok();
+                c.delete_force().ok();
             });
         }
     });
