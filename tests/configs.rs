@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use corm::config::settings::Settings;
+use corm::config::settings::limits::Limits;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use test_support::*;
@@ -296,15 +298,16 @@ fn a_configuration_of_corm_is_valid_without_a_warning() {
     let image = serde_json::from_value(image).unwrap();
     for case in 0..8 {
         let [unprivileged, cgroup_v2, host_network] = [1, 2, 4].map(|bit| case & bit != 0);
+        let limits = Limits { cpu_quota: Some(150_000), memory: Some(1 << 20), ..Default::default() };
         let options = corm::config::RunOptions {
             host_network,
             tty: true,
-            cpu_quota: Some(150_000),
-            memory: Some(1 << 20),
+            settings: Settings { limits, ..Default::default() },
             ..Default::default()
         };
         let place = corm::config::Place {
             id: &"0".repeat(64),
+            hostname: "here",
             image_name: None,
             rootfs: &root,
             root: dir.as_fd(),

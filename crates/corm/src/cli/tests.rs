@@ -50,7 +50,12 @@ fn values_have_types() {
         panic!()
     };
     assert_eq!(
-        (run.memory, run.cpu_quota, run.pids_limit, run.network.mode.as_deref()),
+        (
+            run.settings.limits.memory,
+            run.settings.limits.cpu_quota,
+            run.settings.limits.pids_limit,
+            run.network.mode.as_deref()
+        ),
         (Some(64 << 20), Some(150_000), Some(-1), Some("host"))
     );
     let Verb::Image(ImageVerb::Pull(pull)) = verb("pull --tls-verify=false x") else { panic!() };
@@ -58,7 +63,7 @@ fn values_have_types() {
     assert!(matches!(verb("pull x"), Verb::Image(ImageVerb::Pull(pull)) if pull.remote.tls_verify.is_none()));
     assert!(matches!(verb("system prune -a"), Verb::System(SystemVerb::SystemPrune { all: true })));
     assert!(
-        matches!(verb("stop -t 3 a b"), Verb::Container(ContainerVerb::Stop { timeout: 3, which }) if which.names == ["a", "b"])
+        matches!(verb("stop -t 3 a b"), Verb::Container(ContainerVerb::Stop { timeout: Some(3), which }) if which.names == ["a", "b"])
     );
     assert!(matches!(verb("init /d"), Verb::Image(ImageVerb::Init { name: None, .. })));
 }

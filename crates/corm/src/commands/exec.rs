@@ -21,6 +21,7 @@ use crate::cli::args;
 use crate::config;
 use crate::config::options;
 use crate::config::process;
+use crate::config::settings::security;
 use crate::container::run_dir::RunDir;
 use crate::container::runtime;
 use crate::container::status;
@@ -159,7 +160,9 @@ fn apply_arguments(process: &mut Value, args: &args::Exec, pid: i32) -> Result<(
         let root = mount_util::open_root_of(pid)?;
         let user = config::image_user(text, root.as_fd()).context("--user")?;
         process["user"] = config::process_user(&user, userns::single_id());
-        process["capabilities"] = config::capabilities(&user);
+        // root has what the container may have, others nothing
+        let bounding = process["capabilities"]["bounding"].clone();
+        process["capabilities"] = security::sets(&user, &bounding, &json!([]));
     }
     Ok(())
 }

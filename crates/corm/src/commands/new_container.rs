@@ -11,6 +11,7 @@ use crate::cli::args::LogLevel;
 use crate::cli::args::PullPolicy;
 use crate::config::RunOptions;
 use crate::container::Purpose;
+use crate::container::cleanup;
 use crate::container::create;
 use crate::container::create::New;
 use crate::container::monitor;
@@ -36,6 +37,7 @@ pub(super) fn create(
     ensure!(args.cidfile.as_ref().is_none_or(|file| !file.exists()), "--cidfile: {:?} exists", args.cidfile);
     let image = image(context, store, args)?;
     let report = |text: &str| context.report(LogLevel::Debug, text);
+    replace(store, run, args)?;
     let new = New {
         options: &options,
         name: args.name.as_deref(),
@@ -74,6 +76,18 @@ fn image(context: &Context, store: &Store, args: &args::Run) -> Result<ImageReco
     match missing {
         Some(missing) => pulled().with_context(|| format!("{missing}, and it cannot be pulled")),
         None => pulled(),
+    }
+}
+
+/// Removes the container of the same name, if the caller wants it replaced.
+fn replace(store: &Store, run: &RunDir, args: &args::Run) -> Result<()> {
+    if !args.settings.replace {
+        return Ok(());
+    }
+    let name = args.name.as_deref().context("--replace: needs --name")?;
+    match store.find_container(name) {
+        Ok(old) if old.name == name => cleanup::remove_running(store, run, &old).context("--replace"),
+        _ => Ok(()),
     }
 }
 

@@ -1,7 +1,5 @@
 //! `corm restart`: stops containers and starts them again.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 
 use super::{Context, print, select};
@@ -15,7 +13,7 @@ use crate::container::status;
 ///
 /// # Errors
 /// As [`super::for_each`]; a container that is removed when it exits.
-pub(super) fn run(context: &Context, which: &Selection, seconds: u64, running: bool) -> Result<u8> {
+pub(super) fn run(context: &Context, which: &Selection, seconds: Option<u64>, running: bool) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
     select::each(
@@ -36,7 +34,7 @@ pub(super) fn run(context: &Context, which: &Selection, seconds: u64, running: b
             }
             // before it is stopped, because nothing would be left to start
             ensure!(!(runs && record.setup.remove), "container '{}' is removed when it exits (--rm)", record.name);
-            lifecycle::stop(&store, &run, &record, Duration::from_secs(seconds))?;
+            lifecycle::stop(&store, &run, &record, seconds)?;
             let report = |text: &str| context.report(LogLevel::Debug, text);
             lifecycle::start(&store, &run, &record, &report).map_err(|failed| failed.error)?;
             print::line(&record.id)

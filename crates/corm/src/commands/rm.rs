@@ -1,7 +1,5 @@
 //! `corm rm`: removes containers; also images by ID.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 
 use super::{Context, print, select};
@@ -36,7 +34,7 @@ pub(super) fn run(context: &Context, args: &args::Rm) -> Result<u8> {
             if status::of(&store, &run, &record)?.pid().is_some() {
                 ensure!(args.force, "container '{}' is running: stop it first, or use -f", record.name);
                 match args.timeout {
-                    Some(seconds) => lifecycle::stop(&store, &run, &record, Duration::from_secs(seconds))?,
+                    Some(_) => lifecycle::stop(&store, &run, &record, args.timeout)?,
                     None => cleanup::kill(&store, &run, &record)?,
                 }
             }

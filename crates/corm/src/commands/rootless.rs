@@ -74,6 +74,11 @@ fn needs_of_container(verb: &ContainerVerb) -> NamespaceNeeds<'_> {
         return NamespaceNeeds::Containers(which);
     }
     match verb {
+        ContainerVerb::Run(run) | ContainerVerb::Create(run) => match run.settings.namespaces.joined().next() {
+            // only in the user namespace of the other container its namespaces can be joined
+            Some((_, name)) => NamespaceNeeds::Container(name),
+            None => NamespaceNeeds::Trees,
+        },
         ContainerVerb::Ps(ps) if ps.size || ps.order == ContainerOrder::Size => NamespaceNeeds::Trees,
         ContainerVerb::Ps(_)
         | ContainerVerb::Logs(_)

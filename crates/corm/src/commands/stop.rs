@@ -1,7 +1,5 @@
 //! `corm stop`: sends the stop signal, then SIGKILL.
 
-use std::time::Duration;
-
 use anyhow::Result;
 
 use super::{Context, select};
@@ -13,11 +11,11 @@ use crate::container::run_dir::RunDir;
 ///
 /// # Errors
 /// As [`super::for_each`].
-pub(super) fn run(context: &Context, which: &Selection, seconds: u64) -> Result<u8> {
+pub(super) fn run(context: &Context, which: &Selection, seconds: Option<u64>) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
     select::each(context, (&store, &run), which, select::runs, |name| {
         let record = store.find_container(name)?;
-        lifecycle::stop(&store, &run, &record, Duration::from_secs(seconds))
+        lifecycle::stop(&store, &run, &record, seconds)
     })
 }

@@ -45,7 +45,7 @@ pub fn commit(store: &Store, args: &args::Commit, report: Reporter<'_>) -> Resul
         .find_image(container.image.hex())
         .with_context(|| format!("the image of container '{}'", container.name))?;
     // refused, because the new image would inherit a volume at a forbidden path
-    config::image_volumes(&create::read_configuration(store, &base)?, &[])?;
+    config::image_volumes(&create::read_configuration(store, &base)?, &config::RunOptions::default())?;
     let mut layers = base.layers.clone();
     let mut edit = Edit::new(&store.read_blob(&base.id)?)?;
     let line = History {

@@ -12,7 +12,8 @@ pub mod options;
 mod overrides;
 pub mod process;
 mod seccomp;
-mod volume;
+pub mod settings;
+pub mod volume;
 mod words;
 
 use std::os::fd::BorrowedFd;
@@ -22,7 +23,6 @@ use anyhow::{Context as _, Result};
 use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::{Map, Value, json};
 
-use crate::cli::args::CPU_PERIOD;
 use base::default_config::default_config;
 use base::users;
 use base::users::User;
@@ -34,35 +34,13 @@ pub use volume::Volume;
 /// versions.
 const VERSION: &str = "1.0.2";
 
-/// Capabilities of root in a container, as in other engines.
-pub(crate) const CAPABILITIES: [&str; 14] = [
-    "CAP_AUDIT_WRITE",
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_MKNOD",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_RAW",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-];
-
-/// Default limit of processes: ample, and low enough to stop a fork bomb.
-const MAX_PROCESSES: i64 = 2048;
-
-/// Limits of open files: soft for select(2), hard as systemd's.
-const OPEN_FILES: (u64, u64) = (1024, 524_288);
-
 /// Facts about the container and the machine that the configuration depends on.
 #[derive(Debug)]
 pub struct Place<'a> {
     /// ID of the container.
     pub id: &'a str,
+    /// Host name without `--hostname`: the first digits of the ID, or that of the namespace that is shared.
+    pub hostname: &'a str,
     /// Name of the image.
     pub image_name: Option<&'a str>,
     /// Path of the root file system.
@@ -92,41 +70,35 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
     let config = image.config().as_ref().unwrap_or(&nothing);
     let mut whole = default_config(None, place.cgroup_v2);
     let user_text = options.user.as_deref().or(config.user().as_deref()).unwrap_or_default();
-    let user = image_user(user_text, place.root).with_context(|| format!("user {user_text:?}"))?;
+    let mut user = image_user(user_text, place.root).with_context(|| format!("user {user_text:?}"))?;
+    options.settings.add_groups(&mut user, place)?;
     let cwd = process::cwd(config, options)?;
+    let hostname = options.hostname.clone().unwrap_or_else(|| place.hostname.to_owned());
 
     let process = object(&mut whole, "process")?;
     process.insert("terminal".into(), json!(options.tty));
     process.insert("user".into(), process_user(&user, place.single_id));
     process.insert("args".into(), json!(process::args(config, options)?));
-    process.insert("env".into(), json!(process::env(config, options)?));
+    process.insert("env".into(), json!(process::env(config, options, &hostname)?));
     process.insert("cwd".into(), json!(cwd));
-    process.insert("capabilities".into(), capabilities(&user));
-    // setuid programs of an image (su, ping) work, as in other engines
-    process.insert("noNewPrivileges".into(), json!(false));
-    let hard = OPEN_FILES.1.min(place.most_files);
-    let soft = OPEN_FILES.0.min(hard);
-    process.insert("rlimits".into(), json!([{"type": "RLIMIT_NOFILE", "hard": hard, "soft": soft}]));
 
     let top = whole.as_object_mut().context("the default configuration is no object")?;
     top.insert("ociVersion".into(), json!(VERSION));
     top.insert("root".into(), json!({"path": place.rootfs, "readonly": options.read_only}));
-    let hostname = options.hostname.clone().unwrap_or_else(|| short_id(place.id).to_owned());
     top.insert("hostname".into(), json!(hostname));
     top.insert("annotations".into(), json!(annotations::annotations(image, place.image_name)));
     if let Some(Value::Array(list)) = top.get_mut("mounts") {
         fit_mounts(list, options, place);
-        mounts::add(list, place.dir, &options.volumes);
+        mounts::add(list, place.dir, &options.settings.names, &options.volumes, place.unprivileged);
     }
     let linux = object(&mut whole, "linux")?;
     if let Some(Value::Array(list)) = linux.get_mut("namespaces") {
         set_network(list, options, place.network.as_deref());
     }
-    linux.insert("resources".into(), resources(options, place.unprivileged)?);
-    linux.insert("seccomp".into(), seccomp::profile());
     if let Some(propagation) = volume::root_propagation(&options.volumes) {
         linux.insert("rootfsPropagation".into(), json!(propagation));
     }
+    options.settings.apply(&mut whole, &user, place, options.read_only)?;
     Ok(whole)
 }
 
@@ -155,16 +127,6 @@ pub fn short_id(id: &str) -> &str {
 fn object<'a>(value: &'a mut Value, name: &str) -> Result<&'a mut Map<String, Value>> {
     let found = value.get_mut(name).and_then(Value::as_object_mut);
     found.with_context(|| format!("the default configuration has no {name}"))
-}
-
-/// Returns the capability sets. A user other than root has none, but set-user-ID programs may gain the bounding set.
-/// The inheritable set is empty (CVE-2022-29162).
-pub fn capabilities(user: &User) -> Value {
-    if user.uid == 0 {
-        json!({"bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES})
-    } else {
-        json!({"bounding": CAPABILITIES, "effective": [], "permitted": []})
-    }
 }
 
 /// Removes the network namespace of a container with the host's network, or sets the path of one that is joined.
@@ -204,33 +166,17 @@ fn fit_mounts(list: &mut Vec<Value>, options: &RunOptions, place: &Place<'_>) {
     }
 }
 
-fn resources(options: &RunOptions, unprivileged: bool) -> Result<Value> {
-    let mut resources = json!({});
-    if !unprivileged {
-        resources["devices"] = json!([{"allow": false, "access": "rwm"}]);
-    }
-    // without privileges there may be no writable cgroup: only explicit limits are set, and may fail
-    if let Some(limit) = options.pids_limit.or((!unprivileged).then_some(MAX_PROCESSES)) {
-        resources["pids"] = json!({"limit": limit});
-    }
-    if let Some(bytes) = options.memory {
-        let bytes = i64::try_from(bytes).context("--memory: too large")?;
-        resources["memory"] = json!({"limit": bytes});
-    }
-    if let Some(quota) = options.cpu_quota {
-        resources["cpu"] = json!({"quota": quota, "period": CPU_PERIOD});
-    }
-    Ok(resources)
-}
-
 /// Returns the volumes that the image declares and the caller does not override.
 ///
 /// # Errors
 /// A path that is invalid for a volume.
-pub fn image_volumes(image: &ImageConfiguration, given: &[Volume]) -> Result<Vec<PathBuf>> {
+pub fn image_volumes(image: &ImageConfiguration, options: &RunOptions) -> Result<Vec<PathBuf>> {
     let declared = image.config().as_ref().and_then(|config| config.volumes().as_deref()).unwrap_or_default();
     let mut found = declared.iter().map(|text| volume::of_image(text)).collect::<Result<Vec<_>>>()?;
-    found.retain(|path| !given.iter().any(|volume| volume.destination == *path));
+    let of_volumes = options.volumes.iter().map(|volume| &volume.destination);
+    let given: Vec<&PathBuf> =
+        of_volumes.chain(options.settings.tmpfs.iter().map(|tmpfs| &tmpfs.destination)).collect();
+    found.retain(|path| !given.contains(&path));
     // sorted, because the configuration's map has no order
     found.sort();
     found.dedup();

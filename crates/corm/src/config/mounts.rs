@@ -8,38 +8,40 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use serde_json::{Value, json};
 
+use super::settings::names::Names;
 use super::volume::Volume;
 
 /// Files of `/etc` that are bind mounted from the container's directory, so that the image's tree, and every commit of
 /// it, keeps its own.
 pub const ETC_FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
 
-/// Adds the files in `dir` and the volumes to the default mounts; of two mounts at the same destination the later one
-/// replaces the earlier.
-pub(super) fn add(mounts: &mut Vec<Value>, dir: &Path, volumes: &[Volume]) {
-    for name in ETC_FILES {
+/// Adds the files in `dir` and the volumes to the default mounts.
+pub(super) fn add(mounts: &mut Vec<Value>, dir: &Path, names: &Names, volumes: &[Volume], unprivileged: bool) {
+    for name in ETC_FILES.into_iter().filter(|name| names.writes(name)) {
         let destination = format!("/etc/{name}");
         let options = json!(["bind", "rprivate", "nosuid", "nodev", "noexec"]);
         mounts.push(json!({"destination": destination, "type": "bind", "source": dir.join(name), "options": options}));
     }
-    let mut volumes: Vec<&Volume> = volumes.iter().collect();
+    let of_volume = |(index, volume): (usize, &Volume)| volume.mount(dir, index, unprivileged);
+    insert(mounts, volumes.iter().enumerate().map(of_volume).collect());
+}
+
+/// Inserts mounts, each before those below its destination, so that `-v /dev:/dev` does not hide the container's own
+/// /dev/pts; of two mounts at the same destination the later one replaces the earlier.
+pub(super) fn insert(mounts: &mut Vec<Value>, mut more: Vec<Value>) {
     // a directory before the mounts in it
-    volumes.sort_by_key(|volume| volume.destination.components().count());
-    for volume in volumes {
-        mounts.retain(|mount| {
-            mount.get("destination").and_then(Value::as_str).map(Path::new) != Some(&volume.destination)
-        });
-        let (destination, source, options) = (&volume.destination, &volume.source, volume.mount_options());
-        let mount = json!({"destination": destination, "type": "bind", "source": source, "options": options});
-        // before the default mounts in it, so that `-v /dev:/dev` does not hide the container's own /dev/pts
-        let in_it = |mount: &Value| {
-            mount
-                .get("destination")
-                .and_then(Value::as_str)
-                .is_some_and(|path| Path::new(path).starts_with(destination))
-        };
-        mounts.insert(mounts.iter().position(in_it).unwrap_or(mounts.len()), mount);
+    more.sort_by_key(|mount| destination(mount).components().count());
+    for mount in more {
+        let place = destination(&mount).to_owned();
+        mounts.retain(|other| destination(other) != place);
+        let at = mounts.iter().position(|other| destination(other).starts_with(&place)).unwrap_or(mounts.len());
+        mounts.insert(at, mount);
     }
+}
+
+/// Returns the destination of a mount.
+fn destination(mount: &Value) -> &Path {
+    Path::new(mount.get("destination").and_then(Value::as_str).unwrap_or_default())
 }
 
 /// Returns the mount points that the root file system lacks and a runtime creates, parent directories included, sorted.
@@ -104,7 +106,13 @@ mod tests {
     #[test]
     fn a_volume_takes_the_place_of_what_is_there() {
         let mut mounts = vec![at("/proc"), at("/dev/shm")];
-        add(&mut mounts, Path::new("/c"), &[volume("/a/b", true), volume("/a", false), volume("/etc/hosts", false)]);
+        add(
+            &mut mounts,
+            Path::new("/c"),
+            &Names::default(),
+            &[volume("/a/b", true), volume("/a", false), volume("/etc/hosts", false)],
+            false,
+        );
         let destinations: Vec<_> = mounts.iter().map(|mount| mount["destination"].as_str().unwrap()).collect();
         assert_eq!(
             destinations,
@@ -112,7 +120,7 @@ mod tests {
         );
         let options = |at: usize| mounts[at]["options"].as_array().unwrap().iter().any(|option| option == "ro");
         assert!(options(5) && !options(4));
-        add(&mut mounts, Path::new("/c"), &[volume("/dev", false)]);
+        add(&mut mounts, Path::new("/c"), &Names::default(), &[volume("/dev", false)], false);
         let at = |path: &str| mounts.iter().position(|mount| mount["destination"] == path).unwrap();
         assert!(at("/dev") < at("/dev/shm"));
     }

@@ -8,14 +8,16 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::network::{Mode, Network};
 use super::overrides::Overrides;
+use super::settings::Settings;
+use super::settings::mount_flag::{self, Mount};
 use super::volume::{self, Volume};
 use super::words::words;
 use crate::cli::args;
 use crate::container::log::Limits;
 use linux::place;
 
-/// Maximum size of a file of environment variables, in bytes.
-const MAX_ENV_FILE: u64 = 1 << 20;
+/// Maximum size of a file of variables or labels, in bytes.
+const MAX_LINES: u64 = 1 << 20;
 
 /// Settings that override the image's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,12 +40,6 @@ pub struct RunOptions {
     pub tty: bool,
     /// Volumes.
     pub volumes: Vec<Volume>,
-    /// Memory limit in bytes.
-    pub memory: Option<u64>,
-    /// CPU time in microseconds for each [`args::CPU_PERIOD`].
-    pub cpu_quota: Option<u64>,
-    /// Maximum number of processes; -1 for no limit.
-    pub pids_limit: Option<i64>,
     /// Log rotation.
     pub log: Limits,
     /// Whether the root file system is read-only.
@@ -54,6 +50,8 @@ pub struct RunOptions {
     pub host_network: bool,
     /// Network.
     pub network: Network,
+    /// Settings by flags that change more than the process.
+    pub settings: Settings,
 }
 
 impl RunOptions {
@@ -63,24 +61,24 @@ impl RunOptions {
     /// A malformed volume or variable, a source that does not exist.
     pub fn new(run: &args::Run) -> Result<Self> {
         let network = Network::new(&run.network)?;
+        run.settings.check(run.hostname.is_some())?;
+        let (volumes, settings) = mounts(run)?;
         Ok(Self {
             command: run.command.clone(),
             fallback: Vec::new(),
             entrypoint: run.entrypoint.as_deref().map(entrypoint).transpose()?,
-            labels: labels(&run.labels)?,
-            env: environment(&[env_files(&run.env_files)?, run.env.clone()].concat())?,
+            labels: labels(&[lines_of(&run.label_files, "--label-file")?, run.labels.clone()].concat())?,
+            env: environment(&[lines_of(&run.env_files, "--env-file")?, run.env.clone()].concat())?,
             workdir: run.workdir.clone(),
             user: run.user.clone(),
             tty: run.tty,
-            volumes: volume::parse_all(&run.volumes)?,
-            memory: run.memory,
-            cpu_quota: run.cpu_quota,
-            pids_limit: run.pids_limit,
+            volumes,
             log: run.log,
             read_only: run.read_only,
             hostname: run.hostname.as_deref().map(hostname).transpose()?,
             host_network: network.mode == Mode::Host,
             network,
+            settings,
         })
     }
 
@@ -97,15 +95,31 @@ impl RunOptions {
     }
 }
 
-/// Reads the lines of files of environment variables; empty ones and those with `#` are comments.
-fn env_files(files: &[PathBuf]) -> Result<Vec<String>> {
+/// Parses `-v` and `--mount`: returns the volumes, and the settings with the file systems in memory.
+fn mounts(run: &args::Run) -> Result<(Vec<Volume>, Settings)> {
+    let of_volume = |text: &String| volume::parse(text).with_context(|| format!("--volume {text:?}"));
+    let mut volumes = run.volumes.iter().map(of_volume).collect::<Result<Vec<_>>>()?;
+    let mut settings = run.settings.clone();
+    for text in &settings.mounts {
+        match mount_flag::parse(text).with_context(|| format!("--mount {text:?}"))? {
+            Mount::Volume(volume) => volumes.push(volume),
+            Mount::Tmpfs(tmpfs) => settings.tmpfs.push(tmpfs),
+        }
+    }
+    let of_volumes = volumes.iter().map(|volume| volume.destination.as_path());
+    volume::check_all(of_volumes.chain(settings.tmpfs.iter().map(|tmpfs| tmpfs.destination.as_path())).collect())?;
+    Ok((volumes, settings))
+}
+
+/// Reads the lines of files of variables or labels; empty ones and those with `#` are comments.
+fn lines_of(files: &[PathBuf], flag: &str) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for path in files {
-        let context = || format!("--env-file {path:?}");
+        let context = || format!("{flag} {path:?}");
         let mut text = String::new();
         let file = place::open_to_read(path).with_context(context)?;
-        file.take(MAX_ENV_FILE + 1).read_to_string(&mut text).with_context(context)?;
-        ensure!(text.len() as u64 <= MAX_ENV_FILE, "{}: more than {MAX_ENV_FILE} bytes", context());
+        file.take(MAX_LINES + 1).read_to_string(&mut text).with_context(context)?;
+        ensure!(text.len() as u64 <= MAX_LINES, "{}: more than {MAX_LINES} bytes", context());
         let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
         all.extend(lines.map(str::to_owned));
     }

@@ -13,6 +13,9 @@ use base::signal;
 /// Default PATH, when neither image nor caller sets one.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The variable by which systemd and others see that they are in a container.
+const CONTAINER: &str = "container=corm";
+
 /// Default stop signal.
 const STOP_SIGNAL: &str = "SIGTERM";
 
@@ -41,15 +44,23 @@ pub(super) fn args(image: &Config, options: &RunOptions) -> Result<Vec<String>> 
     Ok(args)
 }
 
-/// Returns the image's variables, then the caller's; the last value of a name counts, at the position of the first. A
-/// variable of the image without a value is left out: an image must not read corm's environment.
+/// Returns the default variables, with `--env-host` those of corm, then the image's, then the caller's; the last value of
+/// a name counts, at the position of the first. A variable of the image without a value is left out: an image must not
+/// read corm's environment.
 ///
 /// # Errors
 /// A variable of the image has no name, or a NUL.
-pub(super) fn env(image: &Config, options: &RunOptions) -> Result<Vec<String>> {
+pub(super) fn env(image: &Config, options: &RunOptions, hostname: &str) -> Result<Vec<String>> {
     let mut env: Vec<String> = vec![PATH.to_owned()];
     if options.tty {
         env.push("TERM=xterm".to_owned());
+    }
+    env.extend([CONTAINER.to_owned(), format!("HOSTNAME={hostname}")]);
+    let settings = &options.settings;
+    if settings.env_host {
+        let of_host =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        of_host.for_each(|(name, value)| set(&mut env, &format!("{name}={value}")));
     }
     let image = image.env().as_deref().unwrap_or_default();
     for variable in image {
@@ -59,9 +70,13 @@ pub(super) fn env(image: &Config, options: &RunOptions) -> Result<Vec<String>> {
             "config.Env of the image: {variable:?} is not of the form NAME=VALUE"
         );
     }
-    for variable in image.iter().filter(|variable| variable.contains('=')).chain(&options.env) {
-        set(&mut env, variable);
-    }
+    image.iter().filter(|variable| variable.contains('=')).for_each(|variable| set(&mut env, variable));
+    let is_unset = |variable: &String| {
+        let name = variable.split_once('=').map_or(variable.as_str(), |(name, _)| name);
+        settings.unset_all_env || settings.unset_env.iter().any(|unset| unset == name)
+    };
+    env.retain(|variable| !is_unset(variable));
+    options.env.iter().for_each(|variable| set(&mut env, variable));
     Ok(env)
 }
 
@@ -111,7 +126,11 @@ pub fn working_dir(text: &str) -> Result<PathBuf> {
 ///
 /// # Errors
 /// The image names an unknown signal.
-pub fn stop_signal(image: &Config) -> Result<String> {
+pub fn stop_signal(image: &Config, given: Option<&str>) -> Result<String> {
+    if let Some(given) = given {
+        // checked with the flags
+        return Ok(given.to_owned());
+    }
     match image.stop_signal().as_deref().filter(|text| !text.is_empty()) {
         None => Ok(STOP_SIGNAL.to_owned()),
         Some(text) => {
@@ -125,6 +144,7 @@ pub fn stop_signal(image: &Config) -> Result<String> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+    use crate::config::settings::Settings;
     use serde_json::{Value, json};
 
     fn image(config: Value) -> Config {
@@ -162,12 +182,29 @@ mod tests {
     fn the_last_of_two_variables_counts() {
         let given = image(json!({"Env": ["A=1", "PATH=/x", "A=2=3", "E=", "L=a\nb"]}));
         let options = RunOptions { env: vec!["E=5".into(), "N=9".into()], tty: true, ..RunOptions::default() };
-        assert_eq!(env(&given, &options).unwrap(), ["PATH=/x", "TERM=xterm", "A=2=3", "E=5", "L=a\nb", "N=9"]);
-        assert_eq!(env(&image(json!({})), &RunOptions::default()).unwrap(), [PATH]);
-        assert_eq!(env(&image(json!({"Env": ["PATH"]})), &RunOptions::default()).unwrap(), [PATH]);
+        let own = ["container=corm", "HOSTNAME=h"];
+        let of = |image: &Config, options: &RunOptions| env(image, options, "h");
+        assert_eq!(
+            of(&given, &options).unwrap(),
+            ["PATH=/x", "TERM=xterm", own[0], own[1], "A=2=3", "E=5", "L=a\nb", "N=9"]
+        );
+        assert_eq!(of(&image(json!({})), &RunOptions::default()).unwrap(), [PATH, own[0], own[1]]);
+        assert_eq!(of(&image(json!({"Env": ["PATH"]})), &RunOptions::default()).unwrap(), [PATH, own[0], own[1]]);
         for bad in ["=1", "", "A\0=1", "="] {
-            assert!(env(&image(json!({"Env": [bad]})), &RunOptions::default()).is_err(), "{bad:?}");
+            assert!(of(&image(json!({"Env": [bad]})), &RunOptions::default()).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn variables_are_unset_unless_the_caller_sets_them() {
+        let given = image(json!({"Env": ["A=1", "B=2"]}));
+        let unset = |names: &[&str], all: bool| {
+            let unset_env = names.iter().map(|&name| name.to_owned()).collect();
+            let settings = Settings { unset_env, unset_all_env: all, ..Settings::default() };
+            env(&given, &RunOptions { env: vec!["B=3".into()], settings, ..RunOptions::default() }, "h").unwrap()
+        };
+        assert_eq!(unset(&["A", "B", "PATH"], false), ["container=corm", "HOSTNAME=h", "B=3"]);
+        assert_eq!(unset(&[], true), ["B=3"]);
     }
 
     #[test]
@@ -186,11 +223,11 @@ mod tests {
 
     #[test]
     fn the_stop_signal_is_one() {
-        assert_eq!(stop_signal(&image(json!({}))).unwrap(), "SIGTERM");
-        assert_eq!(stop_signal(&image(json!({"StopSignal": "SIGRTMIN+3"}))).unwrap(), "SIGRTMIN+3");
-        assert_eq!(stop_signal(&image(json!({"StopSignal": "9"}))).unwrap(), "9");
+        assert_eq!(stop_signal(&image(json!({})), None).unwrap(), "SIGTERM");
+        assert_eq!(stop_signal(&image(json!({"StopSignal": "SIGRTMIN+3"})), None).unwrap(), "SIGRTMIN+3");
+        assert_eq!(stop_signal(&image(json!({"StopSignal": "9"})), Some("USR1")).unwrap(), "USR1");
         for bad in ["SIGNOPE", "0", "65", "-1", "TERM\n"] {
-            assert!(stop_signal(&image(json!({"StopSignal": bad}))).is_err(), "{bad:?}");
+            assert!(stop_signal(&image(json!({"StopSignal": bad})), None).is_err(), "{bad:?}");
         }
     }
 }

@@ -58,19 +58,48 @@ const ALLOWED: &str = "_llseek _newselect accept accept4 access adjtimex alarm a
     ugetrlimit umask uname unlink unlinkat uretprobe utime utimensat utimensat_time64 utimes vfork vmsplice wait4 \
     waitid waitpid write writev";
 
-/// Returns the profile, as `linux.seccomp`.
-pub(super) fn profile() -> Value {
+/// Calls that need a capability which containers do not have by default: permitted to those that have it, because the
+/// caller gave it for them.
+const BY_CAPABILITY: [(&str, &str); 12] = [
+    ("CAP_BPF", "bpf"),
+    ("CAP_DAC_READ_SEARCH", "open_by_handle_at"),
+    ("CAP_PERFMON", "perf_event_open"),
+    (
+        "CAP_SYS_ADMIN",
+        "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie lsm_get_self_attr lsm_list_modules \
+         lsm_set_self_attr mount mount_setattr move_mount open_tree perf_event_open quotactl quotactl_fd setdomainname \
+         sethostname setns syslog umount umount2 unshare",
+    ),
+    ("CAP_SYS_BOOT", "reboot"),
+    ("CAP_SYS_MODULE", "delete_module finit_module init_module"),
+    ("CAP_SYS_NICE", "get_mempolicy mbind set_mempolicy set_mempolicy_home_node"),
+    ("CAP_SYS_PACCT", "acct"),
+    ("CAP_SYS_PTRACE", "kcmp pidfd_getfd process_madvise ptrace"),
+    ("CAP_SYS_RAWIO", "ioperm iopl"),
+    ("CAP_SYS_TIME", "clock_settime clock_settime64 settimeofday stime"),
+    ("CAP_SYS_TTY_CONFIG", "vhangup"),
+];
+
+/// Returns the profile for a container whose root has these capabilities, as `linux.seccomp`.
+pub(super) fn profile(capabilities: &[&str]) -> Value {
+    let may = |name: &str| capabilities.contains(&name);
     let arg = |value: u64, op: &str| json!({"index": 0, "value": value, "op": op});
+    let more = BY_CAPABILITY.iter().filter(|(name, _)| may(name)).flat_map(|(_, calls)| calls.split_ascii_whitespace());
+    let calls: Vec<&str> = ALLOWED.split_ascii_whitespace().chain(more).collect();
     let mut rules = vec![
-        json!({"names": ALLOWED.split_ascii_whitespace().collect::<Vec<_>>(), "action": "SCMP_ACT_ALLOW"}),
-        json!({"names": ["clone"], "action": "SCMP_ACT_ALLOW",
-            "args": [{"index": 0, "value": CLONE_NEW, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]}),
-        // a filter cannot read the flags, which are in memory: with ENOSYS the C library calls clone instead
-        json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::ENOSYS}),
+        json!({"names": calls, "action": "SCMP_ACT_ALLOW"}),
         json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [arg(AF_ALG, "SCMP_CMP_LT")]}),
         json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [arg(AF_ALG + 1, "SCMP_CMP_EQ")]}),
         json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [arg(AF_VSOCK, "SCMP_CMP_GT")]}),
     ];
+    if !may("CAP_SYS_ADMIN") {
+        rules.extend([
+            json!({"names": ["clone"], "action": "SCMP_ACT_ALLOW",
+                "args": [{"index": 0, "value": CLONE_NEW, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]}),
+            // a filter cannot read the flags, which are in memory: with ENOSYS the C library calls clone instead
+            json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::ENOSYS}),
+        ]);
+    }
     rules.extend(PERSONALITIES.map(
         |value| json!({"names": ["personality"], "action": "SCMP_ACT_ALLOW", "args": [arg(value, "SCMP_CMP_EQ")]}),
     ));
@@ -96,6 +125,15 @@ fn architectures() -> &'static [&'static str] {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+
+    #[test]
+    fn a_capability_brings_its_calls() {
+        let allowed = |capabilities: &[&str]| profile(capabilities)["syscalls"][0]["names"].to_string();
+        assert!(!allowed(&[]).contains("\"mount\"") && allowed(&["CAP_SYS_ADMIN"]).contains("\"mount\""));
+        assert!(allowed(&["CAP_SYS_TIME"]).contains("settimeofday") && !allowed(&["CAP_SYS_TIME"]).contains("clone3"));
+        let rules = profile(&["CAP_SYS_ADMIN"]).to_string();
+        assert!(!rules.contains("SCMP_CMP_MASKED_EQ"), "{rules}");
+    }
 
     #[test]
     fn what_breaks_out_is_not_on_the_list() {

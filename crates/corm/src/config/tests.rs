@@ -5,6 +5,9 @@ use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
+use super::settings::Settings;
+use super::settings::capabilities;
+use super::settings::limits::Limits;
 use super::*;
 use linux::testing::TempDir;
 
@@ -31,6 +34,7 @@ impl Tree {
         let root = File::open(self.0.path()).unwrap();
         let mut place = Place {
             id: ID,
+            hostname: "named",
             image_name: None,
             rootfs: self.0.path(),
             root: root.as_fd(),
@@ -56,13 +60,7 @@ fn namespaces_and_devices_follow_the_machine_and_the_options() {
     for unprivileged in [false, true] {
         for cgroup_v2 in [false, true] {
             for host_network in [false, true] {
-                let options = RunOptions {
-                    host_network,
-                    tty: true,
-                    cpu_quota: Some(150_000),
-                    memory: Some(1 << 20),
-                    ..RunOptions::default()
-                };
+                let options = RunOptions { host_network, tty: true, ..RunOptions::default() };
                 let config = tree
                     .convert(json!({"Cmd": ["sh"], "User": "web"}), &options, |place| {
                         place.unprivileged = unprivileged;
@@ -89,7 +87,7 @@ fn an_image_decides_and_the_caller_overrides() {
     assert_eq!(process["cwd"], "/w");
     assert_eq!((&process["user"]["uid"], &process["user"]["gid"]), (&json!(33), &json!(4)));
     assert_eq!(process["capabilities"]["effective"], json!([]));
-    assert_eq!(config["hostname"], &ID[..12]);
+    assert_eq!(config["hostname"], "named");
     let options = RunOptions {
         command: vec!["x y".into()],
         env: vec!["A=2".into()],
@@ -97,9 +95,10 @@ fn an_image_decides_and_the_caller_overrides() {
         user: Some("0".into()),
         hostname: Some("h".into()),
         read_only: true,
-        memory: Some(4096),
-        cpu_quota: Some(50_000),
-        pids_limit: Some(-1),
+        settings: Settings {
+            limits: Limits { memory: Some(4096), cpu_quota: Some(50_000), pids_limit: Some(-1), ..Limits::default() },
+            ..Settings::default()
+        },
         ..RunOptions::default()
     };
     let config = tree.convert(given, &options, |_| {}).unwrap();
@@ -107,7 +106,7 @@ fn an_image_decides_and_the_caller_overrides() {
     assert_eq!(process["args"], json!(["/e", "x y"]));
     assert!(process["env"].as_array().unwrap().contains(&json!("A=2")));
     assert_eq!((&process["cwd"], &process["user"]["uid"]), (&json!("/"), &json!(0)));
-    assert_eq!(process["capabilities"]["effective"].as_array().unwrap().len(), CAPABILITIES.len());
+    assert_eq!(process["capabilities"]["effective"].as_array().unwrap().len(), capabilities::DEFAULT.len());
     assert_eq!((&config["root"]["readonly"], &config["hostname"]), (&json!(true), &json!("h")));
     let resources = &config["linux"]["resources"];
     assert_eq!(resources["memory"]["limit"], 4096);
@@ -160,20 +159,14 @@ fn item_12_values_that_make_no_sense_are_told() {
     for volume in ["/proc", "relative", "/a/../..", "/", "/sys/x", "/dev", "/dev/shm", "//dev//x", "/./proc/y", "//sys"]
     {
         let config = image(json!({"Cmd": ["sh"], "Volumes": {volume: {}}}));
-        assert!(image_volumes(&config, &[]).is_err(), "{volume}");
+        assert!(image_volumes(&config, &RunOptions::default()).is_err(), "{volume}");
     }
     let config = image(json!({"Volumes": {"/b": {}, "/a": {}, "/a/": {}, "/c": {}}}));
-    let given = [Volume { source: "/".into(), destination: "/c".into(), ..Volume::default() }];
+    let volume = Volume { source: "/".into(), destination: "/c".into(), ..Volume::default() };
+    let given = RunOptions { volumes: vec![volume], ..RunOptions::default() };
     assert_eq!(image_volumes(&config, &given).unwrap(), [PathBuf::from("/a"), PathBuf::from("/b")]);
     // variables twice, and with a newline, are what they are
     let config = tree.plain(json!({"Cmd": ["sh"], "Env": ["A=1", "A=2", "N=a\nb"]})).unwrap();
     let env = config["process"]["env"].to_string();
     assert!(env.contains("A=2") && !env.contains("A=1") && env.contains("a\\nb"), "{env}");
-}
-
-#[test]
-fn without_privileges_only_what_is_asked_for_is_limited() {
-    let options = RunOptions { memory: Some(u64::MAX), ..RunOptions::default() };
-    assert!(resources(&options, false).is_err());
-    assert_eq!(resources(&RunOptions::default(), true).unwrap(), json!({}));
 }

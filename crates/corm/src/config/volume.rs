@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::container::names;
 
@@ -30,68 +31,93 @@ pub struct Volume {
     /// Whether the mount is read-only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
+    /// Whether it and what is in it is given to the container's user (`U`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chown: bool,
+    /// Whether changes go to a directory of the container in the place of the source (`O`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overlay: bool,
     /// Other mount options that the caller gave.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
 }
 
-/// Parses the values of `-v`.
+/// Parses a value of `-v`: `SRC:DST[:OPTION[,OPTION...]]`; a source that is no path is the name of a volume. `DST` alone is a
+/// volume without a name.
 ///
 /// # Errors
-/// A malformed one, a source that does not exist, two volumes with one destination.
-pub(super) fn parse_all(texts: &[String]) -> Result<Vec<Volume>> {
-    let mut volumes: Vec<Volume> = Vec::with_capacity(texts.len());
-    for text in texts {
-        let new = parse(text)?;
-        let twice = volumes.iter().any(|volume| volume.destination == new.destination);
-        ensure!(!twice, "--volume {text:?}: another volume has the destination {:?} too", new.destination);
-        volumes.push(new);
-    }
-    Ok(volumes)
-}
-
-/// Parses `SRC:DST[:OPTION[,OPTION...]]`; a source that is no path is the name of a volume. `DST` alone is a volume without
-/// a name.
-fn parse(text: &str) -> Result<Volume> {
-    let context = || format!("--volume {text:?}");
+/// A malformed one, a source that does not exist.
+pub fn parse(text: &str) -> Result<Volume> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, destination, given) = match parts.as_slice() {
-        [destination] => ("", *destination, ""),
-        [source, destination] if !source.is_empty() => (*source, *destination, ""),
-        [source, destination, given] if !source.is_empty() && !given.is_empty() => (*source, *destination, *given),
-        _ => bail!("{}: not of the form [SRC:]DST[:OPTIONS]", context()),
+        [destination] => (None, *destination, ""),
+        [source, destination] => (Some(*source), *destination, ""),
+        [source, destination, given] if !given.is_empty() => (Some(*source), *destination, *given),
+        _ => bail!("not of the form [SRC:]DST[:OPTIONS]"),
     };
-    ensure!(!destination.is_empty(), "{}: not of the form [SRC:]DST[:OPTIONS]", context());
-    let (read_only, mut options) = parse_options(given).with_context(context)?;
-    let destination = destination_path(destination).with_context(context)?;
-    let mut volume = Volume { destination, read_only, ..Volume::default() };
-    if source.starts_with(['/', '.']) {
-        // checked before anything is created, because the runtime's error would come late and look like one of the program
-        let path = std::fs::canonicalize(source);
-        volume.source = path.with_context(|| format!("{}: source {source:?}", context()))?;
-        options.retain(|option| option != NOCOPY);
-    } else if !source.is_empty() {
-        names::check(source).with_context(context)?;
-        volume.name = Some(source.to_owned());
+    ensure!(source != Some("") && !destination.is_empty(), "not of the form [SRC:]DST[:OPTIONS]");
+    let options: Vec<&str> = given.split(',').filter(|_| !given.is_empty()).collect();
+    match source {
+        Some(path) if path.starts_with(['/', '.']) => bind(path, destination, &options),
+        name => of_store(name, destination, &options),
     }
-    volume.options = options;
-    Ok(volume)
 }
 
-/// Parses the options of a volume; returns whether it is read-only, and the mount options.
-fn parse_options(given: &str) -> Result<(bool, Vec<String>)> {
+/// Returns the volume of a file or directory of the host.
+///
+/// # Errors
+/// A source that does not exist, a path that is none of a volume, an unknown option.
+pub fn bind(source: &str, destination: &str, options: &[&str]) -> Result<Volume> {
+    let mut volume = parse_options(options)?;
+    volume.options.retain(|option| option != NOCOPY);
+    // checked before anything is created, because the runtime's error would come late and look like one of the program
+    volume.source = std::fs::canonicalize(source).with_context(|| format!("source {source:?}"))?;
+    if volume.overlay {
+        volume.check_overlay()?;
+    }
+    Ok(Volume { destination: destination_path(destination)?, ..volume })
+}
+
+/// Returns the volume of the store with this name; without a name, a new one for this container.
+///
+/// # Errors
+/// A malformed name, a path that is none of a volume, an unknown option.
+pub fn of_store(name: Option<&str>, destination: &str, options: &[&str]) -> Result<Volume> {
+    name.map_or(Ok(()), names::check)?;
+    let name = name.map(str::to_owned);
+    Ok(Volume { name, destination: destination_path(destination)?, ..parse_options(options)? })
+}
+
+/// Checks that no two mounts of the caller have one destination.
+///
+/// # Errors
+/// Two have.
+pub(super) fn check_all<'a>(mut destinations: Vec<&'a Path>) -> Result<()> {
+    destinations.sort_unstable();
+    let twice = destinations.windows(2).find(|pair| pair.first() == pair.last()).and_then(<[&'a Path]>::first);
+    ensure!(
+        twice.is_none(),
+        "--volume, --mount, --tmpfs: {:?} is the destination of two",
+        twice.unwrap_or(&Path::new(""))
+    );
+    Ok(())
+}
+
+/// Parses the options of a volume, whose places the caller sets.
+fn parse_options(given: &[&str]) -> Result<Volume> {
     let (mut access, mut options) = (None, Vec::new());
-    for option in given.split(',').filter(|_| !given.is_empty()) {
+    let (mut chown, mut overlay) = (false, false);
+    for &option in given {
         match option {
             "ro" | "rw" => {
-                ensure!(access.is_none(), "{given:?}: ro and rw, or one of them twice");
+                ensure!(access.is_none(), "ro and rw, or one of them twice");
                 access = Some(option);
             }
             "z" | "Z" => {
                 ensure!(!Path::new("/sys/fs/selinux/enforce").exists(), "{option:?}: SELinux is not supported");
             }
-            // of Docker's volumes and of its desktop: without an effect on a bind mount
             NOCOPY => options.push(option.to_owned()),
+            // of Docker's volumes and of its desktop: without an effect here
             "copy" | "cached" | "delegated" | "consistent" => {}
             "bind" | "rbind" | "nosuid" | "suid" | "nodev" | "dev" | "noexec" | "exec" => {
                 options.push(option.to_owned());
@@ -99,11 +125,16 @@ fn parse_options(given: &str) -> Result<(bool, Vec<String>)> {
             "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" | "unbindable" | "runbindable" => {
                 options.push(option.to_owned());
             }
-            "U" | "O" | "idmap" => bail!("{option:?}: this option of Podman is not supported"),
+            "U" => chown = true,
+            "O" => overlay = true,
+            "idmap" => bail!("{option:?}: this option of Podman is not supported"),
             _ => bail!("{option:?}: unknown option"),
         }
     }
-    Ok((access == Some("ro"), options))
+    let read_only = access == Some("ro");
+    let alone = !read_only && options.iter().all(|option| option == NOCOPY);
+    ensure!(!overlay || alone, "option O: excludes other options than U");
+    Ok(Volume { read_only, chown, overlay, options, ..Volume::default() })
 }
 
 /// Returns the propagation that the root needs for a volume with this option; `None` for one that needs none.
@@ -122,7 +153,31 @@ pub(super) fn root_propagation(volumes: &[Volume]) -> Option<&'static str> {
     all.min()
 }
 
+/// Returns the directory of a container for the changes of its volumes with `O`.
+pub fn overlays(dir: &Path) -> PathBuf {
+    dir.join("overlays")
+}
+
+/// Returns the upper and the work directory of the volume number `index` of a container.
+pub fn overlay_dirs(dir: &Path, index: usize) -> (PathBuf, PathBuf) {
+    let own = overlays(dir).join(index.to_string());
+    (own.join("upper"), own.join("work"))
+}
+
 impl Volume {
+    /// Checks that a mount of overlay can have the source.
+    ///
+    /// # Errors
+    /// It is no directory, or its path has a character with a meaning there.
+    pub fn check_overlay(&self) -> Result<()> {
+        let source = &self.source;
+        ensure!(source.is_dir(), "option O: {source:?}: is no directory");
+        // of lowerdir=, where these characters separate
+        let plain = source.to_str().is_some_and(|text| !text.contains([':', ',', '\\']));
+        ensure!(plain, "option O: {source:?}: must not have a colon, a comma or a backslash");
+        Ok(())
+    }
+
     /// Returns whether it is the volume of the store with this name.
     pub fn is_named(&self, name: &str) -> bool {
         self.name.as_deref() == Some(name)
@@ -131,6 +186,21 @@ impl Volume {
     /// Returns whether it begins with what the image has at its destination.
     pub fn copies_up(&self) -> bool {
         self.name.is_some() && !self.options.iter().any(|option| option == NOCOPY)
+    }
+
+    /// Returns the mount of a configuration, of the volume number `index` of the container with the directory `dir`.
+    pub(super) fn mount(&self, dir: &Path, index: usize, unprivileged: bool) -> Value {
+        let (destination, source) = (&self.destination, &self.source);
+        if !self.overlay {
+            return json!({"destination": destination, "type": "bind", "source": source, "options": self.mount_options()});
+        }
+        let (upper, work) = overlay_dirs(dir, index);
+        let option = |name: &str, path: &Path| json!(format!("{name}={}", path.display()));
+        let mut options = vec![option("lowerdir", source), option("upperdir", &upper), option("workdir", &work)];
+        if unprivileged {
+            options.push(json!("userxattr"));
+        }
+        json!({"destination": destination, "type": "overlay", "source": "overlay", "options": options})
     }
 
     /// Returns the options of the bind mount. Without an option set-user-ID programs and devices work, as in Docker and
@@ -166,7 +236,15 @@ impl Volume {
     /// # Errors
     /// As [`Volume::open_source`].
     pub fn check_source(&self, own: &Path) -> Result<()> {
-        self.find_source(OFlag::O_PATH | OFlag::O_CLOEXEC, own).map(drop)
+        self.find(own).map(drop)
+    }
+
+    /// Finds the source without opening it.
+    ///
+    /// # Errors
+    /// As [`Volume::open_source`].
+    pub fn find(&self, own: &Path) -> Result<OwnedFd> {
+        self.find_source(OFlag::O_PATH | OFlag::O_CLOEXEC, own)
     }
 
     fn find_source(&self, flags: OFlag, own: &Path) -> Result<OwnedFd> {
@@ -180,7 +258,7 @@ impl Volume {
 }
 
 /// Parses a destination in the container: absolute and normalised.
-fn destination_path(text: &str) -> Result<PathBuf> {
+pub(super) fn destination_path(text: &str) -> Result<PathBuf> {
     let path = Path::new(text);
     ensure!(path.is_absolute(), "{text:?}: not an absolute path");
     ensure!(!text.contains(|c: char| c.is_control()), "{text:?}: has control characters");
@@ -229,7 +307,9 @@ mod tests {
             "/tmp:/x:ro,rw",
             "/tmp:/x:ro:rw",
             "/tmp:/x:xprivate",
-            "/tmp:/x:U",
+            "/tmp:/x:idmap",
+            "/tmp:/x:O,ro",
+            "/etc/passwd:/x:O",
             "/tmp:/",
             "/tmp:/../etc",
             "/tmp:/a/../b",
@@ -274,8 +354,8 @@ mod tests {
 
     #[test]
     fn two_volumes_at_one_place_are_refused() {
-        let all = |texts: &[&str]| parse_all(&texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>());
-        assert!(all(&["/tmp:/x", "/tmp:/x/y"]).is_ok());
-        assert!(all(&["/tmp:/x", "/usr:/x/."]).unwrap_err().to_string().contains("another volume has the destination"));
+        let all = |paths: &[&'static str]| check_all(paths.iter().map(Path::new).collect());
+        assert!(all(&["/x", "/x/y", "/y"]).is_ok());
+        assert!(all(&["/x", "/y", "/x/."]).unwrap_err().to_string().contains("the destination of two"));
     }
 }

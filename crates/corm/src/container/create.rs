@@ -3,6 +3,7 @@
 //! A failure removes everything again. After SIGKILL there is a root file system without a record, which the next removal
 //! deletes (`store::gc`), because the shared lock is held from before the first until after the second.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -16,7 +17,7 @@ use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::Value;
 
 use super::run_dir::{RunDir, SupervisorLock, become_supervisor};
-use super::{Purpose, Setup, files, names, network, userns, volumes, within};
+use super::{Purpose, Setup, files, join, names, network, userns, volume_options, volumes, within};
 use crate::config;
 use crate::config::Place;
 use crate::config::RunOptions;
@@ -28,6 +29,7 @@ use crate::store::ContainerRecord;
 use crate::store::ImageRecord;
 use crate::store::ROOTFS;
 use crate::store::Store;
+use crate::store::VolumeLock;
 use base::foreground;
 use linux::signal;
 
@@ -91,9 +93,7 @@ pub fn create(
     report: Reporter<'_>,
 ) -> Result<(ContainerRecord, Option<SupervisorLock>)> {
     let configuration = read_configuration(store, image)?;
-    let stop_signal = process::stop_signal(configuration.config().as_ref().unwrap_or(&Config::default()))?;
-    let declared = config::image_volumes(&configuration, &new.options.volumes)?;
-    let mut options = own_options(store, &configuration, new)?;
+    let mut prepared = Prepared::new(store, &configuration, new)?;
     let _adding = store.shared()?;
     store.unpack(&image.layers, &|_, _| {})?;
     // blocked from here on, because a signal would leave a part of a container; what follows is short
@@ -102,17 +102,10 @@ pub fn create(
     let name = choose_name(store, new, &id)?;
 
     let mut unfinished = Unfinished { store, run: new.run, id: &id, done: false };
+    let (config, points) = prepared.fill((store, new.run), image, &configuration, &id, report)?;
     let dir = store.container_dir(&id);
-    let (rootfs, root) = create_rootfs(store, image, &id, report)?;
-    within::check_volumes(root.as_fd(), &declared, &new.options.volumes)?;
-    let prepared = volumes::prepare(store, &dir, root.as_fd(), &options.volumes, declared)?;
-    options.volumes.clone_from(&prepared.volumes);
-    let joined = network::namespace_path(new.run, &options.network, &id);
-    let place = place(image, &id, &dir, (&rootfs, root.as_fd()), joined)?;
-    let config = config::runtime_config(&configuration, &options, &place)?;
-    let points = create_files(&config, &options, &place)?;
-    write_config(&config, &dir, report)?;
     note_purpose(store, new.purpose, &dir)?;
+    let _locks = std::mem::take(&mut prepared.locks);
     let record = ContainerRecord {
         name,
         image: image.id.clone(),
@@ -121,7 +114,7 @@ pub fn create(
         command: serde_json::from_value(config.pointer("/process/args").cloned().unwrap_or_default())?,
         created: jiff::Timestamp::now().to_string(),
         bundle: new.bundle.unwrap_or(&dir).to_owned(),
-        setup: setup(new, options, stop_signal, points),
+        setup: setup(new, prepared, points),
         id: id.clone(),
     };
     // before the record, so that a container whose creator was killed does not look like one that is being created
@@ -132,12 +125,16 @@ pub fn create(
 }
 
 /// Returns what the record keeps of the options.
-fn setup(new: &New<'_>, options: RunOptions, stop_signal: String, points: Vec<PathBuf>) -> Setup {
+fn setup(new: &New<'_>, prepared: Prepared, points: Vec<PathBuf>) -> Setup {
+    let Prepared { options, stop_signal, joins, .. } = prepared;
     Setup {
         purpose: new.purpose,
         volumes: options.volumes,
         points,
         stop_signal,
+        stop_timeout: options.settings.stop_timeout,
+        joins,
+        names: options.settings.names,
         remove: new.remove,
         tty: options.tty,
         interactive: new.interactive,
@@ -176,15 +173,73 @@ pub fn mark_published(dir: &Path) -> Result<()> {
     std::fs::remove_file(&mark).with_context(|| format!("remove {mark:?}"))
 }
 
-/// Returns the options with the ports that the image exposes; the network is checked before anything is created.
-fn own_options(store: &Store, image: &ImageConfiguration, new: &New<'_>) -> Result<RunOptions> {
-    let mut options = new.options.clone();
-    let exposed = image.config().as_ref().and_then(|config| config.exposed_ports().clone());
-    options.network.expose(&exposed.unwrap_or_default())?;
-    if let Some(run) = new.run {
-        network::check(store, run, &mut options.network)?;
+/// What a container will have, known before anything of it is created.
+struct Prepared {
+    /// Options, with the volumes of other containers and, once they are created, the sources of all.
+    options: RunOptions,
+    /// Signal that asks the program to stop.
+    stop_signal: String,
+    /// Containers whose namespaces it joins.
+    joins: BTreeMap<String, String>,
+    /// Volumes that the image declares.
+    declared: Vec<PathBuf>,
+    /// Locks of its named volumes, held until the container has a record.
+    locks: Vec<VolumeLock>,
+}
+
+impl Prepared {
+    fn new(store: &Store, configuration: &ImageConfiguration, new: &New<'_>) -> Result<Self> {
+        let nothing = Config::default();
+        let image = configuration.config().as_ref().unwrap_or(&nothing);
+        let mut options = new.options.clone();
+        let stop_signal = process::stop_signal(image, options.settings.stop_signal.as_deref())?;
+        let joins = join::find(store, &options.settings)?;
+        let exposed = image.exposed_ports().clone();
+        options.network.expose(&exposed.unwrap_or_default())?;
+        if let Some(run) = new.run {
+            network::check(store, run, &mut options.network)?;
+        }
+        options.volumes.extend(join::volumes_from(store, &options.settings, &new.options.volumes)?);
+        let declared = config::image_volumes(configuration, &options)?;
+        Ok(Self { options, stop_signal, joins, declared, locks: Vec::new() })
     }
-    Ok(options)
+
+    /// Creates the root file system, the files and the configuration; returns this, and the mount points that the runtime
+    /// has to create.
+    fn fill(
+        &mut self,
+        (store, run): (&Store, Option<&RunDir>),
+        image: &ImageRecord,
+        configuration: &ImageConfiguration,
+        id: &str,
+        report: Reporter<'_>,
+    ) -> Result<(Value, Vec<PathBuf>)> {
+        let dir = store.container_dir(id);
+        let (rootfs, root) = create_rootfs(store, image, id, report)?;
+        within::check_volumes(root.as_fd(), &self.declared, &self.options.volumes)?;
+        within::check_tmpfs(root.as_fd(), &self.options.settings.tmpfs)?;
+        let declared = std::mem::take(&mut self.declared);
+        let created = volumes::create(store, &dir, root.as_fd(), &self.options.volumes, declared)?;
+        (self.options.volumes, self.locks) = (created.volumes, created.locks);
+        let hostname = if self.options.settings.namespaces.own_hostname() {
+            config::short_id(id).to_owned()
+        } else {
+            join::hostname(store, &self.joins)?
+        };
+        let joined = network::namespace_path(run, &self.options.network, id);
+        let place = place(image, (id, &hostname), &dir, (&rootfs, root.as_fd()), joined)?;
+        let config = config::runtime_config(configuration, &self.options, &place)?;
+        volume_options::chown(&self.options.volumes, owner(&config)?, store.root())?;
+        let points = create_files(&config, &self.options, &place)?;
+        write_config(&config, &dir, report)?;
+        Ok((config, points))
+    }
+}
+
+/// Returns user and group of a configuration's process.
+fn owner(config: &Value) -> Result<(u32, u32)> {
+    let id = |name: &str| config.pointer(&format!("/process/user/{name}")).and_then(Value::as_u64).unwrap_or_default();
+    Ok((u32::try_from(id("uid"))?, u32::try_from(id("gid"))?))
 }
 
 /// Creates the container's directory and its write layer, and mounts the root file system; returns where, and opens it.
@@ -208,13 +263,14 @@ fn create_rootfs(store: &Store, image: &ImageRecord, id: &str, report: Reporter<
 /// and the host.
 fn place<'a>(
     image: &'a ImageRecord,
-    id: &'a str,
+    (id, hostname): (&'a str, &'a str),
     dir: &'a Path,
     (rootfs, root): (&'a Path, BorrowedFd<'a>),
     network: Option<PathBuf>,
 ) -> Result<Place<'a>> {
     Ok(Place {
         id,
+        hostname,
         image_name: image.names.first().map(String::as_str),
         rootfs,
         root,
@@ -231,7 +287,8 @@ fn place<'a>(
 /// mount points that the runtime has to create.
 fn create_files(config: &Value, options: &RunOptions, place: &Place<'_>) -> Result<Vec<PathBuf>> {
     let text = |pointer: &str| config.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    files::write_names(place.dir, text("/hostname"), options.host_network)?;
+    let hostname = options.hostname.as_deref().unwrap_or(place.hostname);
+    files::write_names(place.dir, hostname, options.host_network, &options.settings.names)?;
     let list = config.pointer("/mounts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let points = mounts::missing_points(place.root, list, &options.volumes)?;
     // below a volume the runtime creates it

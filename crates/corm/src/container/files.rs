@@ -13,6 +13,7 @@ use nix::sys::stat::{Mode, mkdirat};
 
 use crate::config::Volume;
 use crate::config::mounts::ETC_FILES;
+use crate::config::settings::names::Names;
 use base::fs::copy::copy_tree;
 
 /// Maximum size in bytes of a resolv.conf or hosts file.
@@ -23,7 +24,7 @@ const MAX_ETC_FILE_BYTES: u64 = 1 << 20;
 /// # Errors
 /// No space.
 #[allow(clippy::disallowed_methods, reason = "no other user may write to a directory just created")]
-pub fn write_names(dir: &Path, hostname: &str, host_network: bool) -> Result<()> {
+pub fn write_names(dir: &Path, hostname: &str, host_network: bool, names: &Names) -> Result<()> {
     for name in ETC_FILES {
         let content = match name {
             "hostname" => format!("{hostname}\n").into_bytes(),
@@ -31,8 +32,11 @@ pub fn write_names(dir: &Path, hostname: &str, host_network: bool) -> Result<()>
                 format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback {hostname}\n")
                     .into_bytes()
             }
+            "resolv.conf" => names.resolv_conf(&host_file(name)?),
             name => host_file(name)?,
         };
+        let more = if name == "hosts" { names.host_lines() } else { String::new() };
+        let content = [content, more.into_bytes()].concat();
         let path = dir.join(name);
         std::fs::write(&path, content).with_context(|| format!("write {path:?}"))?;
         // readable by every user of the container
@@ -42,14 +46,14 @@ pub fn write_names(dir: &Path, hostname: &str, host_network: bool) -> Result<()>
     Ok(())
 }
 
-/// Updates `resolv.conf` from the host before a container starts again.
+/// Updates `resolv.conf` from the host and the caller's settings before a container starts again.
 ///
 /// # Errors
 /// No space.
-pub fn refresh_names(dir: &Path) -> Result<()> {
+pub fn refresh_names(dir: &Path, names: &Names) -> Result<()> {
     let path = dir.join("resolv.conf");
     // written in place, because a bind mount of the file then shows the new content
-    std::fs::write(&path, host_file("resolv.conf")?).with_context(|| format!("write {path:?}"))
+    std::fs::write(&path, names.resolv_conf(&host_file("resolv.conf")?)).with_context(|| format!("write {path:?}"))
 }
 
 /// Reads a file of the host's `/etc`; a missing one is empty.

@@ -12,6 +12,9 @@ use super::{cleanup, files, monitor, session, status};
 use crate::store::ContainerRecord;
 use crate::store::Store;
 
+/// Seconds between the stop signal and SIGKILL, unless the caller or the container has others; as in Docker and Podman.
+const STOP_SECONDS: u64 = 10;
+
 /// Prepares the start of a container that does not run, by this process or a fork as its supervisor.
 ///
 /// # Errors
@@ -21,7 +24,7 @@ pub fn begin(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<Su
         volume.check_source(store.root()).context("--volume")?;
     }
     let supervisor = session::prepare(store, run, record)?;
-    files::refresh_names(&store.container_dir(&record.id))?;
+    files::refresh_names(&store.container_dir(&record.id), &record.setup.names)?;
     Ok(supervisor)
 }
 
@@ -42,11 +45,13 @@ pub fn undo(store: &Store, run: &RunDir, record: &ContainerRecord) {
     }
 }
 
-/// Stops a container by its stop signal, after `limit` by SIGKILL; one that does not run counts as stopped.
+/// Stops a container by its stop signal, after some seconds by SIGKILL: as many as are `given`, or its own; one that does
+/// not run counts as stopped.
 ///
 /// # Errors
 /// It has not ended after SIGKILL.
-pub fn stop(store: &Store, run: &RunDir, record: &ContainerRecord, limit: Duration) -> Result<()> {
+pub fn stop(store: &Store, run: &RunDir, record: &ContainerRecord, given: Option<u64>) -> Result<()> {
+    let limit = Duration::from_secs(given.or(record.setup.stop_timeout).unwrap_or(STOP_SECONDS));
     if let Some(pid) = status::of(store, run, record)?.pid() {
         let runtime = status::runtime(run, record);
         let signalled = runtime.kill(&record.id, &record.setup.stop_signal);

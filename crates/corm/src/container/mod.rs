@@ -16,6 +16,7 @@ pub mod cleanup;
 pub mod cp;
 pub mod create;
 pub mod files;
+pub mod join;
 pub mod lifecycle;
 pub mod log;
 pub mod monitor;
@@ -31,14 +32,17 @@ pub mod status;
 pub mod supervise;
 pub mod sweep;
 pub mod userns;
+mod volume_options;
 mod volumes;
 pub mod within;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::config::network::Network;
+use super::config::settings::names::Names;
 use super::config::{Overrides, Volume};
 
 /// Purpose of a container.
@@ -66,6 +70,14 @@ pub struct Setup {
     pub points: Vec<PathBuf>,
     /// Stop signal.
     pub stop_signal: String,
+    /// Seconds between this signal and SIGKILL; absent: the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<u64>,
+    /// Containers whose namespaces it joins: the type of the namespace, and the ID.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub joins: BTreeMap<String, String>,
+    /// Names of hosts that the caller gave.
+    pub names: Names,
     /// Remove the container when it exits (`--rm`).
     pub remove: bool,
     /// Whether it has a terminal.

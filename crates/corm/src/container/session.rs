@@ -17,7 +17,7 @@ use super::run_dir::{RunDir, SupervisorLock, become_supervisor};
 use super::runtime::{error_message, failed_start};
 use super::status::{self, Last};
 use super::supervise::{self, Ended, Started};
-use super::{cleanup, create, network};
+use super::{cleanup, create, join, network, volume_options};
 use crate::store::ContainerRecord;
 use crate::store::Store;
 use base::foreground;
@@ -94,6 +94,8 @@ pub fn start<'a>(
     let dir = store.container_dir(&record.id);
     let log = Log::open(&dir, record.setup.log)?;
     let attached = Server::new(&run.container_dir(&record.id))?;
+    join::write_paths(store, run, record)?;
+    volume_options::renew_overlays(&dir, &record.setup.volumes, store.root())?;
     let last = Last { started: jiff::Timestamp::now().to_string(), ..Last::default() };
     last.write(store, &record.id)?;
     let network = network::setup(store, run, record)?;

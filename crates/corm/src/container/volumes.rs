@@ -12,9 +12,9 @@ use crate::store::Store;
 use crate::store::VolumeLock;
 
 /// Volumes with their sources, and the locks to hold until the container has a record.
-pub(super) struct Prepared {
+pub(super) struct Created {
     pub volumes: Vec<Volume>,
-    pub _locks: Vec<VolumeLock>,
+    pub locks: Vec<VolumeLock>,
 }
 
 /// Creates the volumes that are missing, and fills new ones with what the image, whose tree is `root`, has at their
@@ -22,13 +22,13 @@ pub(super) struct Prepared {
 ///
 /// # Errors
 /// The content cannot be copied.
-pub(super) fn prepare(
+pub(super) fn create(
     store: &Store,
     dir: &Path,
     root: BorrowedFd<'_>,
     given: &[Volume],
     mut declared: Vec<PathBuf>,
-) -> Result<Prepared> {
+) -> Result<Created> {
     let without_name = |volume: &&Volume| volume.name.is_none() && volume.source.as_os_str().is_empty();
     declared.extend(given.iter().filter(without_name).map(|volume| volume.destination.clone()));
     let mut volumes: Vec<Volume> = given.iter().filter(|volume| !without_name(volume)).cloned().collect();
@@ -48,8 +48,15 @@ pub(super) fn prepare(
         }
         locks.push(lock);
     }
-    volumes.extend(files::make_volumes(dir, root, &declared)?);
-    Ok(Prepared { volumes, _locks: locks })
+    for made in files::make_volumes(dir, root, &declared)? {
+        let asked = given.iter().find(|volume| without_name(volume) && volume.destination == made.destination);
+        let source = made.source.clone();
+        volumes.push(asked.map_or(made, |volume| Volume { source, ..volume.clone() }));
+    }
+    for volume in volumes.iter().filter(|volume| volume.overlay) {
+        volume.check_overlay()?;
+    }
+    Ok(Created { volumes, locks })
 }
 
 fn copy_up(store: &Store, name: &str, root: BorrowedFd<'_>, volume: &Volume, lock: &VolumeLock) -> Result<()> {

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 
 use crate::config::Volume;
+use crate::config::settings::tmpfs::Tmpfs;
 
 /// Maximum number of symlinks followed, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -33,6 +34,16 @@ pub fn check_volumes(root: BorrowedFd<'_>, declared: &[PathBuf], given: &[Volume
             .with_context(|| format!("--volume: destination {destination:?}"))?;
     }
     Ok(())
+}
+
+/// Checks that no tmpfs leads, by a symlink of the image, to the root or to a kernel file system.
+///
+/// # Errors
+/// One does.
+pub fn check_tmpfs(root: BorrowedFd<'_>, all: &[Tmpfs]) -> Result<()> {
+    all.iter().try_for_each(|Tmpfs { destination, .. }| {
+        check(root, destination, &KERNEL_FILE_SYSTEMS).with_context(|| format!("--tmpfs: destination {destination:?}"))
+    })
 }
 
 fn check(root: BorrowedFd<'_>, path: &Path, taken: &[&str]) -> Result<()> {

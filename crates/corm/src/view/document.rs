@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::containers::{self, Row};
 use super::images;
-use crate::config::CAPABILITIES;
 use crate::config::network::Mode;
+use crate::config::settings::capabilities::DEFAULT as CAPABILITIES;
 use crate::container::network;
 use crate::container::run_dir::RunDir;
 use crate::container::status::{self, Last};

@@ -133,3 +133,31 @@ fn two_commits_to_one_name_leave_one_of_both() {
         fixture.corm(["rm", "a", "b"]).out().ok();
     });
 }
+
+#[test]
+fn corm_reads_back_what_it_has_packed_itself() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let levels = "d/".repeat(300);
+        let script = format!(
+            "dd if=/dev/zero of=/zeros bs=1M count=300 2>/dev/null; mkdir -p /{levels}; echo end > /{levels}f; \
+             dd if=/dev/zero of=/sparse bs=1 count=1 seek=40G 2>/dev/null"
+        );
+        fixture.run(&["--name", "c"], "base", &["sh", "-c", &script]).out().ok();
+        fixture.corm(["commit", "c", "kept"]).out().ok();
+        let look = format!("stat -c %s /zeros /sparse; cat /{levels}f");
+        let wanted = format!("{}\n{}\nend", 300 << 20, (40_u64 << 30) + 1);
+        assert_eq!(fixture.run(&["--rm"], "kept", &["sh", "-c", &look]).out().ok().text(), wanted);
+        // another store has to unpack it
+        let archive = fixture.place.path().join("kept.tar");
+        fixture.corm(["save", "kept", "-o"]).arg(&archive).out().ok();
+        fixture.corm(["rm", "c"]).out().ok();
+        let other = fixture.place.path().join("other");
+        let corm = |args: &[&str]| fixture.corm(["--root"]).arg(&other).args(args);
+        corm(&["load"]).arg(&archive).out().ok();
+        let seen = corm(&["run", "--rm", "kept", "sh", "-c", &look]).out().ok();
+        assert_eq!(seen.text(), wanted);
+        fixture.no_container_left();
+    });
+}

@@ -13,6 +13,7 @@ mod daily_races;
 mod daily_use;
 mod edge_cases;
 mod fixture;
+mod flags;
 mod hostile;
 mod mocker;
 mod mydocker;

@@ -1,6 +1,6 @@
 //! Without root: an ordinary user with subordinate ids, in a user namespace that corm creates.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 
 use crate::tar::Tar;
 use crate::umoci::Layout;
@@ -161,4 +161,53 @@ fn an_ordinary_user_copies_images_and_reads_files_of_its_own() {
     std::fs::write(cache.join("short-name-aliases.conf"), alias).unwrap();
     user.corm(&["tag", "web:v1", "localhost/web:v1"]).out().ok();
     user.corm(&["history", "app:v1"]).out().ok();
+    user.sandbox.nothing_left();
+}
+
+#[test]
+fn flags_of_an_ordinary_user_have_their_effect() {
+    need_root!();
+    let Some(user) = User::new() else { skip!("no user has subordinate ids") };
+    let rootfs = bundle::make_rootfs(&user.sandbox.mkdir("image"));
+    let mark = format!("CROCI_TEST={}", user.sandbox.token);
+    user.corm(&["init", rootfs.to_str().unwrap(), "base"]).out().ok();
+    let prints = |flags: &[&str], script: &str| {
+        let words = [&["run", "--rm", "-e", &mark], flags, &["base", "sh", "-c", script]].concat();
+        user.corm(&words).out().ok().text().to_owned()
+    };
+    let bounding = "sed -n 's/^CapBnd:\\t//p' /proc/self/status";
+    assert_eq!(prints(&["--cap-drop", "ALL", "--cap-add", "CHOWN"], bounding), "0000000000000001");
+    assert_eq!(prints(&["--privileged"], "sed -n 's/^Seccomp:\\t//p' /proc/self/status"), "0");
+    assert_eq!(prints(&["--device", "/dev/null:/dev/x"], "stat -c %t:%T /dev/x; echo x > /dev/x"), "1:3");
+    assert_eq!(prints(&["--tmpfs", "/t:size=1m"], "grep -c ' /t ' /proc/self/mountinfo"), "1");
+    assert_eq!(prints(&["--read-only"], "touch /tmp/x && echo fine"), "fine");
+    assert_eq!(prints(&["--group-add", "44"], "id -G"), "0 44");
+    assert_eq!(prints(&["--ulimit", "core=0", "--umask", "027"], "ulimit -c; umask"), "0\n0027");
+    assert_eq!(prints(&["--sysctl", "net.ipv4.ip_forward=1"], "cat /proc/sys/net/ipv4/ip_forward"), "1");
+    assert!(
+        prints(&["--add-host", "db:10.0.0.7", "--dns", "192.0.2.1"], "cat /etc/hosts /etc/resolv.conf")
+            .contains("10.0.0.7\tdb")
+    );
+    for kind in ["pid", "ipc", "uts"] {
+        let own = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+        let seen = prints(&[&format!("--{kind}"), "host"], &format!("readlink /proc/self/ns/{kind}"));
+        assert_eq!(std::path::Path::new(&seen), own, "{kind}");
+    }
+    let volume = user.sandbox.path("home/volume");
+    std::fs::create_dir(&volume).unwrap();
+    chown(&volume, Some(user.id), Some(user.id)).unwrap();
+    let of = |option: &str| format!("{}:/v:{option}", volume.display());
+    assert_eq!(prints(&["-v", &of("O")], "touch /v/new; ls /v"), "new");
+    assert!(volume.read_dir().unwrap().next().is_none());
+    assert_eq!(prints(&["-v", &of("U"), "-u", "1000"], "stat -c %u /v; touch /v/new"), "1000");
+    // another container's namespaces are those of its user namespace
+    user.corm(&["run", "-d", "--name", "a", "-e", &mark, "--hostname", "first", "base", "sleep", "1000"]).out().ok();
+    assert_eq!(prints(&["--pid", "container:a", "--uts", "container:a"], "cat /proc/1/comm; hostname"), "sleep\nfirst");
+    let old = user.corm(&["ps", "-q"]).out().ok().text().to_owned();
+    user.corm(&["run", "-d", "--replace", "--name", "a", "-e", &mark, "base", "sleep", "1000"]).out().ok();
+    assert_ne!(user.corm(&["ps", "-q"]).out().ok().text(), old);
+    user.corm(&["rm", "-f", "a"]).out().ok();
+    let trees = user.sandbox.path("home/.local/share/corm/trees");
+    wait_for("nothing left", || std::fs::read_dir(&trees).unwrap().next().is_none());
+    user.sandbox.nothing_left();
 }

@@ -148,15 +148,15 @@ pub enum ContainerVerb {
     Wait(Vec<String>),
     /// `stop [-t S] CONTAINER...`
     Stop {
-        /// Seconds before SIGKILL.
-        timeout: u64,
+        /// Seconds before SIGKILL; absent: the container's.
+        timeout: Option<u64>,
         /// Containers.
         which: Selection,
     },
     /// `restart [-t S] CONTAINER...`
     Restart {
-        /// Seconds before SIGKILL.
-        timeout: u64,
+        /// Seconds before SIGKILL; absent: the container's.
+        timeout: Option<u64>,
         /// Only those that run.
         running: bool,
         /// Containers.

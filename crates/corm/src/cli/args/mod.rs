@@ -17,7 +17,7 @@ pub use image::{Archive, Config, ImageVerb, Pull, Push, Save};
 pub use manifest::{EntryChange, ManifestVerb};
 pub use network::NetworkVerb;
 pub use registry::{Copy, Login, Logout, Recompress, RegistryVerb, Remote};
-pub use run::{CPU_PERIOD, PullPolicy, Run};
+pub use run::{PullPolicy, Run};
 pub use system::SystemVerb;
 pub use volume::{VolumeCreate, VolumeVerb};
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::image::Pull;
 use crate::config::network::NetworkFlags;
+use crate::config::settings::Settings;
 use crate::container::log::Limits;
 
 /// When `run` pulls the image.
@@ -17,9 +18,6 @@ pub enum PullPolicy {
     /// Never.
     Never,
 }
-
-/// Period of `--cpus`, in microseconds.
-pub const CPU_PERIOD: u64 = 100_000;
 
 /// Arguments of `run`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,6 +46,8 @@ pub struct Run {
     pub cidfile: Option<PathBuf>,
     /// Entrypoint: a JSON list, or a program.
     pub entrypoint: Option<String>,
+    /// Files of labels, read before `labels`.
+    pub label_files: Vec<PathBuf>,
     /// Labels `K=V`.
     pub labels: Vec<String>,
     /// Environment variables `K=V`, or `K` with its value in corm's environment.
@@ -56,12 +56,6 @@ pub struct Run {
     pub workdir: Option<String>,
     /// User.
     pub user: Option<String>,
-    /// Memory limit in bytes.
-    pub memory: Option<u64>,
-    /// CPU time in microseconds for each [`CPU_PERIOD`].
-    pub cpu_quota: Option<u64>,
-    /// Maximum number of processes; -1 for no limit.
-    pub pids_limit: Option<i64>,
     /// Limits of log rotation.
     pub log: Limits,
     /// Read-only root file system.
@@ -70,6 +64,8 @@ pub struct Run {
     pub hostname: Option<String>,
     /// Network.
     pub network: NetworkFlags,
+    /// Settings by flags of `settings`.
+    pub settings: Settings,
     /// Image.
     pub image: String,
     /// Command that replaces the image's.

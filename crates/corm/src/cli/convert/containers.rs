@@ -38,17 +38,14 @@ fn seconds(given: &mut ParsedArgs) -> Result<Option<u64>> {
     given.parsed("time", |text| values::unsigned(text, u64::from(u32::MAX)))
 }
 
-/// Seconds before SIGKILL, as in Docker and Podman.
-const STOP_SECONDS: u64 = 10;
-
 pub(in crate::cli) fn stop(given: &mut ParsedArgs) -> Result<Verb> {
-    let timeout = seconds(given)?.unwrap_or(STOP_SECONDS);
+    let timeout = seconds(given)?;
     let (all, ignore) = (given.switch("all")?, given.switch("ignore")?);
     Ok(ContainerVerb::Stop { timeout, which: selection(given, all, ignore)? }.into())
 }
 
 pub(in crate::cli) fn restart(given: &mut ParsedArgs) -> Result<Verb> {
-    let timeout = seconds(given)?.unwrap_or(STOP_SECONDS);
+    let timeout = seconds(given)?;
     let running = given.switch("running")?;
     let all = given.switch("all")? || (running && given.operands.is_empty());
     Ok(ContainerVerb::Restart { timeout, running, which: selection(given, all, false)? }.into())

@@ -7,6 +7,7 @@ pub(super) mod manifest;
 pub(super) mod network;
 pub(super) mod registry;
 pub(super) mod run;
+mod settings;
 pub(super) mod system;
 pub(super) mod update;
 pub(super) mod views;

@@ -2,42 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use super::network;
 use super::registry::remote;
-use crate::cli::args::{CPU_PERIOD, ContainerVerb, Pull, PullPolicy, Run, Verb};
+use super::settings;
+use super::settings::size;
+use crate::cli::args::{ContainerVerb, Pull, PullPolicy, Run, Verb};
 use crate::container::log::Limits;
 use base::cli_parser::ParsedArgs;
-use base::cli_parser::values;
-
-/// Converts `--cpus`, a decimal number such as `1.5`. The kernel accepts no quota below a millisecond.
-pub(super) fn cpu_quota(text: &str) -> Result<u64> {
-    match text.parse::<f64>() {
-        Ok(number) if (0.01..=1e6).contains(&number) => Ok((number * CPU_PERIOD as f64).round() as u64),
-        _ => bail!("must be a number, 0.01 or more"),
-    }
-}
-
-/// Converts a size above 0. `64Mi` is Kubernetes' form of `64MiB`.
-pub(super) fn size(text: &str) -> Result<u64> {
-    let end = text.strip_suffix(['i', 'I']).filter(|rest| rest.ends_with(|c: char| c.is_ascii_alphabetic()));
-    match u64::try_from(values::size(end.unwrap_or(text))?) {
-        Ok(bytes) if bytes > 0 => Ok(bytes),
-        _ => bail!("must be above 0"),
-    }
-}
-
-/// Converts `--memory`; 0 and -1 mean no limit, as in Docker and Podman.
-fn memory(text: &str) -> Result<Option<u64>> {
-    if matches!(values::size(text), Ok(0 | -1)) { Ok(None) } else { size(text).map(Some) }
-}
-
-pub(super) fn pids(text: &str) -> Result<i64> {
-    let number = values::signed(text)?;
-    ensure!(number == -1 || number > 0, "must be above 0, or -1 for no limit");
-    Ok(number)
-}
 
 /// Converts `max-size=SIZE` and `max-file=N`, as Docker and Podman define them.
 fn log_limits(options: &[String]) -> Result<Limits> {
@@ -83,18 +56,17 @@ fn new(given: &mut ParsedArgs) -> Result<Run> {
         quiet: given.switch("quiet")?,
         env_files: given.texts("env-file")?.into_iter().map(PathBuf::from).collect(),
         cidfile: given.path("cidfile"),
+        label_files: given.texts("label-file")?.into_iter().map(PathBuf::from).collect(),
         entrypoint: given.text("entrypoint")?,
         labels: given.texts("label")?,
         env: given.texts("env")?,
         workdir: given.text("workdir")?,
         user: given.text("user")?,
-        memory: given.parsed("memory", memory)?.flatten(),
-        cpu_quota: given.parsed("cpus", cpu_quota)?,
-        pids_limit: given.parsed("pids-limit", pids)?,
         log: log_limits(&given.texts("log-opt")?)?,
         read_only: given.switch("read-only")?,
         hostname: given.text("hostname")?,
         network: network::flags(given)?,
+        settings: settings::settings(given)?,
         image: given.id(),
         command: given.trailing_args(),
     })

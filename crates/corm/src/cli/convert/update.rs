@@ -3,8 +3,9 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::run::{cpu_quota, pids, size};
-use crate::cli::args::{CPU_PERIOD, ContainerVerb, Update, Verb};
+use super::settings::{cpu_quota, pids, size};
+use crate::cli::args::{ContainerVerb, Update, Verb};
+use crate::config::settings::limits::CPU_PERIOD;
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
 

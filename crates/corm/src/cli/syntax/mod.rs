@@ -9,6 +9,7 @@ mod manifest;
 mod network;
 mod registry;
 mod run;
+mod settings;
 mod system;
 mod views;
 mod volumes;

@@ -3,6 +3,7 @@
 use super::common::{ANY, DETACH, ENV, INTERACTIVE, LABEL, PLATFORM, TTY, USER, VerbSpec, WORKDIR};
 use super::network;
 use super::registry::REMOTE;
+use super::settings::SETTINGS;
 use crate::cli::convert;
 use base::cli_parser::Flag;
 use base::cli_parser::HELP;
@@ -48,7 +49,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "IMAGE [COMMAND [ARG...]]",
         count: (1, ANY),
         has_trailing_args: true,
-        flags: &[&[DETACH], NEW, network::RUN, REMOTE, HELP],
+        flags: &[&[DETACH], NEW, SETTINGS, network::RUN, REMOTE, HELP],
         make: convert::run::run,
     },
     VerbSpec {
@@ -57,7 +58,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "IMAGE [COMMAND [ARG...]]",
         count: (1, ANY),
         has_trailing_args: true,
-        flags: &[NEW, network::RUN, REMOTE, HELP],
+        flags: &[NEW, SETTINGS, network::RUN, REMOTE, HELP],
         make: convert::run::create,
     },
 ];

@@ -1,0 +1,162 @@
+//! Conversion of the flags of a new container's settings.
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::config::settings::Settings;
+use crate::config::settings::capabilities::Changes;
+use crate::config::settings::devices::Device;
+use crate::config::settings::limits::{self, CPU_PERIOD, Limits, Ulimit};
+use crate::config::settings::names::Names;
+use crate::config::settings::namespaces::{self, Mode, Namespaces};
+use crate::config::settings::security::Security;
+use crate::config::settings::tmpfs::Tmpfs;
+use base::cli_parser::ParsedArgs;
+use base::cli_parser::values;
+use base::signal;
+
+/// Longest `--stop-timeout`, in seconds.
+const MAX_TIMEOUT: u64 = u32::MAX as u64;
+
+/// Converts the flags of `syntax::settings`, with `--memory`, `--cpus` and `--pids-limit`.
+pub(super) fn settings(given: &mut ParsedArgs) -> Result<Settings> {
+    let capabilities = Changes::parse(&given.texts("cap-add")?, &given.texts("cap-drop")?)?;
+    Ok(Settings {
+        security: Security::parse(given.switch("privileged")?, capabilities, &given.texts("security-opt")?)?,
+        limits: limits(given)?,
+        namespaces: namespaces(given)?,
+        names: names(given)?,
+        devices: each(given, "device", Device::parse)?,
+        tmpfs: each(given, "tmpfs", Tmpfs::parse)?,
+        volumes_from: given.texts("volumes-from")?,
+        groups: given.texts("group-add")?.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect(),
+        annotations: each(given, "annotation", annotation)?.into_iter().collect(),
+        init: given.switch("init")?,
+        init_path: given.path("init-path"),
+        stop_signal: given.parsed("stop-signal", |text| signal::parse(text).map(|_| text.to_owned()))?,
+        stop_timeout: given.parsed("stop-timeout", |text| values::unsigned(text, MAX_TIMEOUT))?,
+        umask: given.parsed("umask", umask)?,
+        zone: given.text("tz")?,
+        env_host: given.switch("env-host")?,
+        unset_env: given.texts("unsetenv")?,
+        unset_all_env: given.switch("unsetenv-all")?,
+        no_read_only_tmpfs: given.parsed("read-only-tmpfs", values::parse_bool)? == Some(false),
+        replace: given.switch("replace")?,
+        mounts: given.texts("mount")?,
+    })
+}
+
+/// Converts each value of a repeatable flag; an error names the flag and the value.
+fn each<T>(given: &mut ParsedArgs, name: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+    let texts = given.texts(name)?;
+    texts.iter().map(|text| parse(text).with_context(|| format!("--{name} {text:?}"))).collect()
+}
+
+fn names(given: &mut ParsedArgs) -> Result<Names> {
+    let lists = ["add-host", "dns", "dns-search", "dns-option"].map(|name| given.texts(name));
+    let [hosts, dns, search, options] = lists;
+    let names = Names::parse(&hosts?, &dns?, &search?, &options?)?;
+    Ok(Names { no_hosts: given.switch("no-hosts")?, ..names })
+}
+
+fn namespaces(given: &mut ParsedArgs) -> Result<Namespaces> {
+    given.parsed("userns", namespaces::userns)?;
+    let mut mode = |name: &str| given.parsed(name, |text| Mode::parse(text, name == "ipc"));
+    Ok(Namespaces {
+        pid: mode("pid")?.unwrap_or_default(),
+        ipc: mode("ipc")?.unwrap_or_default(),
+        uts: mode("uts")?.unwrap_or_default(),
+    })
+}
+
+fn limits(given: &mut ParsedArgs) -> Result<Limits> {
+    let cpus = given.parsed("cpus", cpu_quota)?;
+    let (quota, period) = (given.parsed("cpu-quota", values::signed)?, given.parsed("cpu-period", cpu_period)?);
+    ensure!(cpus.is_none() || quota.or(period.map(|_| 0)).is_none(), "--cpus: excludes --cpu-quota and --cpu-period");
+    let weight = |text: &str| ranged(text, 10, 1000);
+    Ok(Limits {
+        memory: given.parsed("memory", memory)?.flatten(),
+        memory_swap: given.parsed("memory-swap", bytes)?.filter(|&bytes| bytes != 0),
+        memory_reservation: given.parsed("memory-reservation", memory)?.flatten(),
+        // -1 is the machine's own
+        memory_swappiness: given
+            .parsed("memory-swappiness", |text| ranged(text, -1, 100))?
+            .and_then(|number| u64::try_from(number).ok()),
+        oom_kill_disable: given.switch("oom-kill-disable")?,
+        oom_score_adj: given.parsed("oom-score-adj", |text| ranged(text, -1000, 1000))?,
+        cpu_quota: cpus.or(quota.filter(|&quota| quota != 0)),
+        cpu_period: period.filter(|&period| period != 0),
+        cpu_shares: given.parsed("cpu-shares", |text| values::unsigned(text, 262_144))?.filter(|&shares| shares != 0),
+        cpuset_cpus: given.parsed("cpuset-cpus", limits::cpu_list)?,
+        cpuset_mems: given.parsed("cpuset-mems", limits::cpu_list)?,
+        pids_limit: given.parsed("pids-limit", pids)?,
+        blkio_weight: given.parsed("blkio-weight", weight)?.and_then(|number| u64::try_from(number).ok()),
+        shm_size: given.parsed("shm-size", shm_size)?,
+        ulimits: each(given, "ulimit", Ulimit::parse)?,
+        sysctls: limits::sysctls(&given.texts("sysctl")?)?,
+    })
+}
+
+/// Converts a number of a range.
+fn ranged(text: &str, least: i64, most: i64) -> Result<i64> {
+    match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => bail!("must be a number from {least} to {most}"),
+    }
+}
+
+/// Converts `--cpus`, a decimal number such as `1.5`. The kernel accepts no quota below a millisecond.
+pub(super) fn cpu_quota(text: &str) -> Result<i64> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.01..=1e6).contains(&number) => Ok((number * CPU_PERIOD as f64).round() as i64),
+        _ => bail!("must be a number, 0.01 or more"),
+    }
+}
+
+/// Converts `--cpu-period`, of which the kernel accepts 1 ms to 1 s.
+fn cpu_period(text: &str) -> Result<u64> {
+    let period = values::unsigned(text, 1_000_000)?;
+    ensure!(period == 0 || period >= 1000, "must be 1000 or more");
+    Ok(period)
+}
+
+/// Converts a size, or -1. `64Mi` is Kubernetes' form of `64MiB`.
+fn bytes(text: &str) -> Result<i64> {
+    let end = text.strip_suffix(['i', 'I']).filter(|rest| rest.ends_with(|c: char| c.is_ascii_alphabetic()));
+    values::size(end.unwrap_or(text))
+}
+
+/// Converts a size above 0.
+pub(super) fn size(text: &str) -> Result<u64> {
+    match u64::try_from(bytes(text)?) {
+        Ok(bytes) if bytes > 0 => Ok(bytes),
+        _ => bail!("must be above 0"),
+    }
+}
+
+/// Converts `--memory`; 0 and -1 mean no limit, as in Docker and Podman.
+fn memory(text: &str) -> Result<Option<u64>> {
+    if matches!(values::size(text), Ok(0 | -1)) { Ok(None) } else { size(text).map(Some) }
+}
+
+/// Converts `--shm-size`; 0 means no limit.
+fn shm_size(text: &str) -> Result<u64> {
+    u64::try_from(bytes(text)?).ok().context("must be 0 or more")
+}
+
+pub(super) fn pids(text: &str) -> Result<i64> {
+    let number = values::signed(text)?;
+    ensure!(number == -1 || number > 0, "must be above 0, or -1 for no limit");
+    Ok(number)
+}
+
+/// Converts an octal number up to 0777.
+fn umask(text: &str) -> Result<u32> {
+    let mask = u32::from_str_radix(text, 8).ok().filter(|&mask| mask <= 0o777 && !text.starts_with('+'));
+    mask.context("must be an octal number from 0 to 0777")
+}
+
+fn annotation(text: &str) -> Result<(String, String)> {
+    let (key, value) = text.split_once('=').context("must be KEY=VALUE")?;
+    ensure!(!key.is_empty(), "must be KEY=VALUE");
+    Ok((key.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,60 @@
+//! The flags of a new container's settings, which `run` and `create` share: security, limits, namespaces, mounts, names.
+
+use base::cli_parser::Flag;
+use base::cli_parser::many;
+use base::cli_parser::one;
+use base::cli_parser::switch;
+
+/// Flags of `config::settings`, converted by `cli::convert::settings`.
+pub(super) const SETTINGS: &[Flag] = &[
+    many("cap-add", None, "NAME", "Add a capability, or ALL (repeatable)"),
+    many("cap-drop", None, "NAME", "Drop a capability, or ALL (repeatable)"),
+    switch("privileged", None, "All capabilities and devices, no system call filter, no masked paths"),
+    many(
+        "security-opt",
+        None,
+        "OPTION",
+        "seccomp=FILE|unconfined, no-new-privileges, apparmor=PROFILE, label=, mask=, unmask=, proc-opts= (repeatable)",
+    ),
+    many("device", None, "SRC[:DST][:rwm]", "Add a device of the host (repeatable)"),
+    many("group-add", None, "GROUP", "Add a supplementary group, or keep-groups for the caller's (repeatable)"),
+    many("tmpfs", None, "DST[:OPTIONS]", "Mount a file system in memory (repeatable)"),
+    many("mount", None, "type=TYPE,...", "Mount a bind, volume or tmpfs by keys and values (repeatable)"),
+    many("volumes-from", None, "CONTAINER[:ro]", "Mount the volumes of another container, too (repeatable)"),
+    switch("read-only-tmpfs", None, "With --read-only, keep /run, /tmp and /var/tmp writable [default: true]"),
+    many("ulimit", None, "NAME=SOFT[:HARD]", "Set a limit of the processes (repeatable)"),
+    many("sysctl", None, "NAME=VALUE", "Set a kernel parameter of the container's namespaces (repeatable)"),
+    one("shm-size", None, "SIZE", "Size of /dev/shm [default: 64m]"),
+    one("memory-swap", None, "SIZE", "Limit of memory and swap together, -1 for unlimited"),
+    one("memory-reservation", None, "SIZE", "Soft limit of memory"),
+    one("memory-swappiness", None, "N", "Tendency to swap, 0 to 100 (cgroup v1)"),
+    one("cpu-period", None, "MICROSECONDS", "Period of --cpu-quota"),
+    one("cpu-quota", None, "MICROSECONDS", "CPU time for each period"),
+    one("cpu-shares", Some('c'), "N", "Relative weight of CPU time"),
+    one("cpuset-cpus", None, "LIST", "CPUs to run on, such as 0-3,8"),
+    one("cpuset-mems", None, "LIST", "Memory nodes to use"),
+    one("blkio-weight", None, "N", "Relative weight of block I/O, 10 to 1000"),
+    one("oom-score-adj", None, "N", "Change of the OOM score, -1000 to 1000"),
+    switch("oom-kill-disable", None, "Let processes wait for memory (cgroup v1)"),
+    one("pid", None, "MODE", "PID namespace: private, host, container:NAME or ns:PATH"),
+    one("ipc", None, "MODE", "IPC namespace: private, shareable, none, host, container:NAME or ns:PATH"),
+    one("uts", None, "MODE", "UTS namespace: private, host, container:NAME or ns:PATH"),
+    one("userns", None, "MODE", "User namespace: host"),
+    many("add-host", None, "NAME:ADDRESS", "Add a line to /etc/hosts (repeatable)"),
+    switch("no-hosts", None, "Leave the image's /etc/hosts as it is"),
+    many("dns", None, "ADDRESS", "Name server in /etc/resolv.conf, or none for the image's file (repeatable)"),
+    many("dns-search", None, "DOMAIN", "Search domain in /etc/resolv.conf, . for none (repeatable)"),
+    many("dns-option", None, "OPTION", "Option in /etc/resolv.conf (repeatable)"),
+    switch("init", None, "Run a small init program that passes signals on and reaps processes"),
+    one("init-path", None, "FILE", "Program of --init"),
+    one("stop-signal", None, "SIGNAL", "Signal that asks the program to stop [default: the image's, or TERM]"),
+    one("stop-timeout", None, "SECONDS", "Seconds between this signal and SIGKILL [default: 10]"),
+    many("annotation", None, "K=V", "Set an annotation for the runtime (repeatable)"),
+    many("label-file", None, "FILE", "Set the labels of a file, a line each (repeatable)"),
+    switch("env-host", None, "Pass the environment of corm on"),
+    many("unsetenv", None, "NAME", "Leave a variable of the image out (repeatable)"),
+    switch("unsetenv-all", None, "Leave all variables of the image out"),
+    one("umask", None, "MODE", "File mode creation mask, in octal"),
+    one("tz", None, "ZONE", "Time zone, or local for the host's"),
+    switch("replace", None, "Remove a container of the same name first"),
+];
