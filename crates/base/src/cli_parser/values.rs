@@ -31,8 +31,8 @@ pub fn signed(text: &str) -> Result<i64> {
     }
 }
 
-/// Parses a size in bytes as `docker` writes it: `512`, `64k`, `1.5G`, `2gb`, `1GiB`; -1 means "no limit". Units are
-/// binary.
+/// Parses a size in bytes as `docker` writes it: `512`, `64k`, `1.5G`, `2gb`, `1GiB`, or as Kubernetes does: `64Mi`; -1
+/// means "no limit". Units are binary.
 pub fn size(text: &str) -> Result<i64> {
     if text == "-1" {
         return Ok(-1);
@@ -41,11 +41,11 @@ pub fn size(text: &str) -> Result<i64> {
     let (number, unit) = text.split_at(end);
     let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
         "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        "p" | "pb" | "pib" => 50,
+        "k" | "kb" | "ki" | "kib" => 10,
+        "m" | "mb" | "mi" | "mib" => 20,
+        "g" | "gb" | "gi" | "gib" => 30,
+        "t" | "tb" | "ti" | "tib" => 40,
+        "p" | "pb" | "pi" | "pib" => 50,
         _ => bail!("must be a size like 512, 64k, 10m or 1g, or -1 for no limit"),
     };
     let bytes = decimal(number, 1 << shift).context("must be a size like 512, 64k, 10m or 1g, or -1 for no limit")?;
@@ -113,6 +113,7 @@ mod tests {
             ("64K", 65_536),
             ("64kb", 65_536),
             ("64KiB", 65_536),
+            ("64Ki", 65_536),
             ("10m", 10 << 20),
             ("10MB", 10 << 20),
             ("10 MB", 10 << 20),
@@ -124,7 +125,7 @@ mod tests {
         ] {
             assert_eq!(size(text).unwrap(), want, "{text}");
         }
-        for text in ["", "k", ".", "x", "1x", "-2", "-1m", "+1", "1..2", "1.2.3", "1e3", "0x10", "1 2", "١k"] {
+        for text in ["", "k", ".", "x", "1x", "1i", "-2", "-1m", "+1", "1..2", "1.2.3", "1e3", "0x10", "1 2", "١k"] {
             let err = size(text).expect_err(text);
             assert!(err.to_string().contains("must be a size"), "{text}: {err}");
         }

@@ -75,7 +75,7 @@ fn limits(given: &mut ParsedArgs) -> Result<Limits> {
     let weight = |text: &str| ranged(text, 10, 1000);
     Ok(Limits {
         memory: given.parsed("memory", memory)?.flatten(),
-        memory_swap: given.parsed("memory-swap", bytes)?.filter(|&bytes| bytes != 0),
+        memory_swap: given.parsed("memory-swap", values::size)?.filter(|&bytes| bytes != 0),
         memory_reservation: given.parsed("memory-reservation", memory)?.flatten(),
         // -1 is the machine's own
         memory_swappiness: given
@@ -119,15 +119,9 @@ fn cpu_period(text: &str) -> Result<u64> {
     Ok(period)
 }
 
-/// Converts a size, or -1. `64Mi` is Kubernetes' form of `64MiB`.
-fn bytes(text: &str) -> Result<i64> {
-    let end = text.strip_suffix(['i', 'I']).filter(|rest| rest.ends_with(|c: char| c.is_ascii_alphabetic()));
-    values::size(end.unwrap_or(text))
-}
-
 /// Converts a size above 0.
 pub(super) fn size(text: &str) -> Result<u64> {
-    match u64::try_from(bytes(text)?) {
+    match u64::try_from(values::size(text)?) {
         Ok(bytes) if bytes > 0 => Ok(bytes),
         _ => bail!("must be above 0"),
     }
@@ -140,7 +134,7 @@ fn memory(text: &str) -> Result<Option<u64>> {
 
 /// Converts `--shm-size`; 0 means no limit.
 fn shm_size(text: &str) -> Result<u64> {
-    u64::try_from(bytes(text)?).ok().context("must be 0 or more")
+    u64::try_from(values::size(text)?).ok().context("must be 0 or more")
 }
 
 pub(super) fn pids(text: &str) -> Result<i64> {
