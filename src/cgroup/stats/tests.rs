@@ -5,10 +5,10 @@
 use super::*;
 use serde_json::json;
 
-struct Dir(String);
+struct Files(String);
 
-impl Dir {
-    fn with(files: &[(&str, &str)]) -> Dir {
+impl Files {
+    fn with(files: &[(&str, &str)]) -> Files {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("croci-stats-{}-{number}", std::process::id()));
@@ -16,11 +16,11 @@ impl Dir {
         for (name, text) in files {
             std::fs::write(dir.join(name), text).unwrap();
         }
-        Dir(dir.to_str().unwrap().to_owned())
+        Files(dir.to_str().unwrap().to_owned())
     }
 }
 
-impl Drop for Dir {
+impl Drop for Files {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -42,7 +42,7 @@ fn order(text: &str, names: &[&str]) -> bool {
 
 #[test]
 fn the_members_are_in_runcs_order() {
-    let dir = Dir::with(&[
+    let dir = Files::with(&[
         ("cpu.stat", "usage_usec 7\n"),
         (
             "cpu.pressure",
@@ -62,7 +62,7 @@ fn the_members_are_in_runcs_order() {
 
 #[test]
 fn v2_counters_have_the_shape_and_units_of_runc() {
-    let dir = Dir::with(&[
+    let dir = Files::with(&[
         ("cpu.stat", "usage_usec 7\nuser_usec 4\nsystem_usec 3\nnr_periods 5\nnr_throttled 2\nthrottled_usec 9\n"),
         ("cpu.pressure", "some avg10=0.50 avg60=0.00 avg300=0.00 total=11\n"),
         ("memory.current", "4096\n"),
@@ -99,7 +99,7 @@ fn v2_counters_have_the_shape_and_units_of_runc() {
 
 #[test]
 fn v1_counters_have_the_shape_and_units_of_runc() {
-    let dir = Dir::with(&[
+    let dir = Files::with(&[
         ("cpuacct.usage", "77\n"),
         ("cpuacct.usage_percpu", "70 7 \n"),
         ("cpuacct.stat", "user 3\nsystem 4\n"),
