@@ -133,8 +133,11 @@ impl Namespaces {
         match self.ipc {
             Mode::Host => {
                 bind(mounts, "/dev/shm", json!(["bind", "nosuid", "noexec", "nodev"]));
-                if unprivileged {
+                // a new one requires an IPC namespace of the own user namespace
+                if unprivileged && std::path::Path::new("/dev/mqueue").exists() {
                     bind(mounts, "/dev/mqueue", json!(["bind", "nosuid", "noexec", "nodev"]));
+                } else if unprivileged {
+                    mounts.retain(|mount| mount.get("destination") != Some(&json!("/dev/mqueue")));
                 }
             }
             Mode::None => mounts.retain(|mount| mount.get("destination") != Some(&json!("/dev/shm"))),

@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(names(&["CAP_SYS_ADMIN"]), ["plain", "admin", "old", "single"]);
         let whole = converted(&profile, &[]).unwrap();
         assert_eq!(
-            (whole["defaultErrnoRet"].as_i64(), whole["architectures"].as_array().unwrap().len() > 0),
+            (whole["defaultErrnoRet"].as_i64(), !whole["architectures"].as_array().unwrap().is_empty()),
             (Some(1), true)
         );
     }
