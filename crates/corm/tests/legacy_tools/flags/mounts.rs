@@ -135,3 +135,35 @@ fn a_volume_may_be_given_to_the_user_or_keep_its_content() {
         fixture.no_container_left();
     });
 }
+
+#[test]
+fn volumes_of_the_store_have_the_keys_and_options_of_mounts() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let script =
+            "test -e /etc/passwd && echo copied; stat -c %u:%g /etc; touch /etc/new 2>/dev/null && echo new; true";
+        let mount = |keys: &str, more: &[&str]| prints(fixture, &[&["--mount", keys], more].concat(), script);
+        assert_eq!(mount("type=volume,src=v,dst=/etc", &[]), "copied\n0:0\nnew");
+        assert_eq!(mount("src=v,dst=/etc,ro", &[]), "copied\n0:0");
+        assert_eq!(mount("src=e,dst=/etc,volume-nocopy", &[]), "0:0\nnew");
+        assert_eq!(fixture.corm(["volume", "ls", "-q"]).out().ok().lines(), ["e", "v"]);
+        // without a name, of the container alone
+        let read_only = "touch /bin/new 2>/dev/null || test -x /bin/sh && echo copied";
+        assert_eq!(prints(fixture, &["--mount", "dst=/bin,ro"], read_only), "copied");
+        assert_eq!(mount("dst=/etc,U", &["-u", "33:44"]), "copied\n33:44\nnew");
+        assert_eq!(prints(fixture, &["-v", "v:/v:O"], "rm /v/new; touch /v/over; ls /v/over"), "/v/over");
+        assert_eq!(prints(fixture, &["-v", "v:/v"], "ls /v/new; ls /v/over 2>/dev/null; true"), "/v/new");
+        fixture.run(&["--name", "a", "-v", "v:/v"], "base", &["true"]).out().ok();
+        fixture.run(&["--name", "b", "--volumes-from", "a:ro"], "base", &["ls", "/v/new"]).out().ok();
+        fixture.corm(["rm", "a"]).out().ok();
+        let used = fixture.corm(["volume", "rm", "v"]).out().fails();
+        assert!(used.stderr.contains("is being used by"), "{used:?}");
+        fixture.corm(["rm", "b"]).out().ok();
+        refused(fixture, &["-v", "v:/v", "--mount", "type=tmpfs,dst=/v"], "the destination of two");
+        refused(fixture, &["-v", "/v", "--mount", "src=v,dst=/v"], "the destination of two");
+        refused(fixture, &["--mount", "type=volume,src=/tmp,dst=/v"], "--mount");
+        fixture.corm(["volume", "rm", "v", "e"]).out().ok();
+        fixture.no_container_left();
+    });
+}

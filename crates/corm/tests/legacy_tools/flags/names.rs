@@ -155,3 +155,28 @@ fn a_container_of_the_same_name_is_replaced() {
         fixture.no_container_left();
     });
 }
+
+#[test]
+fn a_container_that_create_made_has_the_settings() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let create = |flags: &[&str], script: &str| {
+            let command = [&["create", "--name", "c"], flags, &["base", "sh", "-c", script]].concat();
+            fixture.corm(command).out()
+        };
+        let old = create(&["--umask", "077", "--tmpfs", "/t"], "umask; stat -f -c %T /t").ok();
+        assert_eq!(fixture.corm(["start", "-a", "c"]).out().ok().text(), "0077\ntmpfs");
+        create(&[], "true").exits(125);
+        // restart has the container's timeout, too
+        let new = create(&["--replace", "--stop-timeout", "0"], "trap '' TERM; sleep 1000 & wait; wait").ok();
+        assert!(old.text() != new.text() && fixture.shown("c")["id"] == new.text());
+        fixture.corm(["start", "c"]).out().ok();
+        let before = Instant::now();
+        fixture.corm(["restart", "c"]).out().ok();
+        assert!(before.elapsed() < Duration::from_secs(8), "{:?}", before.elapsed());
+        assert_eq!(fixture.status("c"), "running");
+        fixture.corm(["rm", "-f", "c"]).out().ok();
+        fixture.no_container_left();
+    });
+}
