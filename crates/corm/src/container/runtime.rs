@@ -244,7 +244,8 @@ pub fn error_message(program: &Path, stderr: &[u8]) -> String {
 /// Returns the exit status for a failed start: 127 when the program does not exist, 126 when it cannot be executed,
 /// else 125. It parses the message, because runtimes have no other form.
 pub fn failed_start(message: &str) -> u8 {
-    let message = message.to_lowercase();
+    // runc's words before any error of exec tell nothing about the program
+    let message = message.to_lowercase().replace("exec failed: ", "");
     let about_program = ["exec", "process.args", "stat /", "find executable", "open executable"];
     if !about_program.iter().any(|word| message.contains(word)) {
         return 125;
@@ -280,6 +281,7 @@ mod tests {
             ("croci: exec \"/x\": exec format error", 126),
             ("croci: mounts[3]: source \"/x\": no such file or directory", 125),
             ("croci: cgroup: permission denied", 125),
+            ("croci: exec failed: process.cwd: chdir to cwd (\"/x\") set in config.json failed: not a directory", 125),
         ] {
             assert_eq!(failed_start(message), status, "{message}");
         }

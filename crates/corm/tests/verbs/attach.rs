@@ -16,7 +16,7 @@ fn a_caller_has_the_output_the_input_and_the_status() {
         let out = fixture.corm(["attach", "c"]).stdin("one\ntwo\n").out().exits(7);
         assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("got one\ngot two\n", "err one\nerr two\n"));
         // the container has ended for other verbs too
-        assert_eq!(fixture.shown("c")["exitStatus"], 7);
+        assert_eq!(fixture.shown("c")["ExitCode"], 7);
         assert_eq!(fixture.corm(["logs", "c"]).out().stdout, "before\ngot one\ngot two\n");
         // several at once, and large output, of which nothing is lost
         fixture.corm(["rm", "-f", "c"]).out().ok();

@@ -74,7 +74,7 @@ fn start_attached_is_the_program_with_its_input_output_and_status() {
         assert_eq!(fixture.corm(["start", "-ai", "deaf"]).stdin("input").out().ok().stdout, "");
         created(fixture, &["--name", "no"], &["/no/such/program"]);
         fixture.corm(["start", "-a", "no"]).out().exits(127);
-        assert!(fixture.shown("no")["pid"] == 0);
+        assert!(fixture.shown("no")["Pid"] == 0);
         fixture.corm(["start", "no"]).out().fails();
         fixture.corm(["start", "-a", "c", "no"]).out().fails().stderr_contains("multiple containers");
         fixture.corm(["start", "nope"]).out().fails().stderr_contains("No container named 'nope' exists");
@@ -211,12 +211,12 @@ fn prune_asks_and_keeps_what_runs() {
         let stopped = created(fixture, &[], &["true"]);
         for answer in ["n\n", "\n", ""] {
             let out = fixture.corm(["container", "prune"]).stdin(answer).out().ok();
-            assert!(out.stdout.ends_with("[y/N] ") && fixture.shown(&stopped)["status"] == "created", "{out:?}");
+            assert!(out.stdout.ends_with("[y/N] ") && fixture.shown(&stopped)["State"] == "created", "{out:?}");
         }
         let out = fixture.corm(["container", "prune"]).stdin("y\n").out().ok();
         assert!(out.stdout.ends_with(&format!("[y/N] {stopped}\n")), "{out:?}");
         assert!(fixture.corm(["container", "prune", "-f"]).out().ok().stdout.is_empty());
-        assert_eq!(fixture.shown(&running)["status"], "running");
+        assert_eq!(fixture.shown(&running)["State"], "running");
         // an image with a container is kept, another one is not
         fixture.image("unused");
         fixture.corm(["tag", "base", "kept"]).out().ok();

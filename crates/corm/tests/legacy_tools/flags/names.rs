@@ -81,7 +81,7 @@ fn zone_umask_and_annotations_are_set() {
             refused(fixture, &["--tz", bad], "--tz");
         }
         fixture.run(&["--name", "c", "--annotation", "a.b=c d"], "base", &["true"]).out().ok();
-        let id = fixture.shown("c")["id"].as_str().unwrap().to_owned();
+        let id = fixture.shown("c")["Id"].as_str().unwrap().to_owned();
         let config = std::fs::read(fixture.root().join("containers").join(id).join("config.json")).unwrap();
         let config: Value = serde_json::from_slice(&config).unwrap();
         assert_eq!(config["annotations"]["a.b"], "c d");
@@ -149,7 +149,7 @@ fn a_container_of_the_same_name_is_replaced() {
         refused(fixture, &["--replace", "--name", "c", "--tz", "No/Such"], "--tz");
         assert_eq!(fixture.status("c"), "running");
         let new = fixture.detached(&["--replace", "--name", "c"], "base", &["sleep", "1000"]);
-        assert!(old != new && fixture.shown("c")["id"] == new.as_str());
+        assert!(old != new && fixture.shown("c")["Id"] == new.as_str());
         refused(fixture, &["--replace"], "--name");
         fixture.corm(["rm", "-f", "c"]).out().ok();
         fixture.no_container_left();
@@ -170,7 +170,7 @@ fn a_container_that_create_made_has_the_settings() {
         create(&[], "true").exits(125);
         // restart has the container's timeout, too
         let new = create(&["--replace", "--stop-timeout", "0"], "trap '' TERM; sleep 1000 & wait; wait").ok();
-        assert!(old.text() != new.text() && fixture.shown("c")["id"] == new.text());
+        assert!(old.text() != new.text() && fixture.shown("c")["Id"] == new.text());
         fixture.corm(["start", "c"]).out().ok();
         let before = Instant::now();
         fixture.corm(["restart", "c"]).out().ok();
