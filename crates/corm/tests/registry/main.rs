@@ -39,10 +39,13 @@ pub fn corm_at(sandbox: &Arc<Sandbox>, store: &Path, args: &[&str]) -> Cmd {
     corm.args(args).env("HOME", &sandbox.dir).env("XDG_RUNTIME_DIR", &sandbox.dir)
 }
 
-/// Returns the images of a sandbox's store.
+/// Returns the images of a sandbox's store, each once: `images` has an entry for each name.
 pub fn images(sandbox: &Arc<Sandbox>) -> Vec<serde_json::Value> {
     let out = corm(sandbox, &["images", "--format", "json"]).out().ok();
-    serde_json::from_str(&out.stdout).unwrap()
+    let mut all: Vec<serde_json::Value> = serde_json::from_str(&out.stdout).unwrap();
+    let mut seen = std::collections::HashSet::new();
+    all.retain(|image| seen.insert(image["Id"].to_string()));
+    all
 }
 
 /// Returns the names in a directory of the store.

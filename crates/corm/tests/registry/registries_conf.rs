@@ -26,7 +26,7 @@ fn another_location_is_read_and_the_name_stays() {
     let out = with_conf(&sandbox, &conf, &["pull", "r.invalid/team/web:v1"]).out().ok();
     assert_eq!(out.stdout.trim(), fixture.id());
     assert_eq!(server.count("/v2/moved/web/manifests/v1"), 1);
-    assert_eq!(images(&sandbox)[0]["names"][0], "r.invalid/team/web:v1");
+    assert_eq!(images(&sandbox)[0]["Names"][0], "r.invalid/team/web:v1");
     // a file below the user's own directory is read after it
     sandbox.mkdir(".config/containers/registries.conf.d");
     let blocked = "[[registry]]\nprefix = 'r.invalid/team'\nlocation = 'r.invalid'\nblocked = true\n";
@@ -83,7 +83,7 @@ fn short_names_are_found_in_the_store_as_they_were_pulled() {
     let search = format!("unqualified-search-registries = ['{address}']\n");
     with_conf(&sandbox, &search, &["pull", "web:v1"]).out().ok();
     assert_eq!(server.count("/v2/web/manifests/v1"), 1);
-    assert_eq!(images(&sandbox)[0]["names"][0], format!("{address}/web:v1"));
+    assert_eq!(images(&sandbox)[0]["Names"][0], format!("{address}/web:v1"));
     with_conf(&sandbox, &search, &["history", "web:v1"]).out().ok();
     let alias = format!("[aliases]\n'app' = '{address}/team/web'\n");
     with_conf(&sandbox, &alias, &["pull", "app:v1"]).out().ok();

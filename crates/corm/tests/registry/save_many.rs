@@ -43,7 +43,7 @@ fn several_images_go_through_one_archive() {
             "{format}"
         );
         let mut ids: Vec<String> =
-            images(&target).iter().map(|image| image["id"].as_str().unwrap().to_owned()).collect();
+            images(&target).iter().map(|image| format!("sha256:{}", image["Id"].as_str().unwrap())).collect();
         ids.sort();
         let mut want = vec![one.config.clone(), other.config.clone()];
         want.sort();
@@ -130,7 +130,7 @@ fn several_pulls_and_pushes_by_name() {
     let target = Sandbox::new();
     corm(&target, &["pull", "--all-tags", &registry.name("a/one")]).out().ok();
     let mut pulled: Vec<String> =
-        images(&target).iter().map(|image| image["names"][0].as_str().unwrap().to_owned()).collect();
+        images(&target).iter().map(|image| image["Names"][0].as_str().unwrap().to_owned()).collect();
     pulled.sort();
     assert_eq!(pulled, names);
     corm(&target, &["pull", "--all-tags", &names[0]]).out().exits(1).stderr_contains("without a tag");

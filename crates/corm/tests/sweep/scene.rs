@@ -132,7 +132,7 @@ impl Scene {
     pub(crate) fn status(&self) -> String {
         let out = self.corm(&["ps", "-a", "--format", "json"]).out().ok();
         let all: Value = out.json();
-        let status = |all: &Value| Some(all.as_array()?.first()?["status"].as_str()?.to_lowercase());
+        let status = |all: &Value| Some(all.as_array()?.first()?["State"].as_str()?.to_lowercase());
         status(&all).unwrap_or_default()
     }
 

@@ -13,7 +13,7 @@ fn groups_are_the_same_verbs() {
             assert_eq!(fixture.corm(words).args(["-aq"]).out().ok().text(), &id[..12]);
         }
         assert_eq!(fixture.corm(["container", "run", "--rm", "base", "echo", "x"]).out().ok().text(), "x");
-        assert_eq!(fixture.json(&["container", "inspect", "c"])["id"], id);
+        assert_eq!(fixture.json(&["container", "inspect", "c"])[0]["Id"], id);
         assert!(fixture.corm(["image", "ls"]).out().ok().stdout.contains("base"));
         fixture.corm(["container", "exists", "c"]).out().ok().silent();
         fixture.corm(["container", "exists", "nope"]).out().exits(1).silent();

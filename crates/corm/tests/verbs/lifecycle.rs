@@ -133,7 +133,7 @@ fn a_container_has_one_name_at_a_time() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|one| one["name"].to_string())
+            .map(|one| one["Names"][0].to_string())
             .collect();
         names.sort();
         assert_eq!(names, ["\"new\"", "\"old\""]);
