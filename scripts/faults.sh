@@ -6,6 +6,7 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 hierarchy=$([ -e /sys/fs/cgroup/cgroup.controllers ] && echo "cgroup v2" || echo "cgroup v1")
 title="Faults at a sample of system calls, $hierarchy"
 tests=(sweep::)
+export SWEEP=${SWEEP:-sample}
 if [ "${1:-}" = --full ]; then
     export SWEEP=all
     title="Faults at every system call, $hierarchy"

@@ -16,7 +16,7 @@ fn what_the_page_of_differences_lists_is_refused_with_its_words() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/user/differences.md")).unwrap();
     let table = page.split("## Configurations").nth(1).unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| configuration")).count();
-    let list: [Refused; 6] = [
+    let list: [Refused; 7] = [
         (
             |config| {
                 let limit = json!({ "type": "RLIMIT_NOFILE", "soft": 10, "hard": 10 });
@@ -27,6 +27,13 @@ fn what_the_page_of_differences_lists_is_refused_with_its_words() {
         (|config| config["ociVersion"] = json!("garbage"), "is not a semantic version"),
         (|config| config["linux"]["readonlyPaths"] = json!(["/"]), "is the root"),
         (|config| config["linux"]["maskedPaths"] = json!(["proc/kcore"]), "is not an absolute path"),
+        (
+            |config| {
+                config["domainname"] = json!("one");
+                config["linux"]["sysctl"] = json!({ "kernel.domainname": "two" });
+            },
+            "and the property \"domainname\" is",
+        ),
         (|config| config["annotations"] = json!({ "": "x" }), "a key is empty"),
         (|config| config["linux"]["cgroupsPath"] = json!("/a/../b"), "contains \"..\""),
     ];

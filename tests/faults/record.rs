@@ -49,7 +49,7 @@ fn replace(path: &std::path::Path, kind: &str) {
         "device" => host::mknod(path, libc::S_IFCHR | 0o600, libc::makedev(1, 5)),
         "symlink to a device" => host::symlink("/dev/zero", path),
         "symlink to a fifo" => {
-            let fifo = path.with_extension("fifo");
+            let fifo = path.with_file_name("other");
             nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
             host::symlink(&fifo, path);
         }

@@ -77,6 +77,8 @@ impl<'a> Sweep<'a> {
         if catch_unwind(AssertUnwindSafe(|| c.nothing_left())).is_err() {
             wrong.push((Wrong::Left, format!("left behind: {:?}", c.sandbox.leftovers())));
         }
+        // mount points stay when the program has run, also when a poststop hook fails after it
+        let ran = c.file("facts").exists();
         for name in ["facts", "facts.new", "more", "more.new"] {
             let _ = std::fs::remove_file(c.file(name));
         }
@@ -85,7 +87,7 @@ impl<'a> Sweep<'a> {
             let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
         }
         let creates = ["create", "run", "run --detach"].contains(&self.case.name);
-        if creates && fails && !left.is_empty() {
+        if creates && fails && !ran && !left.is_empty() {
             wrong.push((Wrong::Left, format!("in the root file system: {left:?}")));
         }
         let _ = std::fs::remove_file(mark(c));
@@ -116,8 +118,8 @@ impl<'a> Sweep<'a> {
         if std::env::var("SWEEP").is_ok_and(|sweep| sweep == "all") {
             return all;
         }
-        // another part of the calls in each run
-        let start = std::process::id() as usize;
+        // SWEEP_START=N: another part of the calls; the same in each run, so that a change is judged by the same points
+        let start: usize = std::env::var("SWEEP_START").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
         let step = (all.len() / POINTS).max(1) | 1;
         (0..POINTS).filter_map(|number| all.get((start + number * step) % all.len()).copied()).collect()
     }
