@@ -29,7 +29,7 @@ pub(super) fn line(question: &str, instead: &str) -> Result<String> {
 /// Reads a line from the terminal, which does not show it.
 ///
 /// # Errors
-/// As [`line`]; a signal interrupts: then the terminal is as before.
+/// As [`line()`]; a signal interrupts: then the terminal is as before.
 pub(super) fn password(question: &str, instead: &str) -> Result<Secret> {
     if !io::stdin().is_terminal() {
         bail!("standard input is no terminal to ask on: use {instead}");
