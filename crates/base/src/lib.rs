@@ -4,6 +4,7 @@
 // an index out of bounds would be a panic; in tests it may be one (clippy.toml)
 #![deny(clippy::indexing_slicing)]
 
+pub mod capability;
 pub mod cli_parser;
 pub mod cpu_set;
 pub mod default_config;
