@@ -6,31 +6,18 @@ use super::{Context, print, select};
 use crate::cli::args::Selection;
 use crate::container::run_dir::RunDir;
 use crate::container::status::{self, Status};
+use crate::store::ContainerRecord;
 
 /// Pauses each container and prints its ID.
 ///
 /// # Errors
 /// As [`super::for_each`]: a container does not run or is paused already.
 pub(super) fn run(context: &Context, which: &Selection) -> Result<u8> {
-    let store = context.store()?;
-    let run = RunDir::of(store.root())?;
-    select::each(
-        context,
-        (&store, &run),
-        which,
-        |status| matches!(status, Status::Running(_)),
-        |name| {
-            let record = store.find_container(name)?;
-            let now = status::of(&store, &run, &record)?;
-            ensure!(
-                matches!(now, Status::Running(_)),
-                "\"{}\" is not running, can't pause: container state improper",
-                now.name()
-            );
-            status::runtime(&run, &record).pause(&record.id)?;
-            print::line(&record.id)
-        },
-    )
+    let fits: fn(&Status) -> bool = |status| matches!(status, Status::Running(_));
+    each(context, which, fits, |run, record, now| {
+        ensure!(fits(now), "\"{}\" is not running, can't pause: container state improper", now.name());
+        status::runtime(run, record).pause(&record.id)
+    })
 }
 
 /// Resumes each container and prints its ID.
@@ -38,19 +25,25 @@ pub(super) fn run(context: &Context, which: &Selection) -> Result<u8> {
 /// # Errors
 /// As [`super::for_each`]: a container is not paused.
 pub(super) fn undo(context: &Context, which: &Selection) -> Result<u8> {
+    let fits: fn(&Status) -> bool = |status| matches!(status, Status::Paused(_));
+    each(context, which, fits, |run, record, now| {
+        ensure!(fits(now), "\"{}\" is not paused, can't unpause: container state improper", record.id);
+        status::runtime(run, record).resume(&record.id)
+    })
+}
+
+/// Carries out `act` on each container and prints its ID; `fits` chooses those of `--all`.
+fn each(
+    context: &Context,
+    which: &Selection,
+    fits: fn(&Status) -> bool,
+    act: impl Fn(&RunDir, &ContainerRecord, &Status) -> Result<()>,
+) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
-    select::each(
-        context,
-        (&store, &run),
-        which,
-        |status| matches!(status, Status::Paused(_)),
-        |name| {
-            let record = store.find_container(name)?;
-            let paused = matches!(status::of(&store, &run, &record)?, Status::Paused(_));
-            ensure!(paused, "\"{}\" is not paused, can't unpause: container state improper", record.id);
-            status::runtime(&run, &record).resume(&record.id)?;
-            print::line(&record.id)
-        },
-    )
+    select::each(context, (&store, &run), which, fits, |name| {
+        let record = store.find_container(name)?;
+        act(&run, &record, &status::of(&store, &run, &record)?)?;
+        print::line(&record.id)
+    })
 }
