@@ -33,21 +33,9 @@ pub fn command_line(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    use test_support::corpus::{Target, replay};
 
-    /// The function of a target.
-    type Target = fn(&[u8]);
-
-    /// Calls a target with each input of its corpus.
-    fn replay(name: &str, target: Target) {
-        let dir = format!("{}/fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
-        let mut inputs = 0;
-        for entry in std::fs::read_dir(&dir).unwrap() {
-            target(&std::fs::read(entry.unwrap().path()).unwrap());
-            inputs += 1;
-        }
-        assert!(inputs > 3, "{dir} has {inputs} inputs");
-    }
+    const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus");
 
     #[test]
     fn the_corpus_has_no_finding() {
@@ -62,7 +50,7 @@ mod tests {
             ("users", super::users),
         ];
         for (name, target) in targets {
-            replay(name, target);
+            replay(CORPUS, name, target);
         }
     }
 }

@@ -145,30 +145,20 @@ pub fn layer(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    /// The function of a target.
-    type Target = fn(&[u8]);
+    use test_support::corpus::{Target, replay};
 
-    /// Calls a target with each input of its corpus.
-    fn replay(name: &str, target: Target) {
-        let dir = format!("{}/../../fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
-        let mut inputs = 0;
-        for entry in std::fs::read_dir(&dir).unwrap() {
-            target(&std::fs::read(entry.unwrap().path()).unwrap());
-            inputs += 1;
-        }
-        assert!(inputs > 3, "{dir} has {inputs} inputs");
-    }
+    const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus");
 
     #[test]
     fn the_corpus_has_no_finding() {
         let targets: [(&str, Target); 3] =
             [("command_line", super::command_line), ("manifest", super::manifest), ("registry", super::registry)];
         for (name, target) in targets {
-            replay(name, target);
+            replay(CORPUS, name, target);
         }
         // devices and owners
         if linux::process::euid() == 0 {
-            replay("layer", super::layer);
+            replay(CORPUS, "layer", super::layer);
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod cgroup;
 pub mod cmd;
 pub mod container;
+pub mod corpus;
 pub mod faults;
 pub mod host;
 pub mod pty;
