@@ -1,4 +1,6 @@
-//! The errors that fit a system call, for the sweeps of both programs.
+//! What the sweeps of both programs share: the errors that fit a system call, the points of a sweep, and its numbers.
+
+use super::trace::{Call, Fault, Point};
 
 /// Calls, and the errors with which they are failed.
 type Table = &'static [(&'static [libc::c_long], &'static [i32])];
@@ -145,4 +147,77 @@ pub fn names_nothing(program: &str, stderr: &str) -> bool {
     let line = stderr.lines().last().unwrap_or_default().to_lowercase();
     let is_bare = |text: &str| line == format!("{program}: {text}") || line == format!("{program}: error: {text}");
     texts.into_iter().any(is_bare)
+}
+
+/// What a fault led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// Something is on the host after the verbs that clean up.
+    Left,
+    /// The verb, or one that cleans up, takes too long.
+    Hang,
+    /// The verb exits with 0 and has not done its work.
+    Silent,
+    /// A panic, a signal, no message or one that names nothing, a failure of a verb that cleans up.
+    Other,
+}
+
+/// A system call of a verb, and what it meets there.
+pub type FaultPoint = (Call, Fault);
+
+/// Returns the points of a verb that has made these calls: with `SWEEP=all` each call with each fault that fits, else
+/// `count` of them (`$SWEEP_POINTS`), from `$SWEEP_START` on: the same in each run, so that a change is judged by the same
+/// points.
+#[track_caller]
+pub fn points(seen: &[Call], count: usize) -> Vec<FaultPoint> {
+    assert!(seen.len() > 20, "only {} calls", seen.len());
+    let faults = |call: &Call| {
+        let errors = errors(call.number, matches!(call.point, Point::Child(..)));
+        let call = *call;
+        errors.iter().map(|errno| Fault::Fail(*errno)).chain([Fault::Kill]).map(move |fault| (call, fault))
+    };
+    let all: Vec<_> = seen.iter().flat_map(faults).collect();
+    if std::env::var("SWEEP").is_ok_and(|sweep| sweep == "all") {
+        return all;
+    }
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
+    let (count, start) = (number("SWEEP_POINTS").unwrap_or(count), number("SWEEP_START").unwrap_or(0));
+    let step = (all.len() / count).max(1) | 1;
+    (0..count).filter_map(|number| all.get((start + number * step) % all.len()).copied()).collect()
+}
+
+/// Does what `try_once` does at each point, and `at_end` after the last; prints what was wrong and how many of each kind,
+/// and returns the former. A point that hangs is repeated, because on a busy machine another process may have taken the
+/// time.
+#[expect(clippy::print_stdout, reason = "the numbers are the result")]
+pub fn sweep(
+    verb: &str,
+    points: &[FaultPoint],
+    mut try_once: impl FnMut(FaultPoint) -> Vec<(Wrong, String)>,
+    at_end: impl FnOnce() -> Option<(Wrong, String)>,
+) -> Vec<String> {
+    let (mut all, mut kinds) = (Vec::new(), Vec::new());
+    let mut report = |(kind, text): (Wrong, String)| {
+        let text = format!("{kind:?}: {text}");
+        println!("wrong: {text}");
+        kinds.push(kind);
+        all.push(text);
+    };
+    for point in points {
+        let mut wrong = try_once(*point);
+        if wrong.iter().any(|(kind, _)| *kind == Wrong::Hang) {
+            wrong = try_once(*point);
+        }
+        wrong.into_iter().for_each(&mut report);
+    }
+    at_end().into_iter().for_each(&mut report);
+    let count = |kind| kinds.iter().filter(|found| **found == kind).count();
+    let children = points.iter().filter(|(call, _)| matches!(call.point, Point::Child(..))).count();
+    let [left, hang, silent, other] = [Wrong::Left, Wrong::Hang, Wrong::Silent, Wrong::Other].map(count);
+    // scripts/reliability.py reads it
+    println!(
+        "sweep: {verb}: {} points, {children} of children, {left} left, {hang} hangs, {silent} silent, {other} other",
+        points.len(),
+    );
+    all
 }

@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use cases::{CASES, Case, Children, container, mark};
-use test_support::faults::{errors, names_nothing};
+use test_support::faults::{self, FaultPoint, Wrong, names_nothing};
 use test_support::trace::{Call, Fault, Faulted, Point, can_fail, fault_with};
 use test_support::*;
 
@@ -22,19 +22,6 @@ use test_support::*;
 const POINTS: usize = 30;
 /// Longest time for a verb with a fault; longer is a hang.
 const LIMIT: Duration = Duration::from_secs(10);
-
-/// What a fault led to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wrong {
-    /// Something of the container is on the host after `delete --force`.
-    Left,
-    /// The verb, or `delete --force`, takes longer than [`LIMIT`].
-    Hang,
-    /// The verb exits with 0 and has not done its work, or the container is another than without the fault.
-    Silent,
-    /// A panic, a signal, no message or one that names nothing, a failure of `delete --force`.
-    Other,
-}
 
 /// A verb in its container, and what holds without a fault.
 struct Sweep<'a> {
@@ -95,7 +82,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// Runs the verb without a fault, and returns the points that it has: a call and its fault.
-    fn points(&mut self) -> Vec<(Call, Fault)> {
+    fn points(&mut self) -> Vec<FaultPoint> {
         let none = match self.case.children {
             Children::None => Point::Call(0),
             Children::Own | Children::Init => Point::Child(usize::MAX, 0),
@@ -106,33 +93,11 @@ impl<'a> Sweep<'a> {
         self.inside = self.case.inside.map(|look| look(&self.c));
         self.sends = sends(&seen);
         assert_eq!(self.clean_up(false), [], "{}", self.case.name);
-        let all: Vec<_> = seen
-            .iter()
-            .flat_map(|call| {
-                let errors = errors(call.number, matches!(call.point, Point::Child(..)));
-                let faults = errors.iter().map(|errno| Fault::Fail(*errno)).chain([Fault::Kill]);
-                faults.map(|fault| (*call, fault))
-            })
-            .collect();
-        assert!(seen.len() > 20, "{}: {} calls", self.case.name, seen.len());
-        if std::env::var("SWEEP").is_ok_and(|sweep| sweep == "all") {
-            return all;
-        }
-        // SWEEP_START=N: another part of the calls; the same in each run, so that a change is judged by the same points
-        let start: usize = std::env::var("SWEEP_START").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-        let step = (all.len() / POINTS).max(1) | 1;
-        (0..POINTS).filter_map(|number| all.get((start + number * step) % all.len()).copied()).collect()
+        faults::points(&seen, POINTS)
     }
 
-    /// Runs the verb with one fault, and returns what was wrong. One that hangs is repeated, because on a busy machine
-    /// another process may have taken the time.
-    fn wrong(&self, call: Call, fault: Fault) -> Vec<(Wrong, String)> {
-        let wrong = self.try_once(call, fault);
-        let hangs = wrong.iter().any(|(kind, _)| *kind == Wrong::Hang);
-        if hangs { self.try_once(call, fault) } else { wrong }
-    }
-
-    fn try_once(&self, call: Call, fault: Fault) -> Vec<(Wrong, String)> {
+    /// Runs the verb with one fault, and returns what was wrong.
+    fn try_once(&self, (call, fault): FaultPoint) -> Vec<(Wrong, String)> {
         let point = call.point;
         let run = self.run(point, fault);
         let Faulted { hit, out, .. } = &run;
@@ -150,7 +115,7 @@ impl<'a> Sweep<'a> {
             wrong.extend(self.clean_up(out.code != Some(0)));
         }
         let what = format!("{}: {point:?} ({hit:?}), {fault:?}: {out:?}", self.case.name);
-        wrong.into_iter().map(|(kind, text)| (kind, format!("{kind:?}: {text}: {what}"))).collect()
+        wrong.into_iter().map(|(kind, text)| (kind, format!("{text}: {what}"))).collect()
     }
 
     /// Returns whether the container was created before its runtime was killed: then its mount points stay.
@@ -221,36 +186,18 @@ fn names(c: &Container) -> BTreeSet<PathBuf> {
 }
 
 /// Sweeps over one verb, prints its numbers, and returns what was wrong.
-#[expect(clippy::print_stdout, reason = "the numbers are the result")]
 fn sweep(case: &Case) -> Vec<String> {
     let mut sweep = Sweep::new(case);
     let points = sweep.points();
-    let (mut all, mut kinds) = (Vec::new(), Vec::new());
-    for (call, fault) in &points {
-        let wrong = sweep.wrong(*call, *fault);
-        kinds.extend(wrong.iter().map(|(kind, _)| *kind));
-        for (_, text) in wrong {
-            println!("wrong: {text}");
-            all.push(text);
-        }
-    }
-    let keys = (0..100).map(|_| sweep.c.sandbox.keys_left()).find(|keys| {
-        std::thread::sleep(Duration::from_millis(if keys.is_empty() { 0 } else { 50 })); // the kernel collects them later
-        keys.is_empty()
-    });
-    if keys.is_none() {
-        kinds.push(Wrong::Left);
-        all.push(format!("{}: left behind: {:?}", case.name, sweep.c.sandbox.keys_left()));
-    }
-    let count = |kind| kinds.iter().filter(|found| **found == kind).count();
-    let children = points.iter().filter(|(call, _)| matches!(call.point, Point::Child(..))).count();
-    let [left, hang, silent, other] = [Wrong::Left, Wrong::Hang, Wrong::Silent, Wrong::Other].map(count);
-    println!(
-        "sweep: {}: {} points, {children} of children, {left} left, {hang} hangs, {silent} silent, {other} other",
-        case.name,
-        points.len(),
-    );
-    all
+    let keys_left = || {
+        let keys = (0..100).map(|_| sweep.c.sandbox.keys_left()).find(|keys| {
+            std::thread::sleep(Duration::from_millis(if keys.is_empty() { 0 } else { 50 })); // the kernel collects them later
+            keys.is_empty()
+        });
+        let text = || format!("{}: left behind: {:?}", case.name, sweep.c.sandbox.keys_left());
+        keys.is_none().then(|| (Wrong::Left, text()))
+    };
+    faults::sweep(case.name, &points, |point| sweep.try_once(point), keys_left)
 }
 
 #[test]

@@ -15,27 +15,14 @@ use std::time::Duration;
 
 use cases::{CASES, Case};
 use scene::Scene;
-use test_support::faults::{errors, names_nothing};
-use test_support::trace::{Call, Fault, Faulted, Point, can_fail, fault_at};
+use test_support::faults::{self, FaultPoint, Wrong, names_nothing};
+use test_support::trace::{Fault, Faulted, Point, can_fail, fault_at};
 use test_support::*;
 
 /// Points of each verb in a sample.
 const POINTS: usize = 4;
 /// Longest time for a verb that cleans up, and for one with a fault beyond its time under the tracer; longer is a hang.
 const LIMIT: Duration = Duration::from_secs(10);
-
-/// What a fault led to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wrong {
-    /// Something is on the host or in the store after the clean-up.
-    Left,
-    /// A verb takes longer than [`LIMIT`].
-    Hang,
-    /// The verb exits with 0 and has not done its work.
-    Silent,
-    /// A panic, a signal, no message or one that names nothing, a failure of a verb that cleans up.
-    Other,
-}
 
 /// Runs the verb with a fault, or without one.
 fn run(scene: &Scene, case: &Case, point: Point, fault: Fault) -> Faulted {
@@ -81,40 +68,16 @@ fn clean_up(scene: &Scene) -> Vec<(Wrong, String)> {
 }
 
 /// Runs the verb without a fault, and returns its time and its points: a call and its fault.
-fn points(scene: &Scene, case: &Case) -> (Duration, Vec<(Call, Fault)>) {
+fn points(scene: &Scene, case: &Case) -> (Duration, Vec<FaultPoint>) {
     let Faulted { seen, out, .. } = run(scene, case, Point::Child(usize::MAX, 0), Fault::Kill);
     assert_eq!(out.code, Some(case.code), "{}: works under a tracer: {out:#?}", case.name);
     assert!((case.done)(scene, &out), "{}: its work is seen: {out:#?}", case.name);
     assert_eq!(clean_up(scene), [], "{}", case.name);
-    let all: Vec<_> = seen
-        .iter()
-        .flat_map(|call| {
-            let errors = errors(call.number, matches!(call.point, Point::Child(..)));
-            let faults = errors.iter().map(|errno| Fault::Fail(*errno)).chain([Fault::Kill]);
-            faults.map(|fault| (*call, fault))
-        })
-        .collect();
-    assert!(seen.len() > 20, "{}: {} calls", case.name, seen.len());
-    if std::env::var("SWEEP").is_ok_and(|sweep| sweep == "all") {
-        return (out.took, all);
-    }
-    let count = std::env::var("SWEEP_POINTS").ok().and_then(|text| text.parse().ok()).unwrap_or(POINTS);
-    // SWEEP_START=N: another part of the calls; the same in each run, so that a change is judged by the same points
-    let start: usize = std::env::var("SWEEP_START").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    let step = (all.len() / count).max(1) | 1;
-    let chosen = (0..count).filter_map(|number| all.get((start + number * step) % all.len()).copied());
-    (out.took, chosen.collect())
+    (out.took, faults::points(&seen, POINTS))
 }
 
-/// Runs the verb with one fault, and returns what was wrong; `whole` is its time without. One that hangs is repeated,
-/// because on a busy machine another process may have taken the time.
-fn wrong(scene: &Scene, case: &Case, whole: Duration, point: (Call, Fault)) -> Vec<(Wrong, String)> {
-    let wrong = try_once(scene, case, whole, point);
-    let hangs = wrong.iter().any(|(kind, _)| *kind == Wrong::Hang);
-    if hangs { try_once(scene, case, whole, point) } else { wrong }
-}
-
-fn try_once(scene: &Scene, case: &Case, whole: Duration, (call, fault): (Call, Fault)) -> Vec<(Wrong, String)> {
+/// Runs the verb with one fault, and returns what was wrong; `whole` is its time without.
+fn try_once(scene: &Scene, case: &Case, whole: Duration, (call, fault): FaultPoint) -> Vec<(Wrong, String)> {
     let point = call.point;
     let Faulted { hit, out, .. } = run(scene, case, point, fault);
     if fault != Fault::Kill && hit != Some(call.number) {
@@ -143,30 +106,13 @@ fn try_once(scene: &Scene, case: &Case, whole: Duration, (call, fault): (Call, F
     }
     wrong.extend(clean_up(scene));
     let what = format!("{}: {point:?} ({hit:?}), {fault:?}: {out:?}", case.name);
-    wrong.into_iter().map(|(kind, text)| (kind, format!("{kind:?}: {text}: {what}"))).collect()
+    wrong.into_iter().map(|(kind, text)| (kind, format!("{text}: {what}"))).collect()
 }
 
-/// Sweeps over one verb, prints its numbers, and returns what was wrong.
-#[expect(clippy::print_stdout, reason = "the numbers are the result")]
+/// Sweeps over one verb, and returns what was wrong.
 fn sweep(scene: &Scene, case: &Case) -> Vec<String> {
     let (whole, points) = points(scene, case);
-    let (mut all, mut kinds) = (Vec::new(), Vec::new());
-    for point in &points {
-        for (kind, text) in wrong(scene, case, whole, *point) {
-            println!("wrong: {text}");
-            kinds.push(kind);
-            all.push(text);
-        }
-    }
-    let count = |kind| kinds.iter().filter(|found| **found == kind).count();
-    let children = points.iter().filter(|(call, _)| matches!(call.point, Point::Child(..))).count();
-    let [left, hang, silent, other] = [Wrong::Left, Wrong::Hang, Wrong::Silent, Wrong::Other].map(count);
-    println!(
-        "sweep: {}: {} points, {children} of children, {left} left, {hang} hangs, {silent} silent, {other} other",
-        case.name,
-        points.len(),
-    );
-    all
+    faults::sweep(case.name, &points, |point| try_once(scene, case, whole, point), || None)
 }
 
 #[test]
