@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -159,4 +159,56 @@ fn the_callers_environment_names_the_agent() {
     wait_for("the program has called mkdir(2)", || c.file("/made").is_dir());
     wait_for("the agent has counted its answer", || agent.answers() > 0);
     c.delete_force().ok();
+}
+
+/// An agent gets a listener also where no rule notifies, as with crun, whose suite waits for it; nobody need listen.
+#[test]
+fn se_7_an_agent_that_listens_gets_a_listener_without_a_rule_that_notifies() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    let path = sandbox.dir.join("agent.sock");
+    for (flags, names) in [(json!([]), vec![]), (json!(["SECCOMP_FILTER_FLAG_TSYNC"]), vec!["sendmsg"])] {
+        let make = || {
+            let path = path.clone();
+            let (flags, names) = (flags.clone(), names.clone());
+            Container::within(&sandbox, &["sleep", "1000"]).edit(move |config| {
+                config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "flags": flags,
+                    "listenerMetadata": "some"});
+                if !names.is_empty() {
+                    config["linux"]["seccomp"]["syscalls"] = json!([{"names": names, "action": "SCMP_ACT_ERRNO"}]);
+                }
+            })
+        };
+        // no process listens
+        make().up().delete_force().ok();
+        let socket = UnixListener::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let c = make().up();
+        for status in ["creating", "running"] {
+            if status == "running" {
+                c.exec(&["true"]).ok();
+            }
+            let mut accepted = None;
+            wait_for("a connection", || {
+                accepted = socket.accept().ok();
+                accepted.is_some()
+            });
+            let (stream, _) = accepted.unwrap();
+            let mut buffer = vec![0; 1 << 16];
+            let (read, fds) = linux::testing::agent::receive_with_fds(stream.as_fd(), &mut buffer).unwrap();
+            let message: serde_json::Value = serde_json::from_slice(&buffer[..read]).unwrap();
+            assert_eq!(
+                (fds.len(), &message["state"]["status"], &message["metadata"]),
+                (1, &json!(status), &json!("some"))
+            );
+            assert_eq!(
+                std::fs::read_link(format!("/proc/self/fd/{}", fds[0].as_raw_fd())).unwrap().to_str(),
+                Some("anon_inode:seccomp notify")
+            );
+        }
+        c.delete_force().ok();
+        drop(socket);
+        std::fs::remove_file(&path).unwrap();
+    }
+    sandbox.nothing_left();
 }

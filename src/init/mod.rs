@@ -332,7 +332,7 @@ fn close_rest(plan: &ContainerPlan, opened: &Opened, channel: &Channel) -> Resul
 /// Starts the thread that hands over the listener of the seccomp filter, if that has one. `None`, too, where no thread
 /// can be had (SCHED_DEADLINE, a limit of one process): then this process sends it, unless the profile stops sendmsg(2).
 fn handover(plan: &ContainerPlan, channel: &Channel) -> Result<Option<Handover>> {
-    let Some(filter) = plan.seccomp.as_ref().filter(|filter| filter.notify) else { return Ok(None) };
+    let Some(filter) = plan.seccomp.as_ref().filter(|filter| filter.has_listener()) else { return Ok(None) };
     match Handover::start(channel.fd(), protocol::LISTENER) {
         Ok(handover) => Ok(Some(handover)),
         Err(_) if !filter.notify_sendmsg => Ok(None),

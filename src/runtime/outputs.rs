@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use super::terminal::{Console, Foreground};
 use crate::plan::ContainerPlan;
 
+use base::log::step;
 use linux::place::Place;
 
 /// Outputs that the caller of a verb requested, opened before anything is created.
@@ -84,7 +85,7 @@ impl Outputs {
 /// `pid`.
 ///
 /// # Errors
-/// The agent does not accept or read.
+/// The agent does not accept or read, and a rule of the profile needs it.
 pub(super) fn send_listener(
     listener: BorrowedFd<'_>,
     plan: &ContainerPlan,
@@ -95,7 +96,15 @@ pub(super) fn send_listener(
     let filter = plan.seccomp.as_ref().context("linux.seccomp is not set")?;
     let path = filter.listener_path.as_deref().context("linux.seccomp.listenerPath is not set")?;
     let state: serde_json::Value = serde_json::from_slice(&plan.hook_state.state(status, Some(pid)))?;
-    super::seccomp_listener::send(path, listener, of, filter.listener_metadata.as_deref(), &state)
+    let sent = super::seccomp_listener::send(path, listener, of, filter.listener_metadata.as_deref(), &state);
+    match sent {
+        // as in runc, where an agent without a rule that notifies is not asked at all
+        Err(err) if !filter.notify => {
+            step(|| format!("no rule notifies: the seccomp listener is not sent: {err:#}"));
+            Ok(())
+        }
+        sent => sent.inspect(|()| step(|| "seccomp listener sent to its agent".to_owned())),
+    }
 }
 
 /// Returns the context of errors of the pid file.

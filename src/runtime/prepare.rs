@@ -306,7 +306,7 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
         let receiver = extensions.receiver.clone();
         profile.set_listener_path(receiver.map_or_else(receiver_of_caller, |path| Ok(Some(path)))?);
     }
-    let filter = seccomp::compile(&profile)?;
+    let mut filter = seccomp::compile(&profile)?;
     if profile.flags().as_ref().is_some_and(|flags| !flags.is_empty()) && !linux::seccomp::flags_available(filter.flags)
     {
         bail!("linux.seccomp.flags: the kernel does not know one of them");
@@ -316,6 +316,7 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
     }
     // without TSYNC, as runc counts them
     step(|| format!("seccomp filter flags: {}", filter.flags & !libc::SECCOMP_FILTER_FLAG_TSYNC));
+    filter.offer_listener();
     Ok(Some(filter))
 }
 

@@ -15,6 +15,7 @@ use crate::init::credentials;
 use crate::opened::Opened;
 use crate::plan::ContainerPlan;
 use crate::protocol::InitMessage;
+use crate::seccomp::Filter;
 use base::log::step;
 use base::signal_guard::SignalGuard;
 
@@ -52,7 +53,7 @@ pub(crate) fn wait_until_ready(
 ) -> Result<InitHandover> {
     let mut handover = InitHandover::default();
     // a thread of init sends it, and so it may arrive after `Ready`
-    let mut awaits_listener = plan.process.is_some() && plan.seccomp.as_ref().is_some_and(|filter| filter.notify);
+    let mut awaits_listener = plan.process.is_some() && plan.seccomp.as_ref().is_some_and(Filter::has_listener);
     let mut ready = false;
     while !ready || awaits_listener {
         init.wait_for_message(interrupt)?;
@@ -75,7 +76,6 @@ pub(crate) fn wait_until_ready(
             Some(InitMessage::Namespaces(all)) => handover.namespaces = all,
             Some(InitMessage::Listener(fd)) => {
                 to_agent(fd)?;
-                step(|| "seccomp listener sent to its agent".to_owned());
                 awaits_listener = false;
             }
             Some(InitMessage::Console(fd)) => handover.console = Some(fd),

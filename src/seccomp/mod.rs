@@ -34,9 +34,9 @@ use std::path::PathBuf;
 pub(crate) struct Filter {
     /// The program for `linux::seccomp::install`.
     pub program: Vec<sock_filter>,
-    /// `SECCOMP_FILTER_FLAG_*`, with `NEW_LISTENER` if a rule has SCMP_ACT_NOTIFY.
+    /// `SECCOMP_FILTER_FLAG_*`, with `NEW_LISTENER` if installation is to return a descriptor for the agent.
     pub flags: u64,
-    /// A rule has SCMP_ACT_NOTIFY; installation then returns a descriptor for the agent.
+    /// A rule has SCMP_ACT_NOTIFY, so that the container needs an agent.
     pub notify: bool,
     /// Such a rule is for sendmsg(2), so that the process that the filter binds cannot send the descriptor.
     pub notify_sendmsg: bool,
@@ -44,6 +44,23 @@ pub(crate) struct Filter {
     pub listener_path: Option<PathBuf>,
     /// Text for the agent, sent with the descriptor.
     pub listener_metadata: Option<String>,
+}
+
+impl Filter {
+    /// Reports whether installation returns a descriptor for the agent.
+    pub(crate) fn has_listener(&self) -> bool {
+        self.flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0
+    }
+
+    /// Offers the agent a descriptor also if no rule notifies, as crun does: an agent of crun's waits for one. Offers none
+    /// where the kernel could refuse it, because the filter has to be loaded anyway: below another filter, which may have
+    /// a listener, of which the kernel allows one; or before Linux 5.0.
+    pub(crate) fn offer_listener(&mut self) {
+        let flags = profile::with_listener(self.flags);
+        if self.listener_path.is_some() && !linux::seccomp::is_filtered() && linux::seccomp::flags_available(flags) {
+            self.flags = flags;
+        }
+    }
 }
 
 /// Compiles a profile for the target of this build.

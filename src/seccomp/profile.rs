@@ -159,12 +159,15 @@ fn flags(listed: Option<&[Flag]>, notify: bool) -> Result<u64> {
             }
         };
     }
-    if notify {
-        flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-        if flags & libc::SECCOMP_FILTER_FLAG_TSYNC != 0 {
-            // seccomp(2) cannot return a descriptor and a thread ID, so the kernel requires this flag with both
-            flags |= libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
-        }
+    Ok(if notify { with_listener(flags) } else { flags })
+}
+
+/// Adds the flag for a listener, and what it needs beside `flags`.
+pub(super) fn with_listener(flags: u64) -> u64 {
+    let listener = flags | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    if flags & libc::SECCOMP_FILTER_FLAG_TSYNC == 0 {
+        return listener;
     }
-    Ok(flags)
+    // seccomp(2) cannot return a descriptor and a thread ID, so the kernel requires this flag with both
+    listener | libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH
 }
