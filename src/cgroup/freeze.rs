@@ -42,6 +42,16 @@ impl Cgroup {
         bail!("cgroup {} did not thaw: one above it is frozen", freezer.path)
     }
 
+    /// Moves a process back into the container's v1 freezer, which is thawed: in a frozen one, where another program may
+    /// have put it, not even SIGKILL ends it.
+    ///
+    /// # Errors
+    /// As write(2); the process has ended.
+    pub(crate) fn take_back(&self, pid: i32) -> Result<()> {
+        let Some(path) = self.controller_path("freezer") else { return Ok(()) };
+        write(&format!("{path}/cgroup.procs"), &pid.to_string())
+    }
+
     /// Reports whether the container is frozen, by its own or an ancestor cgroup; `false` if the cgroup does not exist.
     pub(crate) fn is_frozen(&self) -> Result<bool> {
         if self.is_none() {

@@ -1,5 +1,7 @@
 //! `state`: prints the state of one container.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -10,6 +12,9 @@ use crate::runtime::verify;
 use crate::state::Record;
 use crate::state::Status;
 use base::host;
+
+/// Time for another process to complete `create`. Short, because a hook of that process may call `state`, too.
+const CREATION: Duration = Duration::from_millis(100);
 
 /// The state of the runtime specification, with the additional fields that callers read (CL-10), in runc's order.
 #[derive(Serialize)]
@@ -46,9 +51,22 @@ pub(super) fn document(record: &Record, status: Status, pid: i32) -> Document<'_
     }
 }
 
+/// Returns the container; waits while another process creates it, at most [`CREATION`], because callers that poll expect
+/// what the peers show next: created.
+fn find(context: &Context<'_>, id: &str) -> Result<LoadedContainer> {
+    let deadline = Instant::now() + CREATION;
+    loop {
+        let container = context.find(id)?;
+        if container.status != Status::Creating || Instant::now() >= deadline {
+            return Ok(container);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Prints the state; with `--verify` compares the container with its configuration, and returns 1 if they differ.
 pub(super) fn state(context: &Context<'_>, args: &args::State) -> Result<i32> {
-    let LoadedContainer { entry, record, status, init } = context.find(&args.id)?;
+    let LoadedContainer { entry, record, status, init } = find(context, &args.id)?;
     if args.verify {
         let report = verify::report(&entry, &record, status, init)?;
         print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;

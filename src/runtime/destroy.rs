@@ -105,8 +105,12 @@ pub(crate) fn kill_and_wait(init: crate::state::ProcessId, cgroup: &Cgroup) -> R
     if cgroup.is_frozen().unwrap_or(false) {
         cgroup.thaw().context("thaw the container")?;
     }
-    if !status::wait_ended(&pidfd, 10_000)? {
-        anyhow::bail!("the process does not end: {}", cgroup::describe_process(init.pid));
+    if !status::wait_ended(&pidfd, 500)? {
+        // the error below tells more than one of this
+        let _ = cgroup.take_back(init.pid);
+        if !status::wait_ended(&pidfd, 10_000)? {
+            anyhow::bail!("the process does not end: {}", cgroup::describe_process(init.pid));
+        }
     }
     // a child of this process, when a failed create is undone
     let _ = linux::process::wait(pidfd.as_fd(), false);

@@ -108,6 +108,53 @@ fn de_2_a_cgroup_that_was_there_before_stays() {
     }
 }
 
+/// On cgroup v1 not even SIGKILL ends a process that another program has frozen in a cgroup of its own.
+#[test]
+fn ft_38_another_program_has_moved_init_into_a_frozen_cgroup() {
+    need_croci!("the release of runc here does not end");
+    need_own_cgroups!();
+    let c = Container::new(&["sh", "-c", "trap '' TERM; while :; do sleep 0.01; done"]).up();
+    let pid = c.pid();
+    let path = format!("/{}-ice", c.sandbox.token);
+    let dirs = cgroup::create(&path);
+    for dir in &dirs {
+        std::fs::write(dir.join("cgroup.procs"), pid.to_string()).unwrap();
+    }
+    cgroup::freeze(&path, true);
+    c.delete_force().ok();
+    assert!(!host::alive(pid), "init has ended");
+    cgroup::freeze(&path, false);
+    wait_for("the other cgroup is empty", || dirs.iter().all(|dir| cgroup::procs(dir).is_empty()));
+    dirs.iter().for_each(|dir| std::fs::remove_dir(dir).unwrap());
+    c.nothing_left();
+}
+
+/// Callers that poll see what the peers show next, created; a hook that asks is not held up for long.
+#[test]
+fn state_waits_a_little_for_the_end_of_a_creation() {
+    need_croci!("the peers show no such status");
+    need_root!();
+    let c = Container::new(&["true"]);
+    let (begun, go) = (c.sandbox.path("begun"), c.sandbox.path("go"));
+    let hook = c.sandbox.script(
+        "hook",
+        &format!("#!/bin/sh\ntouch {}; until test -e {}; do sleep 0.01; done\n", begun.display(), go.display()),
+    );
+    let c = c.edit(|config| {
+        config["hooks"] = json!({"createRuntime": [{"path": hook, "env": ["PATH=/usr/bin:/bin"], "timeout": 60}]});
+    });
+    let creating = c.create_with(&[]).spawn();
+    wait_for("the hook runs", || begun.exists());
+    let start = Instant::now();
+    assert_eq!(c.status(), "creating");
+    assert!(start.elapsed() >= Duration::from_millis(100), "{:?}", start.elapsed());
+    std::fs::write(&go, "").unwrap();
+    creating.wait().ok();
+    assert_eq!(c.status(), "created");
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
 #[test]
 fn ft_38_another_program_removed_the_cgroup() {
     need_root!();
