@@ -161,7 +161,7 @@ fn the_callers_environment_names_the_agent() {
     c.delete_force().ok();
 }
 
-/// An agent gets a listener also where no rule notifies, as with crun, whose suite waits for it; nobody need listen.
+/// An agent gets a listener also where no rule notifies, as with crun, whose suite waits for it; no process need listen.
 #[test]
 fn se_7_an_agent_that_listens_gets_a_listener_without_a_rule_that_notifies() {
     need_root!();
