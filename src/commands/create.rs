@@ -5,9 +5,7 @@ use anyhow::Result;
 use super::Context;
 use crate::cli::args;
 use crate::runtime::create;
-use crate::runtime::destroy;
 use crate::runtime::options::Mode;
-use crate::runtime::transaction::Committed;
 
 /// Creates the container.
 pub(super) fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> {
@@ -17,10 +15,9 @@ pub(super) fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> 
     context.warn_always(&created.container.unprotected);
     // last, because init runs on without this process from here
     if let Err(err) = created.init.send_go() {
-        // another process has killed init
+        // init was killed, or could not wait
         created.init.abort();
-        let Committed { entry, record, hooks, .. } = &created.container;
-        context.warn_always(&destroy::destroy(entry, record, hooks)?);
+        context.warn_always(&created.container.undo()?);
         return Err(err);
     }
     Ok(0)

@@ -38,7 +38,7 @@ pub(super) fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
         Ok(notify) => notify,
         Err(err) => {
             created.init.abort();
-            finish(context, &created)?;
+            context.warn_always(&created.container.undo()?);
             return Err(err);
         }
     };
@@ -132,10 +132,4 @@ pub(super) fn cleanup(
     let Some(_lock) = entry.try_lock().context("delete the container, which has ended")? else { return ended };
     context.warn_always(&destroy::destroy(entry, record, hooks)?);
     ended
-}
-
-fn finish(context: &Context<'_>, created: &Created) -> Result<()> {
-    let Committed { entry, record, hooks, .. } = &created.container;
-    context.warn_always(&destroy::destroy(entry, record, hooks)?);
-    Ok(())
 }

@@ -82,7 +82,7 @@ impl Init {
     /// Sends the process the message for which it waits.
     ///
     /// # Errors
-    /// The process has ended meanwhile; the error has its exit status instead of `EPIPE`.
+    /// The process has ended meanwhile; the error is its own, or has its exit status, instead of `EPIPE`.
     pub(crate) fn send_go(&self) -> Result<()> {
         self.send_go_with(0, None)
     }
@@ -96,7 +96,13 @@ impl Init {
             Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {
                 // it has ended; so that the wait ends in any case
                 let _ = linux::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-                bail!("init ended before the container was ready: {}", self.wait()?)
+                let status = self.wait()?;
+                while let Ok(Some(message)) = self.channel.recv_present() {
+                    if let InitMessage::Failed(text) = message {
+                        bail!("{text}");
+                    }
+                }
+                bail!("init ended before the container was ready: {status}")
             }
             other => other.context("answer init"),
         }

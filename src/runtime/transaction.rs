@@ -25,6 +25,7 @@ use crate::state::Entry;
 use crate::state::Record;
 use crate::state::Store;
 use crate::state::record;
+use crate::state::record::MountPoint;
 use crate::state::status;
 use crate::state::store::CONFIG;
 use crate::state::store::Locked;
@@ -57,6 +58,8 @@ pub(crate) struct Committed {
     pub lock: Locked,
     /// Record as committed.
     pub record: Record,
+    /// Mount points that were made in the root file system. They stay once init is released.
+    pub mount_points: Vec<MountPoint>,
     /// Hooks that run later: poststart and poststop.
     pub hooks: Hooks,
     /// Warnings to log.
@@ -65,6 +68,18 @@ pub(crate) struct Committed {
     pub of_configuration: Vec<String>,
     /// Configured protections that this host does not have.
     pub unprotected: Vec<String>,
+}
+
+impl Committed {
+    /// Deletes the container again, its mount points included, because its program could not be started. Returns what
+    /// [`destroy::destroy`] does.
+    ///
+    /// # Errors
+    /// As [`destroy::destroy`].
+    pub(crate) fn undo(&self) -> Result<Vec<String>> {
+        let record = Record { mount_points: self.mount_points.clone(), ..self.record.clone() };
+        destroy::destroy(&self.entry, &record, &self.hooks)
+    }
 }
 
 /// Builds the record of what is planned, before anything is created.
@@ -187,7 +202,6 @@ impl<'a> Transaction<'a> {
         self.record.mount_points = mount_points;
         let console = outputs.hand_over((pid, pidfd), master)?;
         self.entry.commit()?;
-        self.record.mount_points.clear();
         step(|| "record committed: the container is created".to_owned());
         Ok(console)
     }
@@ -210,9 +224,22 @@ impl<'a> Transaction<'a> {
         warnings.extend(plan.rootfs.into_iter().flat_map(|rootfs| rootfs.warnings));
         of_configuration.extend(plan.process.into_iter().flat_map(|process| process.warnings));
         let hooks = opened.into_hooks(plan.hooks, plan.hook_state);
-        let Transaction { entry, record, lock, .. } = self;
+        let Transaction { entry, mut record, lock, .. } = self;
         match result {
-            Ok(value) => Ok((Committed { entry, lock, record, hooks, warnings, of_configuration, unprotected }, value)),
+            Ok(value) => {
+                let mount_points = std::mem::take(&mut record.mount_points);
+                let container = Committed {
+                    entry,
+                    lock,
+                    record,
+                    mount_points,
+                    hooks,
+                    warnings,
+                    of_configuration,
+                    unprotected,
+                };
+                Ok((container, value))
+            }
             Err(err) => {
                 destroy::undo(&entry, &record, &hooks);
                 Err(err)

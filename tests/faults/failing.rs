@@ -75,16 +75,21 @@ fn a_delete_with_few_descriptors_runs_the_hooks_or_fails() {
     assert!(refused > 0, "the limit was low enough");
 }
 
-/// Init is killed before the runtime can release it: `create` fails and leaves nothing.
+/// Init is killed before the runtime can release it: `create` fails and leaves nothing, no mount point either.
 #[test]
 fn a_create_that_cannot_release_init_fails_and_leaves_nothing() {
     need_faults!();
-    let c = Container::new(&["sleep", "1000"]);
+    let c = Container::new(&["sleep", "1000"]).edit(|config| {
+        let mount = json!({ "destination": "/new/volume", "type": "tmpfs", "source": "tmpfs" });
+        config["mounts"].as_array_mut().unwrap().push(mount);
+    });
+    // the first answers init's message about the missing mount point
     let Faulted { hit, out, .. } =
-        fault_at(c.create_with(&[]), Point::Named(libc::SYS_sendmsg, 1), Fault::Fail(libc::EPIPE));
+        fault_at(c.create_with(&[]), Point::Named(libc::SYS_sendmsg, 2), Fault::Fail(libc::EPIPE));
     assert_eq!(hit, Some(libc::SYS_sendmsg));
     out.fails().one_line().stderr_contains("init ended before the container was ready");
     c.nothing_left();
+    assert!(!c.file("/new").exists(), "the mount point is removed");
 }
 
 /// Init is killed after its release, by its own startContainer hook: `start` and `run --detach` fail.
