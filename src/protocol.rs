@@ -150,7 +150,7 @@ impl Channel {
         }
         if fds.is_empty() {
             // write(2), as read(2) below, because the container's seccomp filter may be in force
-            let written = nix::unistd::write(&self.0, &bytes)?;
+            let written = uninterrupted(|| nix::unistd::write(&self.0, &bytes))?;
             // a filter may return 0 in the kernel's place: then nothing was sent and the runtime would wait for ever
             return if written == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) };
         }
@@ -162,8 +162,7 @@ impl Channel {
     /// # Errors
     /// The runtime has ended: init has to exit.
     pub(crate) fn recv_go(&self) -> Result<()> {
-        let mut bytes = [0u8; GO_LENGTH];
-        match nix::unistd::read(&self.0, &mut bytes) {
+        match uninterrupted(|| nix::unistd::read(&self.0, &mut [0u8; GO_LENGTH])) {
             Ok(1..) => Ok(()),
             Ok(_) => bail!("the runtime ended"),
             Err(err) => Err(err).context("wait for the runtime"),
@@ -246,6 +245,19 @@ impl Channel {
             (Some(b'F'), _) => InitMessage::Failed(text()),
             _ => bail!("init: unknown message"),
         }))
+    }
+}
+
+/// Makes a system call, again after each `EINTR`.
+///
+/// # Errors
+/// As the call.
+pub(crate) fn uninterrupted<T>(call: impl Fn() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(nix::Error::EINTR) => {}
+            other => return other,
+        }
     }
 }
 

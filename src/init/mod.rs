@@ -367,9 +367,9 @@ fn with_environment(hooks: &[HookPlan], program: &exec::Program) -> Vec<HookPlan
 /// Waits for `start`, runs the `startContainer` hooks and the program.
 fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) -> Result<Infallible> {
     if let StartSync::Fifo(fifo) = &opened.start_sync {
-        let mut byte = [0u8; 1];
         // a seccomp filter may return 0 in the kernel's place: nothing was read, and nothing may start
-        let length = nix::unistd::read(fifo, &mut byte).context("wait for start")?;
+        let read = protocol::uninterrupted(|| nix::unistd::read(fifo, &mut [0]));
+        let length = read.context("wait for start")?;
         anyhow::ensure!(length == 1, "wait for start: nothing was read");
     }
     let (Some(process), Some(program)) = (&plan.process, program) else {
@@ -385,7 +385,8 @@ fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) 
         linux::process::clear_cloexec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;
     }
     if let StartSync::Fifo(fifo) = &opened.start_sync {
-        let length = nix::unistd::write(fifo, &[protocol::EXECUTING]).context("answer start")?;
+        let written = protocol::uninterrupted(|| nix::unistd::write(fifo, &[protocol::EXECUTING]));
+        let length = written.context("answer start")?;
         anyhow::ensure!(length == 1, "answer start: nothing was written");
     }
     Err(exec::exec(process, &program))

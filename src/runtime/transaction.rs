@@ -228,16 +228,8 @@ impl<'a> Transaction<'a> {
         match result {
             Ok(value) => {
                 let mount_points = std::mem::take(&mut record.mount_points);
-                let container = Committed {
-                    entry,
-                    lock,
-                    record,
-                    mount_points,
-                    hooks,
-                    warnings,
-                    of_configuration,
-                    unprotected,
-                };
+                let container =
+                    Committed { entry, lock, record, mount_points, hooks, warnings, of_configuration, unprotected };
                 Ok((container, value))
             }
             Err(err) => {

@@ -140,9 +140,11 @@ impl<'a> Sweep<'a> {
         if out.code != Some(0) {
             return wrong;
         }
-        // a child that was killed when the runtime had done its part: the container has stopped, which `state` tells
+        // init, which was killed or could not wait when the runtime had done its part: the container has stopped, which
+        // `state` tells
         let complete = sends(seen) >= self.sends || *hit == Some(libc::SYS_execve);
-        if killed && complete && self.c.state_dir().exists() && self.c.status() == "stopped" {
+        let ended = killed || self.case.name == "create";
+        if ended && complete && self.c.state_dir().exists() && self.c.status() == "stopped" {
             return wrong;
         }
         let look = catch_unwind(AssertUnwindSafe(|| {
