@@ -11,11 +11,10 @@ use serde_json::{Value, json};
 use super::{Context, print};
 use crate::cli::args;
 use crate::container::Purpose;
+use crate::container::config_file;
 use crate::container::run_dir::RunDir;
 use crate::container::status;
-use base::fs::atomic_file;
 use base::fs::atomic_file::Durability;
-use base::fs::lock::create_locked;
 
 /// Sets the limits and prints the container's ID.
 ///
@@ -27,25 +26,21 @@ pub(super) fn run(context: &Context, args: &args::Update) -> Result<u8> {
     let record = store.find_container(&args.container)?;
     ensure!(record.setup.purpose == Purpose::Run, "container '{}' is a bundle: edit its config.json", record.name);
     let run = RunDir::of(store.root())?;
-    let dir = store.container_dir(&record.id);
-    // one update at a time, because each reads, changes and replaces the configuration
-    let _lock = create_locked(&dir.join("update.lock")).with_context(|| format!("lock {dir:?}"))?;
-    let file = dir.join("config.json");
-    let bytes = std::fs::read(&file).with_context(|| format!("read {file:?}"))?;
-    let mut config: Value = serde_json::from_slice(&bytes).with_context(|| format!("{file:?} is damaged"))?;
-    let mut given = json!({});
-    for (path, value) in &args.limits {
-        set(&mut given, path, value);
-        set(&mut config, &[&["linux", "resources"][..], path].concat(), value);
-    }
-    if status::of(&store, &run, &record)?.pid().is_some() {
+    config_file::change(&store, &record.id, Durability::Full, |config| {
+        let mut given = json!({});
+        for (path, value) in &args.limits {
+            set(&mut given, path, value);
+            set(config, &[&["linux", "resources"][..], path].concat(), value);
+        }
+        if status::of(&store, &run, &record)?.pid().is_none() {
+            return Ok(());
+        }
         let mut described = File::from(memfd_create("resources", MFdFlags::MFD_CLOEXEC).context("memfd")?);
         described.write_all(given.to_string().as_bytes()).and_then(|()| described.rewind()).context("memfd")?;
         linux::process::clear_cloexec(described.as_raw_fd()).context("memfd")?;
         let path = format!("/proc/self/fd/{}", described.as_raw_fd());
-        status::runtime(&run, &record).update(&record.id, &path)?;
-    }
-    atomic_file::write(&store.tmp(), &file, &serde_json::to_vec(&config)?, Durability::Full)?;
+        status::runtime(&run, &record).update(&record.id, &path)
+    })?;
     print::line(&record.id)?;
     Ok(0)
 }

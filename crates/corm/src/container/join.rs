@@ -10,12 +10,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::run_dir::RunDir;
-use super::status;
+use super::{config_file, status};
 use crate::config::settings::Settings;
 use crate::config::volume::Volume;
 use crate::store::ContainerRecord;
 use crate::store::Store;
-use base::fs::atomic_file;
 use base::fs::atomic_file::Durability;
 
 /// Finds the containers whose namespaces are joined: the type of each namespace, with the ID.
@@ -73,17 +72,16 @@ pub fn write_paths(store: &Store, run: &RunDir, record: &ContainerRecord) -> Res
     if record.setup.joins.is_empty() {
         return Ok(());
     }
-    let file = store.container_dir(&record.id).join("config.json");
-    let bytes = std::fs::read(&file).with_context(|| format!("read {file:?}"))?;
-    let mut config: Value = serde_json::from_slice(&bytes).with_context(|| format!("{file:?} is damaged"))?;
-    for (kind, id) in &record.setup.joins {
-        let other = store.find_container(id).with_context(|| format!("--{kind}"))?;
-        let Some(pid) = status::of(store, run, &other)?.pid() else {
-            bail!("--{kind}: container '{}' is not running", other.name);
-        };
-        set_path(&mut config, kind, Path::new(&format!("/proc/{pid}/ns/{kind}")))?;
-    }
-    atomic_file::write(&store.tmp(), &file, &serde_json::to_vec(&config)?, Durability::Content)
+    config_file::change(store, &record.id, Durability::Content, |config| {
+        for (kind, id) in &record.setup.joins {
+            let other = store.find_container(id).with_context(|| format!("--{kind}"))?;
+            let Some(pid) = status::of(store, run, &other)?.pid() else {
+                bail!("--{kind}: container '{}' is not running", other.name);
+            };
+            set_path(config, kind, Path::new(&format!("/proc/{pid}/ns/{kind}")))?;
+        }
+        Ok(())
+    })
 }
 
 /// Sets the path of the namespace of one type.

@@ -13,6 +13,7 @@
 pub mod attach;
 pub mod changes;
 pub mod cleanup;
+pub mod config_file;
 pub mod cp;
 pub mod create;
 pub mod files;

@@ -1,5 +1,10 @@
 //! `top`, `stats` and `update`.
 
+use std::os::unix::fs::MetadataExt as _;
+
+use base::fs::lock::create_locked;
+use serde_json::{Value, json};
+
 use crate::fixture::over_one;
 use test_support::{cgroup, need_root, wait_for};
 
@@ -99,6 +104,45 @@ fn update_changes_the_limits_of_now_and_of_the_next_start() {
         fixture.corm(["update", "--cpus", "1", "--cpu-quota", "5000", "c"]).out().fails().stderr_contains("exclude");
         fixture.corm(["update", "-m", "1g", "nope"]).out().fails().stderr_contains("No container named");
         fixture.corm(["rm", "-f", "c"]).out().ok();
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn a_start_that_joins_a_namespace_and_an_update_change_the_configuration_one_after_the_other() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        fixture.detached(&["--name", "a"], "base", &["sleep", "1000"]);
+        let id = fixture
+            .corm(["create", "--name", "b", "--pid", "container:a", "base", "true"])
+            .out()
+            .ok()
+            .text()
+            .to_owned();
+        let dir = fixture.root().join("containers").join(id);
+        // an update has read the file and not written it yet
+        let held = create_locked(&dir.join("update.lock")).unwrap();
+        let path = dir.join("config.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let inode = held.metadata().unwrap().ino();
+        let mut start = fixture.corm(["start", "-a", "b"]).spawn();
+        let waits = || {
+            std::fs::read_to_string("/proc/locks")
+                .unwrap()
+                .lines()
+                .any(|line| line.contains("->") && line.contains(&format!(":{inode} ")))
+        };
+        wait_for("the start to end or to wait", || waits() || start.ended());
+        config["linux"]["resources"]["pids"] = json!({ "limit": 4321 });
+        std::fs::write(&path, config.to_string()).unwrap();
+        drop(held);
+        start.wait().ok();
+        let config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let pid = config["linux"]["namespaces"].as_array().unwrap().iter().find(|one| one["type"] == "pid").unwrap();
+        assert_eq!(pid["path"], format!("/proc/{}/ns/pid", fixture.pid("a")));
+        assert_eq!(config["linux"]["resources"]["pids"]["limit"], 4321);
+        fixture.corm(["rm", "-f", "a", "b"]).out().ok();
         fixture.no_container_left();
     });
 }
