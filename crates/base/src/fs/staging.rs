@@ -91,6 +91,16 @@ impl StagedEntry {
         Ok(note)
     }
 
+    /// Creates a file of this mode in a directory that others may write to, to be renamed there by
+    /// [`StagedEntry::replace_in`].
+    ///
+    /// # Errors
+    /// No space, read-only.
+    pub fn file_in(dir: BorrowedFd<'_>, mode: u32) -> Result<Self> {
+        let dir = dir.try_clone_to_owned()?;
+        Self::make(&hidden_name, &dir, Path::new(""), |dir, name| make_file(dir, name, mode))
+    }
+
     fn make(
         name: &dyn Fn() -> Result<OsString>,
         dir: &OwnedFd,
@@ -168,6 +178,17 @@ impl StagedEntry {
         sync_names(to)
     }
 
+    /// Renames the file to a name in its own directory, as [`StagedEntry::replace_at`] does.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn replace_in(self, name: &str) -> Result<()> {
+        self.lock.sync_all().with_context(|| format!("sync {name:?}"))?;
+        let dir = self.dir.try_clone()?;
+        self.replace_as(dir.as_fd(), Path::new(name))?;
+        sync_dir_of(dir.as_fd(), OsStr::new(name))
+    }
+
     fn replace_as(mut self, dir: BorrowedFd<'_>, to: &Path) -> Result<()> {
         renameat(&self.dir, self.name.as_os_str(), dir, to).with_context(|| format!("rename to {to:?}"))?;
         self.published = true;
@@ -208,16 +229,21 @@ impl Drop for StagedEntry {
 
 /// Writes the names in the directory of `to` to the device.
 fn sync_names(to: &Place) -> Result<()> {
+    sync_dir_of(to.dir(), to.name())
+}
+
+/// Writes the names of a directory, which has the entry `name`, to the device.
+fn sync_dir_of(dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let dir = match openat(to.dir(), ".", flags, Mode::empty()) {
+    let dir = match openat(dir, ".", flags, Mode::empty()) {
         // a directory that only lets write cannot be synced, and the caller chose it
         Err(Errno::EACCES) => return Ok(()),
-        dir => dir.map(File::from).with_context(|| format!("sync the directory of {:?}", to.name()))?,
+        dir => dir.map(File::from).with_context(|| format!("sync the directory of {name:?}"))?,
     };
     match dir.sync_all() {
         // file systems without fsync on directories have none to lose
         Err(err) if err.raw_os_error() == Some(libc::EINVAL) => Ok(()),
-        done => done.with_context(|| format!("sync the directory of {:?}", to.name())),
+        done => done.with_context(|| format!("sync the directory of {name:?}")),
     }
 }
 
@@ -249,16 +275,31 @@ fn hidden_name() -> Result<OsString> {
 /// Removes the entry elsewhere that a note names, if no process has locked it. A note is removed whatever became of it.
 fn remove_noted(note: &Path) {
     let Ok(path) = std::fs::read(note).map(|bytes| PathBuf::from(OsString::from_vec(bytes))) else { return };
-    let name = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix(HIDDEN)).unwrap_or_default();
-    if name.len() != HIDDEN_DIGITS || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    let Ok(place) = Place::find(&path) else { return };
+    remove_unused(place.dir(), place.name());
+}
+
+/// Removes what killed processes of this user left in an output directory, where others may write. Only a directory that
+/// this process can list is looked at; a failure is ignored, because the caller has work of its own there.
+pub fn sweep_beside(dir: BorrowedFd<'_>) {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let Ok(listed) = openat(dir, ".", flags, Mode::empty()) else { return };
+    for name in linux::path::read_dir_names(listed.as_fd()).unwrap_or_default() {
+        remove_unused(listed.as_fd(), OsStr::from_bytes(name.as_bytes()));
+    }
+}
+
+/// Removes an unfinished entry of this user that no process has locked; other names are left alone.
+fn remove_unused(dir: BorrowedFd<'_>, name: &OsStr) {
+    let digits = name.to_str().and_then(|name| name.strip_prefix(HIDDEN)).unwrap_or_default();
+    if digits.len() != HIDDEN_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return;
     }
-    let Ok(place) = Place::find(&path) else { return };
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let Ok(entry) = openat(place.dir(), place.name(), flags, Mode::empty()).map(File::from) else { return };
+    let Ok(entry) = openat(dir, name, flags, Mode::empty()).map(File::from) else { return };
     let own = entry.metadata().is_ok_and(|meta| meta.uid() == linux::process::euid());
     if own && lock(entry, How::TryExclusive).is_ok() {
-        let _ = remove_at(place.dir(), place.name());
+        let _ = remove_at(dir, name);
     }
 }
 

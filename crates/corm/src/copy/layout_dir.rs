@@ -4,14 +4,14 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, renameat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde_json::{Value, json};
 
 use crate::archive::{REF_NAME, VERSION, layout_path};
@@ -19,7 +19,7 @@ use crate::model::digest::{Digest, Hashing};
 use crate::model::manifest::{self, MAX_DOCUMENT};
 use crate::model::parts::Parts;
 use base::fs::lock::{How, Locked, lock};
-use base::fs::staging::random_id;
+use base::fs::staging::{StagedEntry, sweep_beside};
 use base::json;
 use linux::place;
 
@@ -42,16 +42,20 @@ impl LayoutDir {
         let dir = place::open_to_read(path).with_context(context)?;
         ensure!(dir.metadata().with_context(context)?.is_dir(), "{path:?}: not a directory");
         let layout = Self { dir: lock(dir, How::Exclusive).with_context(context)? };
+        // a copy that was killed has left one
+        sweep_beside(layout.dir.as_fd());
         if layout.read("oci-layout").with_context(context)?.is_none() {
             ensure!(is_empty(path).with_context(context)?, "{path:?}: not empty, and no OCI layout");
-            layout.make_dir("blobs").and_then(|()| layout.make_dir("blobs/sha256")).with_context(context)?;
-            let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] });
-            layout.write("index.json", &mut index.to_string().as_bytes(), None).with_context(context)?;
             let version = json!({ "imageLayoutVersion": VERSION }).to_string();
             layout.write("oci-layout", &mut version.as_bytes(), None).with_context(context)?;
         }
-        // a layout without a blob of this algorithm may lack the directory
+        // missing in a layout whose creator was killed, or that has no blob of this algorithm
         layout.make_dir("blobs").and_then(|()| layout.make_dir("blobs/sha256")).with_context(context)?;
+        sweep_beside(layout.open_at("blobs/sha256", OFlag::O_DIRECTORY).with_context(context)?.as_fd());
+        if layout.read("index.json").with_context(context)?.is_none() {
+            let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] });
+            layout.write("index.json", &mut index.to_string().as_bytes(), None).with_context(context)?;
+        }
         Ok(layout)
     }
 
@@ -87,24 +91,14 @@ impl LayoutDir {
     fn write(&self, name: &str, from: &mut dyn Read, expected: Option<(&Digest, u64)>) -> Result<()> {
         let (above, last) = name.rsplit_once('/').unwrap_or((".", name));
         let dir = self.open_at(above, OFlag::O_DIRECTORY).with_context(|| name.to_owned())?;
-        let new = format!(".corm-{}", random_id()?.get(..16).unwrap_or_default());
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = nix::fcntl::openat(&dir, new.as_str(), flags, Mode::from_bits_truncate(0o644)).map(File::from);
-        let written = file.with_context(|| name.to_owned()).and_then(|file| {
-            let mut out = Hashing::new(file);
-            io::copy(from, &mut out).with_context(|| name.to_owned())?;
-            let (file, digest, size) = out.finish();
-            if expected.is_some_and(|expected| expected != (&digest, size)) {
-                bail!("{name}: {size} bytes with the digest {digest} came");
-            }
-            file.sync_all().with_context(|| name.to_owned())?;
-            renameat(&dir, new.as_str(), &dir, last).with_context(|| name.to_owned())?;
-            dir.sync_all().with_context(|| name.to_owned())
-        });
-        if written.is_err() {
-            let _ = unlinkat(&dir, new.as_str(), UnlinkatFlags::NoRemoveDir);
+        let staged = StagedEntry::file_in(dir.as_fd(), 0o644).with_context(|| name.to_owned())?;
+        let mut out = Hashing::new(staged.file_ref());
+        io::copy(from, &mut out).with_context(|| name.to_owned())?;
+        let (_, digest, size) = out.finish();
+        if expected.is_some_and(|expected| expected != (&digest, size)) {
+            bail!("{name}: {size} bytes with the digest {digest} came");
         }
-        written
+        staged.replace_in(last).with_context(|| name.to_owned())
     }
 
     /// Returns whether the layout has a blob, with the right content.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use test_support::{Cmd, Sandbox};
 
-/// A user with an entry in /etc/subuid.
+/// A user with an entry in /etc/subuid, which this thread and its commands see.
 pub(crate) struct User {
     pub sandbox: Arc<Sandbox>,
     pub id: u32,
@@ -15,13 +15,7 @@ pub(crate) struct User {
 
 impl User {
     pub(crate) fn new() -> Option<User> {
-        let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
-        let subuid = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
-        let id = subuid.lines().find_map(|line| {
-            let name = line.split(':').next()?;
-            let entry = passwd.lines().find(|entry| entry.starts_with(&format!("{name}:")))?;
-            entry.split(':').nth(2)?.parse().ok().filter(|id| *id != 0)
-        })?;
+        let (id, _) = test_support::user::with_subordinate_ids()?;
         let sandbox = Sandbox::new();
         std::fs::set_permissions(&sandbox.dir, PermissionsExt::from_mode(0o755)).unwrap();
         for dir in ["home", "run"] {

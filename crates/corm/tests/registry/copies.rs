@@ -8,7 +8,7 @@ use crate::fixture::{CONFIG, Fixture, INDEX, LAYER, MANIFEST, describe, tar_of};
 use crate::interop::skopeo;
 use crate::real::{Registry, installed, load};
 use crate::server::{Response, Server};
-use crate::{corm, images, stored};
+use crate::{corm, hidden, images, killed_at_each_file, stored};
 use test_support::{Sandbox, skip};
 
 /// Returns the arguments of a place that a name may be copied to, with the file `FILE` of the sandbox.
@@ -55,6 +55,23 @@ fn write_index(fixture: &Fixture, digest: &str, dir: &Path) {
     let mut index: Value = serde_json::from_slice(&std::fs::read(dir.join("index.json")).unwrap()).unwrap();
     index["manifests"].as_array_mut().unwrap().push(entry);
     std::fs::write(dir.join("index.json"), index.to_string()).unwrap();
+}
+
+#[test]
+fn a_copy_to_a_layout_that_is_killed_leaves_nothing_behind_the_next_one() {
+    let (sandbox, fixture) = (Sandbox::new(), Fixture::new());
+    let (from, to) = (sandbox.path("from"), sandbox.path("to"));
+    fixture.write_layout(&from, "v1");
+    let copy = || corm(&sandbox, &["copy", &format!("oci:{}:v1", from.display()), &format!("oci:{}:v1", to.display())]);
+    let blobs = to.join("blobs/sha256");
+    let mut left = 0;
+    killed_at_each_file(copy, |point| {
+        left += hidden(&to).len() + hidden(&blobs).len();
+        assert_eq!(copy().out().ok().stdout.trim(), fixture.manifest, "after {point}");
+        assert_eq!((hidden(&to), hidden(&blobs)), (Vec::new(), Vec::new()), "after {point}");
+        std::fs::remove_dir_all(&to).unwrap();
+    });
+    assert!(left > 0, "no kill has left an unfinished file");
 }
 
 #[test]

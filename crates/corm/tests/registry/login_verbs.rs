@@ -1,15 +1,17 @@
 //! `login` and `logout`: what they test, what they write, and who reads it.
 
+use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::path::PathBuf;
 
+use base::fs::lock::{How, lock};
 use serde_json::{Value, json};
 
-use crate::corm;
 use crate::fixture::Fixture;
 use crate::interop::{podman, skopeo};
 use crate::real::{Registry, installed, load};
 use crate::server::{Response, Server};
+use crate::{corm, hidden, killed_at_each_file};
 use test_support::pty::{Terminal, on_terminal};
 use test_support::{Sandbox, skip};
 
@@ -127,6 +129,39 @@ fn what_others_keep_in_the_file_stays_and_names_have_every_form() {
     assert!(out.stderr.contains("--password-stdin requires --username"), "{out:?}");
     let out = corm(&sandbox, &["login", "-u", "user", &address]).out().exits(1);
     assert!(out.stderr.contains("no terminal"), "{out:?}");
+}
+
+#[test]
+fn a_login_that_is_killed_leaves_the_old_file_or_the_new_and_the_next_one_nothing_else() {
+    let (server, sandbox) = (basic(), Sandbox::new());
+    let address = server.address.to_string();
+    let dir = sandbox.mkdir("auth");
+    let file = dir.join("auth.json");
+    let before = json!({ "auths": { "r.io": { "auth": "eDp5" } } });
+    let login = || {
+        let args = ["login", "--authfile", file.to_str().unwrap(), "-u", "user", "-p", "hunter2", &address];
+        corm(&sandbox, &args)
+    };
+    std::fs::write(&file, before.to_string()).unwrap();
+    let mut left = 0;
+    killed_at_each_file(login, |_| {
+        let names = hidden(&dir);
+        left += names.len();
+        let found = read(&file);
+        assert!(found == before || found["auths"][&address]["auth"] == BASIC, "{found}");
+        // an unfinished file of another process, and one that only looks like one
+        let held = lock(File::create(dir.join(".corm-0123456789abcdef")).unwrap(), How::Exclusive).unwrap();
+        std::fs::write(dir.join(".corm-mine"), "").unwrap();
+        login().out().ok();
+        assert_eq!(hidden(&dir), [".corm-0123456789abcdef", ".corm-mine"], "after {names:?}");
+        drop(held);
+        std::fs::remove_file(dir.join(".corm-mine")).unwrap();
+        std::fs::write(&file, before.to_string()).unwrap();
+        corm(&sandbox, &["logout", "--authfile", file.to_str().unwrap(), "r.io"]).out().ok();
+        assert_eq!(hidden(&dir), [""; 0]);
+        std::fs::write(&file, before.to_string()).unwrap();
+    });
+    assert!(left > 0, "no kill has left an unfinished file");
 }
 
 #[test]

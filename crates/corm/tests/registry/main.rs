@@ -24,6 +24,7 @@ mod slow_server;
 use std::path::Path;
 use std::sync::Arc;
 
+use test_support::trace::{Fault, Point, fault_at};
 use test_support::{Cmd, Sandbox};
 
 /// Returns a command of corm with the store of this sandbox.
@@ -54,4 +55,31 @@ pub fn stored(sandbox: &Arc<Sandbox>, dir: &str) -> Vec<String> {
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// Returns the sorted names of the unfinished files in a directory.
+pub fn hidden(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with(".corm-")).collect();
+    names.sort();
+    names
+}
+
+/// Runs a command again and again, each time killed at another of the calls that end the writing of a file, and calls
+/// `after` with what was done.
+#[track_caller]
+pub fn killed_at_each_file(command: impl Fn() -> Cmd, mut after: impl FnMut(&str)) {
+    for number in [libc::SYS_fsync, libc::SYS_renameat] {
+        let mut killed = 0;
+        for n in 1.. {
+            let run = fault_at(command(), Point::Named(number, n), Fault::Kill);
+            after(&format!("a kill at call {n} of number {number}"));
+            if run.hit.is_none() {
+                break;
+            }
+            killed += 1;
+        }
+        assert!(killed > 0, "there was no call {number}");
+    }
 }

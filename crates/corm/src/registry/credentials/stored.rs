@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Credentials, DOCKER_HUB, Helper, MAX_FILE, entry, helper_of, normalized, read, server, store_of};
 use base::fs::lock::{How, Locked, lock};
-use base::fs::staging::StagedEntry;
+use base::fs::staging::{StagedEntry, sweep_beside};
 use linux::place::Place;
 
 /// A file of credentials that this process changes; other processes of corm wait meanwhile.
@@ -47,6 +47,8 @@ impl AuthFile {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let dir = openat(place.dir(), ".", flags, Mode::empty()).map(File::from).with_context(context)?;
         let held = lock(dir, How::Exclusive).with_context(context)?;
+        // a login that was killed has left one
+        sweep_beside(place.dir());
         let document = read(path).with_context(context)?;
         Ok(Self { path: path.to_owned(), place, document, _lock: held })
     }
