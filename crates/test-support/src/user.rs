@@ -1,5 +1,8 @@
 //! An ordinary user: with one id or with ranges, with and without a cgroup or a service manager of the user's own.
 
+use nix::mount::{MntFlags, MsFlags};
+use nix::sched::CloneFlags;
+
 use super::cmd::{Cmd, Out};
 use super::sandbox::{self, Sandbox};
 use super::{Container, Value, cgroup, host, json};
@@ -26,23 +29,14 @@ impl User {
         User::new(54_321, None)
     }
 
-    /// Returns a user of this machine who has subordinate ids.
+    /// Returns a user who has subordinate ids, as [`with_subordinate_ids`] does.
     pub fn with_ranges() -> Option<User> {
-        let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
-        let subuid = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
-        let found = subuid.lines().find_map(|line| {
-            let (name, range) = line.split_once(':')?;
-            let (first, count) = range.split_once(':')?;
-            let entry = passwd.lines().find(|entry| entry.starts_with(&format!("{name}:")))?;
-            let id = entry.split(':').nth(2)?.parse().ok().filter(|id| *id != 0)?;
-            (count.trim() == "65536").then(|| (id, first.parse().unwrap()))
-        });
-        found.map(|(id, first)| User::new(id, Some(first)))
+        with_subordinate_ids().map(|(id, first)| User::new(id, Some(first)))
     }
 
     /// Returns a user with subordinate ids whose service manager runs.
     pub fn with_manager() -> Option<User> {
-        let mut user = User::with_ranges()?;
+        let mut user = of_machine().map(|(id, first)| User::new(id, Some(first)))?;
         let dir = PathBuf::from(format!("/run/user/{}", user.id));
         user.manager = dir.join("bus").exists().then_some(dir);
         user.manager.is_some().then_some(user)
@@ -160,6 +154,64 @@ impl Drop for User {
             let _ = self.sandbox.croci(["delete", "--force", &id]).command.output();
         }
     }
+}
+
+/// The user that [`with_subordinate_ids`] makes, and the first of 65536 subordinate ids.
+const MADE: (u32, u32) = (54_322, 1_000_000_000);
+
+/// Returns a user of this machine who has subordinate ids: its id and the first of 65536 of them.
+fn of_machine() -> Option<(u32, u32)> {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
+    let subuid = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
+    subuid.lines().find_map(|line| {
+        let (name, range) = line.split_once(':')?;
+        let (first, count) = range.split_once(':')?;
+        let entry = passwd.lines().find(|entry| entry.starts_with(&format!("{name}:")))?;
+        let id = entry.split(':').nth(2)?.parse().ok().filter(|id| *id != 0)?;
+        (count.trim() == "65536").then(|| (id, first.parse().unwrap()))
+    })
+}
+
+/// Returns a user who has subordinate ids, and the first of 65536: the machine's, or one that is made for this thread and
+/// the commands that it starts. newuidmap, which is set-id root, reads files in /etc: others are mounted over them, in a
+/// mount namespace of the thread. Nothing of the machine is changed, and without newuidmap there is no such user.
+pub fn with_subordinate_ids() -> Option<(u32, u32)> {
+    let search: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    if !["newuidmap", "newgidmap"].iter().all(|name| search.iter().any(|dir| dir.join(name).exists())) {
+        return None;
+    }
+    if let Some(found) = of_machine() {
+        return Some(found);
+    }
+    let (id, first) = MADE;
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let mount = |from: Option<&str>, to: &str, kind: Option<&str>, flags: MsFlags| {
+        nix::mount::mount(from, to, kind, flags, None::<&str>).unwrap();
+    };
+    mount(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
+    // in a file system that goes with the thread's namespace
+    let dir = std::env::temp_dir().join(format!("croci-etc-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let at = dir.to_str().unwrap();
+    mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty());
+    for (name, line) in [
+        ("passwd", format!("crocitest:x:{id}:{id}::/:/bin/sh")),
+        ("group", format!("crocitest:x:{id}:")),
+        ("subuid", format!("crocitest:{first}:65536")),
+        ("subgid", format!("crocitest:{first}:65536")),
+    ] {
+        let target = format!("/etc/{name}");
+        let mut text = std::fs::read_to_string(&target).unwrap_or_else(|err| panic!("{target}: {err}"));
+        text.push_str(&format!("{line}\n"));
+        let file = dir.join(name);
+        std::fs::write(&file, text).unwrap();
+        mount(Some(file.to_str().unwrap()), &target, None, MsFlags::MS_BIND);
+    }
+    // the binds keep it
+    nix::mount::umount2(at, MntFlags::MNT_DETACH).unwrap();
+    let _ = std::fs::remove_dir(&dir);
+    assert_eq!(of_machine(), Some(MADE));
+    Some(MADE)
 }
 
 /// Changes the owner of a tree to a user.
