@@ -1,6 +1,6 @@
 //! Overlay mounts: by the mount API of Linux 6.8 (`lowerdir+`) where the kernel has it, else by an option string.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -61,6 +61,12 @@ fn named(path: &Path) -> Result<FdPath> {
     FdPath::by_descriptor(path)
 }
 
+/// Returns the value of `redirect_dir`: no redirects in the upper directory, because it becomes a layer. With userxattr the
+/// kernel refuses `off`, which its configuration (Debian's) or a module parameter may turn into `follow`.
+fn redirects(branches: &Branches) -> &'static CStr {
+    if branches.user_xattrs { c"nofollow" } else { c"off" }
+}
+
 fn join_one_by_one(branches: &Branches) -> Result<OwnedFd> {
     let fs = FsContext::open(c"overlay").context("fsopen")?;
     let mut open_dirs = Vec::new();
@@ -80,10 +86,7 @@ fn join_one_by_one(branches: &Branches) -> Result<OwnedFd> {
             open_dirs.push(name);
         }
     }
-    // no redirects in the upper directory, because it becomes a layer; with userxattr the kernel refuses `off`, which a
-    // module parameter may turn into `follow`
-    let redirect = if branches.user_xattrs { c"nofollow" } else { c"off" };
-    for (key, value) in [(c"index", c"off"), (c"metacopy", c"off"), (c"redirect_dir", redirect)] {
+    for (key, value) in [(c"index", c"off"), (c"metacopy", c"off"), (c"redirect_dir", redirects(branches))] {
         fs.option(key, Some(value)).with_context(|| context(format!("{key:?}")))?;
     }
     if branches.user_xattrs {
@@ -114,7 +117,8 @@ fn join_by_string(branches: &Branches, dirs: &DriverDirs) -> Result<OwnedFd> {
             open_dirs.push(name);
         }
     }
-    options.extend_from_slice(b",index=off,metacopy=off,redirect_dir=off");
+    options.extend_from_slice(b",index=off,metacopy=off,redirect_dir=");
+    options.extend_from_slice(redirects(branches).to_bytes());
     if branches.user_xattrs {
         options.extend_from_slice(b",userxattr");
     }
