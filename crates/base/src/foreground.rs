@@ -4,10 +4,11 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
+use linux::open::open;
 use linux::signal::SignalSet;
 
 /// Signals with a meaning for the waiting process itself: faults, job control (the caller's shell stops this process),

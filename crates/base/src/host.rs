@@ -6,9 +6,11 @@ use std::sync::OnceLock;
 use std::{fs, io};
 
 use anyhow::{Context as _, Result, bail};
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+
+use linux::open::open;
 
 /// Returns a descriptor of the host's `/proc`: it stays reachable and genuine after the root has changed (SEC-4).
 ///

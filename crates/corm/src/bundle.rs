@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::symlinkat;
@@ -21,6 +21,7 @@ use base::default_config;
 use base::fs::copy::{self, fill_tree_of};
 use base::fs::remove::remove_open_dir;
 use base::fs::staging::StagedEntry;
+use linux::open::openat;
 use linux::path;
 use linux::place;
 use linux::place::Place;

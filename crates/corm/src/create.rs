@@ -56,11 +56,12 @@ pub fn from_tar(
     names: &[String],
     source: Option<String>,
 ) -> Result<ImageRecord> {
+    let from = source.clone().unwrap_or_else(|| "standard input".to_owned());
     let _adding = store.shared()?;
     let mut first = Vec::new();
-    tar.by_ref().take(6).read_to_end(&mut first)?;
+    tar.by_ref().take(6).read_to_end(&mut first).with_context(|| format!("read {from}"))?;
     if first.is_empty() {
-        bail!("{}: is empty, no tar is", source.as_deref().unwrap_or("standard input"));
+        bail!("{from}: is empty, no tar is");
     }
     let how = layer::detect_archive(&first);
     let tar = Cursor::new(first).chain(tar);
@@ -68,11 +69,13 @@ pub fn from_tar(
         // a layer may not be packed with bzip2 or xz
         Packed::AsLayer(Compression::None) | Packed::Bzip2 | Packed::Xz => {
             let mut tar = layer::decoder(how, BufReader::new(tar))?.take(store.limits().tar.saturating_add(1));
-            build::write_blob(store, |out| io::copy(&mut tar, out).map(drop).map_err(Into::into))?.0
+            build::write_blob(store, |out| io::copy(&mut tar, out).map(drop).map_err(Into::into))
+                .with_context(|| format!("import {from}"))?
+                .0
         }
         Packed::AsLayer(how) => {
             let mut kept = TeeReader { from: tar, blob: store.blob_writer()? };
-            let (diff_id, _) = layer::diff_id(&mut kept, store.limits())?;
+            let (diff_id, _) = layer::diff_id(&mut kept, store.limits()).with_context(|| format!("import {from}"))?;
             Layer { blob: kept.blob.commit(None)?.0, media_type: how.media_type().to_owned(), diff_id }
         }
     };

@@ -3,8 +3,10 @@
 //! `base::fs::copy` copies trees; `path` resolves paths of a container.
 
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::{FlockOperation, IFlags, XattrFlags};
 
@@ -17,6 +19,19 @@ pub fn read_text(mut file: impl io::Read) -> io::Result<String> {
     let mut bytes = Vec::with_capacity(1024);
     file.read_to_end(&mut bytes)?;
     Ok(String::from_utf8(bytes).unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()))
+}
+
+/// Reads at an offset and leaves that of the file, and restarts when a signal interrupts the call.
+///
+/// # Errors
+/// As pread(2), without `EINTR`.
+pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buffer, offset) {
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }
 
 /// Takes an exclusive flock(2) on an open file, and restarts when a signal interrupts the call; returns false when another

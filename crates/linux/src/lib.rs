@@ -17,6 +17,7 @@ pub mod file;
 pub mod keyring;
 pub mod mount;
 pub mod net;
+pub mod open;
 pub mod path;
 pub mod place;
 pub mod process;

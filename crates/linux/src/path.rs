@@ -104,7 +104,7 @@ pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, flags: c_int, resolve: u64) -> 
     let how = OpenHow::new()
         .flags(OFlag::from_bits_retain(flags) | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::from_bits_retain(resolve));
-    Ok(nix::fcntl::openat2(dir, path, how)?)
+    Ok(crate::open::openat2(dir, path, how)?)
 }
 
 /// [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html); `mode` is used with O_CREAT only.
@@ -113,7 +113,7 @@ pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, flags: c_int, resolve: u64) -> 
 /// As openat(2).
 pub fn openat(dir: BorrowedFd<'_>, name: &CStr, flags: c_int, mode: libc::mode_t) -> io::Result<OwnedFd> {
     let flags = OFlag::from_bits_retain(flags) | OFlag::O_CLOEXEC;
-    Ok(nix::fcntl::openat(dir, name, flags, mode_bits(mode))?)
+    Ok(crate::open::openat(dir, name, flags, mode_bits(mode))?)
 }
 
 /// Duplicates a descriptor.

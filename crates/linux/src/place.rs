@@ -11,9 +11,11 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::open::{openat, openat2};
 
 /// Maximum number of symlinks followed, as in the kernel.
 const MAX_LINKS: u32 = 40;
@@ -42,7 +44,7 @@ impl Place {
             Ok(dir) => dir,
             // the path has a symlink, or an old kernel or a filter lacks openat2
             Err(nix::Error::ELOOP | nix::Error::ENOSYS | nix::Error::EPERM | nix::Error::EAGAIN) => {
-                walk(nix::fcntl::open(".", DIR, Mode::empty())?, parent, &mut 0)?
+                walk(crate::open::open(".", DIR, Mode::empty())?, parent, &mut 0)?
             }
             Err(err) => return Err(err.into()),
         };
@@ -218,7 +220,7 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
         return Place::resolve(path)?.open_to_read();
     }
     // `.`, `..` and `/`
-    let dir = walk(nix::fcntl::open(".", DIR, Mode::empty())?, path, &mut 0)?;
+    let dir = walk(crate::open::open(".", DIR, Mode::empty())?, path, &mut 0)?;
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(openat(&dir, ".", flags, Mode::empty())?.into())
 }
@@ -280,12 +282,12 @@ pub fn read_untrusted(dir: BorrowedFd<'_>, name: &OsStr, limit: u64) -> io::Resu
 /// # Errors
 /// As open(2); the inner error names another user's file.
 pub fn open_by_own_way(path: &Path) -> nix::Result<Result<OwnedFd, String>> {
-    let mut dir = nix::fcntl::open(if path.is_absolute() { "/" } else { "." }, DIR, Mode::empty())?;
+    let mut dir = crate::open::open(if path.is_absolute() { "/" } else { "." }, DIR, Mode::empty())?;
     let mut todo = reversed(path);
     let mut links = 0;
     while let Some(name) = todo.pop() {
         if name == "/" {
-            dir = nix::fcntl::open("/", DIR, Mode::empty())?;
+            dir = crate::open::open("/", DIR, Mode::empty())?;
             continue;
         }
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -413,7 +415,7 @@ fn walk(mut dir: OwnedFd, path: &Path, links: &mut u32) -> io::Result<OwnedFd> {
     let mut todo = reversed(path);
     while let Some(name) = todo.pop() {
         if name == "/" {
-            dir = nix::fcntl::open("/", DIR, Mode::empty())?;
+            dir = crate::open::open("/", DIR, Mode::empty())?;
             continue;
         }
         let next = openat(&dir, name.as_os_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;

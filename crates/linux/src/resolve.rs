@@ -7,9 +7,11 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, readlinkat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, readlinkat};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+
+use crate::open::openat;
 
 /// The kernel's limit of symlinks in one lookup.
 const MAX_SYMLINKS: usize = 40;
@@ -31,7 +33,7 @@ pub fn open<P: ?Sized + NixPath>(
 ) -> nix::Result<OwnedFd> {
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
     loop {
-        match nix::fcntl::openat2(dir, path, how) {
+        match crate::open::openat2(dir, path, how) {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             // old filters answer EPERM for calls that they do not know
             Err(Errno::ENOSYS | Errno::EPERM) => {
@@ -213,7 +215,7 @@ mod tests {
             for flags in flags {
                 for resolve in ways {
                     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
-                    let expected = seen(nix::fcntl::openat2(root.as_fd(), path, how));
+                    let expected = seen(crate::open::openat2(root.as_fd(), path, how));
                     let walked = seen(walk(root.as_fd(), &name, flags, resolve));
                     assert_eq!(walked, expected, "{path:?} {flags:?} {resolve:?}");
                 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstat, fstatat, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, Whence, fchownat, linkat, lseek, symlinkat};
@@ -22,6 +22,7 @@ use nix::unistd::{Gid, Uid, Whence, fchownat, linkat, lseek, symlinkat};
 use super::proc_path;
 use super::walk::{Directory, MAX_DEPTH, Step, Walk, open_below};
 use linux::file;
+use linux::open::{open, openat};
 use linux::path;
 
 /// Filters of a copy.

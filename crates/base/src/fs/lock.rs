@@ -69,17 +69,17 @@ pub fn create_locked(path: &Path) -> io::Result<Locked> {
     options.read(true).write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW).mode(0o600);
     loop {
         let file = lock(options.open(path)?, How::Exclusive)?;
-        if is_at(&file, path) {
+        if is_at(&file, path)? {
             return Ok(file);
         }
     }
 }
 
 /// Returns whether the open file is still the one at `path`.
-fn is_at(file: &File, path: &Path) -> bool {
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let identity = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
-    match (file.metadata(), path.symlink_metadata()) {
-        (Ok(open), Ok(there)) => identity(open) == identity(there),
-        _ => false,
+    match path.symlink_metadata() {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
+        there => Ok(identity(file.metadata()?) == identity(there?)),
     }
 }

@@ -7,18 +7,20 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat, renameat2};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::lock::{How, Locked, lock};
 use super::remove::{remove_at, remove_tree};
+use linux::open::openat;
 use linux::place::Place;
 
 /// Start of the name of an unfinished entry beside an output path.
@@ -111,9 +113,17 @@ impl StagedEntry {
             let name = name()?;
             let path = above.join(&name);
             let file = make(dir, &name).with_context(|| format!("create {path:?}"))?;
-            let lock = lock(file, How::Exclusive).with_context(|| format!("lock {path:?}"))?;
-            if is_named(&lock, dir, &name) {
-                return Ok(Self { dir: dir.try_clone()?, name, path, lock, published: false });
+            let locked = lock(file, How::Exclusive).and_then(|lock| {
+                let dir = if is_named(&lock, dir, &name)? { Some(dir.try_clone()?) } else { None };
+                Ok((lock, dir))
+            });
+            match locked {
+                Ok((lock, Some(dir))) => return Ok(Self { dir, name, path, lock, published: false }),
+                Ok((_, None)) => {}
+                Err(err) => {
+                    let _ = remove_at(dir.as_fd(), &name);
+                    return Err(err).with_context(|| format!("lock {path:?}"));
+                }
             }
         }
     }
@@ -132,23 +142,29 @@ impl StagedEntry {
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn publish_new(self, to: &Path) -> Result<bool> {
+    pub fn publish_new(mut self, to: &Path) -> Result<bool> {
         self.publish_new_as(AT_FDCWD, to)
     }
 
     /// Renames the directory to a [`Place`], as [`StagedEntry::publish_new`] does. Its content is on the device before,
-    /// and its name afterwards.
+    /// and its name afterwards; a directory whose name could not be written is removed again, because the caller undoes
+    /// what the directory refers to.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn publish_new_at(self, to: &Place) -> Result<bool> {
+    pub fn publish_new_at(mut self, to: &Place) -> Result<bool> {
         linux::file::sync_file_system(self.lock.as_fd()).with_context(|| format!("sync {:?}", to.name()))?;
         let published = self.publish_new_as(to.dir(), Path::new(to.name()))?;
-        sync_names(to)?;
+        if let Err(err) = sync_names(to) {
+            if published && is_named(&self.lock, to.dir(), to.name()).unwrap_or(false) {
+                let _ = remove_at(to.dir(), to.name());
+            }
+            return Err(err);
+        }
         Ok(published)
     }
 
-    fn publish_new_as(mut self, dir: BorrowedFd<'_>, to: &Path) -> Result<bool> {
+    fn publish_new_as(&mut self, dir: BorrowedFd<'_>, to: &Path) -> Result<bool> {
         match renameat2(&self.dir, self.name.as_os_str(), dir, to, RenameFlags::RENAME_NOREPLACE) {
             Ok(()) => {
                 self.published = true;
@@ -208,6 +224,11 @@ impl StagedEntry {
         }
     }
 
+    /// Leaves the unfinished entry where it is, for the next [`sweep`].
+    pub fn leave(mut self) {
+        self.published = true;
+    }
+
     /// Removes the entry now, and reports errors.
     ///
     /// # Errors
@@ -249,7 +270,7 @@ fn sync_dir_of(dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
 
 fn open_tmp(tmp: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    nix::fcntl::open(tmp, flags, Mode::empty()).with_context(|| format!("open {tmp:?}"))
+    linux::open::open(tmp, flags, Mode::empty()).with_context(|| format!("open {tmp:?}"))
 }
 
 /// Returns 256 random bits in hexadecimal, a unique name.
@@ -272,11 +293,14 @@ fn hidden_name() -> Result<OsString> {
     Ok(format!("{HIDDEN}{}", random_id()?.get(..HIDDEN_DIGITS).unwrap_or_default()).into())
 }
 
-/// Removes the entry elsewhere that a note names, if no process has locked it. A note is removed whatever became of it.
-fn remove_noted(note: &Path) {
-    let Ok(path) = std::fs::read(note).map(|bytes| PathBuf::from(OsString::from_vec(bytes))) else { return };
-    let Ok(place) = Place::find(&path) else { return };
-    remove_unused(place.dir(), place.name());
+/// Removes the entry elsewhere that a note names, if no process has locked it. Returns false when the note has to stay,
+/// because the entry could not be removed now.
+fn remove_noted(note: &Path) -> bool {
+    let Ok(path) = std::fs::read(note).map(|bytes| PathBuf::from(OsString::from_vec(bytes))) else { return false };
+    match Place::find(&path) {
+        Ok(place) => remove_unused(place.dir(), place.name()),
+        Err(err) => err.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// Removes what killed processes of this user left in an output directory, where others may write. Only a directory that
@@ -289,25 +313,29 @@ pub fn sweep_beside(dir: BorrowedFd<'_>) {
     }
 }
 
-/// Removes an unfinished entry of this user that no process has locked; other names are left alone.
-fn remove_unused(dir: BorrowedFd<'_>, name: &OsStr) {
+/// Removes an unfinished entry of this user that no process has locked; other names are left alone. Returns false when
+/// the entry could not be removed now.
+fn remove_unused(dir: BorrowedFd<'_>, name: &OsStr) -> bool {
     let digits = name.to_str().and_then(|name| name.strip_prefix(HIDDEN)).unwrap_or_default();
     if digits.len() != HIDDEN_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return;
+        return true;
     }
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let Ok(entry) = openat(dir, name, flags, Mode::empty()).map(File::from) else { return };
+    let entry = match openat(dir, name, flags, Mode::empty()).map(File::from) {
+        Ok(entry) => entry,
+        Err(err) => return err == Errno::ENOENT,
+    };
     let own = entry.metadata().is_ok_and(|meta| meta.uid() == linux::process::euid());
-    if own && lock(entry, How::TryExclusive).is_ok() {
-        let _ = remove_at(dir, name);
-    }
+    !own || lock(entry, How::TryExclusive).is_err() || remove_at(dir, name).is_ok()
 }
 
 fn make_dir(dir: &OwnedFd, name: &OsStr) -> io::Result<File> {
     mkdirat(dir, name, Mode::S_IRWXU)?;
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let made = File::from(openat(dir, name, flags, Mode::empty())?);
-    let meta = made.metadata()?;
+    let opened = openat(dir, name, flags, Mode::empty()).map(File::from).map_err(io::Error::from);
+    let (made, meta) = opened.and_then(|made| made.metadata().map(|meta| (made, meta))).inspect_err(|_| {
+        let _ = unlinkat(dir, name, UnlinkatFlags::RemoveDir);
+    })?;
     // the owner of the parent directory may have replaced it
     if meta.uid() != linux::process::euid() || meta.mode() & 0o077 != 0 {
         return Err(io::Error::other("was replaced while it was created"));
@@ -321,10 +349,12 @@ fn make_file(dir: &OwnedFd, name: &OsStr, mode: u32) -> io::Result<File> {
 }
 
 /// Returns whether the open file is still the entry `name` of the directory.
-fn is_named(file: &File, dir: &OwnedFd, name: &OsStr) -> bool {
-    let there = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-    let open = file.metadata();
-    open.is_ok_and(|open| there.is_ok_and(|there| (open.dev(), open.ino()) == (there.st_dev, there.st_ino)))
+fn is_named(file: &File, dir: impl AsFd, name: &OsStr) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => Ok(false),
+        there => Ok(there.map(|there| (open.dev(), open.ino()) == (there.st_dev, there.st_ino))?),
+    }
 }
 
 /// Removes the entries of `tmp` that no process has locked, and returns their number.
@@ -333,7 +363,7 @@ fn is_named(file: &File, dir: &OwnedFd, name: &OsStr) -> bool {
 /// The directory cannot be read, or an entry cannot be removed.
 pub fn sweep(tmp: &Path) -> Result<usize> {
     let mut swept = 0;
-    for entry in std::fs::read_dir(tmp).with_context(|| format!("read {tmp:?}"))? {
+    for entry in linux::open::read_dir(tmp).with_context(|| format!("read {tmp:?}"))? {
         let path = entry.with_context(|| format!("read {tmp:?}"))?.path();
         // a store creates only files and directories; others cannot be opened, and are removed too
         let regular = path.symlink_metadata().is_ok_and(|meta| meta.is_file() || meta.is_dir());
@@ -345,8 +375,8 @@ pub fn sweep(tmp: &Path) -> Result<usize> {
             Some(Err(err)) if err.kind() == io::ErrorKind::NotFound => continue,
             _ => None,
         };
-        if path.file_name().is_some_and(|name| name.as_bytes().starts_with(NOTE.as_bytes())) {
-            remove_noted(&path);
+        if path.file_name().is_some_and(|name| name.as_bytes().starts_with(NOTE.as_bytes())) && !remove_noted(&path) {
+            continue;
         }
         // a killed process may have left a mount there; nothing else would be removed because of it
         if let Ok(name) = CString::new(path.as_os_str().as_bytes()) {

@@ -7,7 +7,6 @@ use serde_json::Value;
 use super::Imported;
 use super::contents::Contents;
 use crate::layer::Compression;
-use crate::layer::detect_file;
 use crate::model::digest::Digest;
 use crate::model::layer::Layer;
 use crate::model::manifest;
@@ -47,7 +46,7 @@ fn one_image(store: &Store, contents: &Contents, image: &Value, known: &[Importe
     let mut layers = Vec::new();
     for (file, diff_id) in files.into_iter().zip(diff_ids) {
         let (blob, _) = contents.blob(store, file, None)?;
-        let compression = detect_file(&store.open_blob(&blob)?).with_context(|| format!("{file:?}"))?;
+        let compression = store.compression_of(&blob).with_context(|| format!("{file:?}"))?;
         // a compressed layer is verified when it is unpacked
         if compression == Compression::None && blob != diff_id {
             bail!("{file:?}: the layer is {blob}, the configuration has {diff_id}");

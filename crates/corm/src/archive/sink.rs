@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 
 use crate::store::{OutputNote, Store};
 use base::fs::staging::StagedEntry;
+use linux::open::openat;
 use linux::place::Place;
 
 /// Size of a tar block in bytes.

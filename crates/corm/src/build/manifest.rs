@@ -3,7 +3,6 @@
 use anyhow::{Context as _, Result};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
 
-use crate::layer::detect_file;
 use crate::model::digest::Digest;
 use crate::model::layer::Layer;
 use crate::model::manifest::parse_config;
@@ -36,7 +35,7 @@ pub fn new_manifest(store: &Store, layers: &[Layer], config: &[u8]) -> Result<Di
     let layer = |layer: &Layer| -> Result<Descriptor> {
         let size = store.has_blob(&layer.blob).with_context(|| format!("layer {} is not in the store", layer.blob))?;
         // by its bytes, because a layer of another tool's image may have a wrong media type
-        let compression = detect_file(&store.open_blob(&layer.blob)?)?;
+        let compression = store.compression_of(&layer.blob)?;
         describe(MediaType::from(compression.media_type()), size, &layer.blob)
     };
     let manifest = ImageManifestBuilder::default()

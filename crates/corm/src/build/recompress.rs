@@ -28,7 +28,7 @@ pub fn recompressed(store: &Store, image: &Parts, format: Compression, level: Op
     let layers = manifest::layers(&parsed, &manifest::parse_config(&store.read_blob(&config)?)?)?;
     let mut document = json::parse_object(&image.bytes)?;
     for (at, layer) in layers.iter().enumerate() {
-        let before = layer::detect_file(&store.open_blob(&layer.blob)?)?;
+        let before = store.compression_of(&layer.blob)?;
         let (digest, size) = if before == format && level.is_none() {
             (layer.blob.clone(), store.has_blob(&layer.blob).context("a layer is not in the store")?)
         } else {

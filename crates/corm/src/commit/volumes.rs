@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -24,6 +24,7 @@ use base::fs::copy;
 use base::fs::copy::Options;
 use base::fs::copy::copy_attributes_of;
 use base::fs::staging::StagedEntry;
+use linux::open::openat;
 
 /// Stores a layer with the content of a container's volumes at their paths; their parent directories have the
 /// attributes of the tree of `below`.

@@ -121,7 +121,7 @@ impl RunDir {
     pub fn containers(&self) -> Result<Vec<String>> {
         let context = || format!("read {:?}", self.0);
         let mut ids = Vec::new();
-        for entry in std::fs::read_dir(&self.0).with_context(context)? {
+        for entry in linux::open::read_dir(&self.0).with_context(context)? {
             let name = entry.with_context(context)?.file_name().into_string();
             ids.extend(name.into_iter().filter(|name| is_id(name)));
         }
@@ -277,7 +277,7 @@ impl SupervisorHandle {
 
     fn lines(&self) -> Result<Vec<i32>> {
         let mut bytes = [0; 64];
-        let length = self.0.read_at(&mut bytes, 0).context("supervisor file")?;
+        let length = linux::file::read_at(&self.0, &mut bytes, 0).context("supervisor file")?;
         let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned();
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::{Mode, mkdirat};
 use serde_json::{Value, json};
 
@@ -21,6 +21,7 @@ use crate::model::parts::Parts;
 use base::fs::lock::{How, Locked, lock};
 use base::fs::staging::{StagedEntry, sweep_beside};
 use base::json;
+use linux::open::openat2;
 use linux::place;
 
 /// A layout directory; other processes of corm wait for it.
@@ -164,5 +165,5 @@ impl LayoutDir {
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 fn is_empty(path: &Path) -> io::Result<bool> {
-    Ok(std::fs::read_dir(path)?.next().is_none())
+    Ok(linux::open::read_dir(path)?.next().is_none())
 }

@@ -84,7 +84,7 @@ fn try_overlay(paths: &DriverPaths) -> Result<Chosen> {
     let joined = join(&branches, &DriverDirs::new(paths))?;
     // a file system on which overlay mounts the upper directory read-only is unsuitable
     let name = c".try";
-    nix::fcntl::openat(
+    linux::open::openat(
         &joined,
         name,
         nix::fcntl::OFlag::O_CREAT | nix::fcntl::OFlag::O_WRONLY | nix::fcntl::OFlag::O_CLOEXEC,

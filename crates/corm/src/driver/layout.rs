@@ -169,7 +169,7 @@ impl DriverDirs {
 /// No space, read-only.
 pub fn mark_durable(layer: BorrowedFd<'_>) -> Result<()> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    match nix::fcntl::openat(layer, DURABLE, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
+    match linux::open::openat(layer, DURABLE, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
         Ok(_) | Err(Errno::ENOENT) => Ok(()),
         Err(err) => Err(err).context("mark a layer as durable"),
     }
@@ -177,7 +177,7 @@ pub fn mark_durable(layer: BorrowedFd<'_>) -> Result<()> {
 
 fn read_names(dir: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).with_context(|| format!("read {dir:?}"))? {
+    for entry in linux::open::read_dir(dir).with_context(|| format!("read {dir:?}"))? {
         found.extend(entry.with_context(|| format!("read {dir:?}"))?.file_name().into_string());
     }
     found.sort();

@@ -187,8 +187,7 @@ fn unpack_into(
 /// # Errors
 /// As those of an unknown format, and pread(2).
 pub fn detect_file(file: &File) -> Result<Compression> {
-    use std::os::unix::fs::FileExt as _;
     let mut first = [0; 6];
-    let read = file.read_at(&mut first, 0)?;
+    let read = linux::file::read_at(file, &mut first, 0)?;
     detect(first.get(..read).unwrap_or_default())
 }

@@ -194,7 +194,7 @@ fn home(env: &dyn Fn(&str) -> Option<OsString>, name: &str, below: &str) -> Opti
 
 /// Returns the files `*.conf` of a directory, sorted.
 fn further(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(dir) {
+    let entries = match linux::open::read_dir(dir) {
         Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }

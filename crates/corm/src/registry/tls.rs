@@ -97,7 +97,7 @@ impl Own {
 }
 
 fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(dir).with_context(|| format!("read {dir:?}"))?;
+    let entries = linux::open::read_dir(dir).with_context(|| format!("read {dir:?}"))?;
     let mut files = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
     files.sort();
     Ok(files)

@@ -12,6 +12,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use super::{Store, Unsynced};
+use crate::layer::{Compression, detect_file};
 use crate::model::digest::Digest;
 use crate::model::digest::Hashing;
 use base::fs::staging::StagedEntry;
@@ -38,7 +39,7 @@ impl Store {
         let path = self.blob_path(digest);
         // non-blocking, because opening a fifo would wait for a writer
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = match nix::fcntl::open(&path, flags, Mode::empty()) {
+        let file = match linux::open::open(&path, flags, Mode::empty()) {
             Err(nix::Error::ENOENT) => bail!("blob {digest} is not in the store"),
             other => File::from(other.with_context(|| format!("blob {digest}"))?),
         };
@@ -65,6 +66,14 @@ impl Store {
             bail!("blob {digest} is damaged (see corm fsck)");
         }
         Ok(bytes)
+    }
+
+    /// Detects the compression of a blob by its bytes.
+    ///
+    /// # Errors
+    /// The blob is missing, or has a compression that no layer may have.
+    pub fn compression_of(&self, digest: &Digest) -> Result<Compression> {
+        detect_file(&self.open_blob(digest)?).with_context(|| format!("read blob {digest}"))
     }
 
     /// Begins a blob whose digest is computed while it is written.

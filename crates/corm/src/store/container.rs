@@ -60,7 +60,7 @@ impl Store {
     pub(super) fn container_ids(&self) -> Result<Vec<String>> {
         let dir = self.root.join("containers");
         let mut ids = Vec::new();
-        for entry in std::fs::read_dir(&dir).with_context(|| format!("read {dir:?}"))? {
+        for entry in linux::open::read_dir(&dir).with_context(|| format!("read {dir:?}"))? {
             let name = entry.with_context(|| format!("read {dir:?}"))?.file_name();
             ids.extend(name.into_string().ok().filter(|name| is_id(name)));
         }

@@ -93,7 +93,7 @@ impl Store {
     pub fn drop_partials(&self, _exclusive: &Lock) -> Result<usize> {
         let dir = self.root.join("partial");
         let mut dropped = 0;
-        for entry in std::fs::read_dir(&dir).with_context(|| format!("read {dir:?}"))? {
+        for entry in linux::open::read_dir(&dir).with_context(|| format!("read {dir:?}"))? {
             let path = entry.with_context(|| format!("read {dir:?}"))?.path();
             dropped += usize::from(drop_partial(&path)?);
         }

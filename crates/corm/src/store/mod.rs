@@ -250,7 +250,7 @@ fn check_owners(root: &Path) -> Result<()> {
 /// Returns the names in a directory that are digests.
 fn digests_in(dir: &Path) -> Result<Vec<Digest>> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).with_context(|| format!("read {dir:?}"))? {
+    for entry in linux::open::read_dir(dir).with_context(|| format!("read {dir:?}"))? {
         let name = entry.with_context(|| format!("read {dir:?}"))?.file_name();
         let hex = name.to_str().map(|name| name.strip_suffix(".json").unwrap_or(name));
         found.extend(hex.and_then(|hex| Digest::parse(&format!("sha256:{hex}")).ok()));

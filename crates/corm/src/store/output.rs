@@ -3,7 +3,9 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
+use std::io;
 use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
@@ -11,10 +13,21 @@ use super::Store;
 use base::fs::staging::StagedEntry;
 use linux::place::Place;
 
-/// A note about an unfinished output; `Drop` removes it.
+/// A note about an unfinished output; `Drop` removes it, unless the output is still there because its removal failed.
 #[derive(Debug)]
 pub struct OutputNote {
-    _note: StagedEntry,
+    /// The note, and the unfinished output that it names.
+    note: Option<(StagedEntry, PathBuf)>,
+}
+
+impl Drop for OutputNote {
+    fn drop(&mut self) {
+        let Some((note, output)) = self.note.take() else { return };
+        match output.symlink_metadata() {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => drop(note),
+            _ => note.leave(),
+        }
+    }
 }
 
 impl Store {
@@ -32,10 +45,12 @@ impl Store {
         let dir = std::fs::read_link(&link).with_context(|| link)?;
         let note = RefCell::new(None);
         let staged = make(&|name| {
-            *note.borrow_mut() = Some(StagedEntry::note(&self.tmp(), &dir.join(name))?);
+            let output = dir.join(name);
+            let entry = StagedEntry::note(&self.tmp(), &output)?;
+            *note.borrow_mut() = Some(OutputNote { note: Some((entry, output)) });
             Ok(())
         })?;
         let note = note.into_inner().context("an output without a name")?;
-        Ok((staged, OutputNote { _note: note }))
+        Ok((staged, note))
     }
 }

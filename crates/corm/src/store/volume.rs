@@ -79,7 +79,7 @@ impl Store {
     /// A record is damaged.
     pub fn volumes(&self) -> Result<Vec<VolumeRecord>> {
         let dir = self.root.join(DIR);
-        let entries = match std::fs::read_dir(&dir) {
+        let entries = match linux::open::read_dir(&dir) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.with_context(|| format!("read {dir:?}"))?,
         };
@@ -141,7 +141,7 @@ impl Store {
     /// The content cannot be copied; the volume is unchanged then.
     pub fn fill_volume(&self, name: &str, from: BorrowedFd<'_>, _lock: &VolumeLock) -> Result<()> {
         let data = self.volume_data(name);
-        let mut entries = std::fs::read_dir(&data).with_context(|| format!("read {data:?}"))?;
+        let mut entries = linux::open::read_dir(&data).with_context(|| format!("read {data:?}"))?;
         if entries.next().is_some() || !self.users_of_volume(name)?.is_empty() {
             return Ok(());
         }

@@ -81,7 +81,7 @@ fn is_device(of: &Metadata) -> bool {
 
 /// Adds the devices in a directory of the host.
 fn add_below(source: &Path, destination: &Path, access: &str, found: &mut Vec<Node>, depth: usize) -> Result<()> {
-    for entry in source.read_dir()? {
+    for entry in linux::open::read_dir(source)? {
         let entry = entry?;
         let (source, path) = (entry.path(), destination.join(entry.file_name()));
         let of = source.symlink_metadata()?;
@@ -97,7 +97,7 @@ fn add_below(source: &Path, destination: &Path, access: &str, found: &mut Vec<No
 /// Returns the devices of the host that a privileged container has.
 fn of_the_host() -> Result<Vec<Node>> {
     let mut found = Vec::new();
-    for entry in Path::new("/dev").read_dir().context("/dev")? {
+    for entry in linux::open::read_dir("/dev").context("/dev")? {
         let name = entry.context("/dev")?.file_name();
         let text = name.to_string_lossy();
         // a terminal of the host would let the container write to its users

@@ -107,7 +107,7 @@ pub(super) fn allocate(
 pub(super) fn release(run: &RunDir, id: &str) -> Result<()> {
     let dir = run.networks()?;
     let _lock = lock(run)?;
-    for entry in std::fs::read_dir(&dir).with_context(|| format!("read {dir:?}"))? {
+    for entry in linux::open::read_dir(&dir).with_context(|| format!("read {dir:?}"))? {
         let path = entry.with_context(|| format!("read {dir:?}"))?.path();
         if !path.to_str().is_some_and(|path| path.ends_with(ENDING)) {
             continue;

@@ -94,7 +94,7 @@ fn dir(store: &Store) -> PathBuf {
 /// A file cannot be read.
 pub fn all(store: &Store) -> Result<Vec<Description>> {
     let mut names = Vec::new();
-    match std::fs::read_dir(dir(store)) {
+    match linux::open::read_dir(dir(store)) {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => {}
         entries => {
             for entry in entries.context("networks")? {

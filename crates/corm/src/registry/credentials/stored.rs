@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use serde_json::{Map, Value, json};
 
 use super::{Credentials, DOCKER_HUB, Helper, MAX_FILE, entry, helper_of, normalized, read, server, store_of};
 use base::fs::lock::{How, Locked, lock};
 use base::fs::staging::{StagedEntry, sweep_beside};
+use linux::open::openat;
 use linux::place::Place;
 
 /// A file of credentials that this process changes; other processes of corm wait meanwhile.
