@@ -140,13 +140,11 @@ pub fn errors(number: libc::c_long, of_child: bool) -> &'static [i32] {
 
 /// Returns whether a message is nothing but the text of an errno: it names neither call nor object.
 pub fn names_nothing(program: &str, stderr: &str) -> bool {
-    let texts = ["too many open files", "interrupted system call", "cannot allocate memory", "i/o error"];
-    let texts =
-        texts.into_iter().chain(["no record locks available", "no space left on device", "operation not permitted"]);
-    let texts = texts.chain(["permission denied", "resource busy", "device or resource busy"]);
     let line = stderr.lines().last().unwrap_or_default().to_lowercase();
-    let is_bare = |text: &str| line == format!("{program}: {text}") || line == format!("{program}: error: {text}");
-    texts.into_iter().any(is_bare)
+    // the standard library adds a number to the text
+    let texts = (1..=133).map(|errno| std::io::Error::from_raw_os_error(errno).to_string().to_lowercase());
+    let mut bare = texts.flat_map(|text| [text.split(" (os error").next().unwrap_or_default().to_owned(), text]);
+    bare.any(|text| line == format!("{program}: {text}") || line == format!("{program}: error: {text}"))
 }
 
 /// What a fault led to.
@@ -194,7 +192,7 @@ pub fn sweep(
     verb: &str,
     points: &[FaultPoint],
     mut try_once: impl FnMut(FaultPoint) -> Vec<(Wrong, String)>,
-    at_end: impl FnOnce() -> Option<(Wrong, String)>,
+    at_end: impl FnOnce() -> Vec<(Wrong, String)>,
 ) -> Vec<String> {
     let (mut all, mut kinds) = (Vec::new(), Vec::new());
     let mut report = |(kind, text): (Wrong, String)| {

@@ -197,7 +197,7 @@ fn sweep(case: &Case) -> Vec<String> {
             keys.is_empty()
         });
         let text = || format!("{}: left behind: {:?}", case.name, sweep.c.sandbox.keys_left());
-        keys.is_none().then(|| (Wrong::Left, text()))
+        keys.is_none().then(|| (Wrong::Left, text())).into_iter().collect()
     };
     faults::sweep(case.name, &points, |point| sweep.try_once(point), keys_left)
 }

@@ -11,10 +11,11 @@ mod cases;
 mod scene;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use cases::{CASES, Case};
-use scene::Scene;
+use cases::Case;
+use scene::{Scene, Snapshot};
 use test_support::faults::{self, FaultPoint, Wrong, names_nothing};
 use test_support::trace::{Fault, Faulted, Point, can_fail, fault_at};
 use test_support::*;
@@ -24,10 +25,79 @@ const POINTS: usize = 4;
 /// Longest time for a verb that cleans up, and for one with a fault beyond its time under the tracer; longer is a hang.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs the verb with a fault, or without one.
-fn run(scene: &Scene, case: &Case, point: Point, fault: Fault) -> Faulted {
-    (case.prepare)(scene);
-    fault_at((case.command)(scene).limit(LIMIT * 6), point, fault)
+/// A verb in its scene, and what holds without a fault.
+struct Sweep<'a> {
+    scene: &'a Scene,
+    case: &'a Case,
+    /// What the verb needs is made, and was so.
+    ready: Option<Snapshot>,
+    /// Its time under the tracer.
+    whole: Duration,
+}
+
+impl Sweep<'_> {
+    /// Runs the verb with a fault, or without one.
+    fn run(&mut self, point: Point, fault: Fault) -> Faulted {
+        if self.ready.is_none() {
+            (self.case.prepare)(self.scene);
+            self.ready = Some(self.scene.snapshot(None));
+        }
+        fault_at((self.case.command)(self.scene).limit(LIMIT * 6), point, fault)
+    }
+
+    /// Removes what the verb has made, if there is anything; returns what is wrong then.
+    fn clean_up(&mut self) -> Vec<(Wrong, String)> {
+        let Sweep { scene, case, ready, .. } = self;
+        if case.again && *ready == Some(scene.snapshot(ready.as_ref())) {
+            return Vec::new();
+        }
+        *ready = None;
+        clean_up(scene)
+    }
+
+    /// Runs the verb without a fault, and returns its points: a call and its fault.
+    fn points(&mut self) -> Vec<FaultPoint> {
+        let Faulted { seen, out, .. } = self.run(Point::Child(usize::MAX, 0), Fault::Kill);
+        let name = self.case.name;
+        assert_eq!(out.code, Some(self.case.code), "{name}: works under a tracer: {out:#?}");
+        assert!((self.case.done)(self.scene, &out), "{name}: its work is seen: {out:#?}");
+        assert_eq!(self.clean_up(), [], "{name}");
+        self.whole = out.took;
+        faults::points(&seen, POINTS)
+    }
+
+    /// Runs the verb with one fault, and returns what was wrong.
+    fn try_once(&mut self, (call, fault): FaultPoint) -> Vec<(Wrong, String)> {
+        let point = call.point;
+        let Faulted { hit, out, .. } = self.run(point, fault);
+        if fault != Fault::Kill && hit != Some(call.number) {
+            // threads made other calls than at first, and this one does not fail so
+            return self.clean_up();
+        }
+        // a thread's death is that of the process; a child's is corm's to report
+        let killed = fault == Fault::Kill && hit.is_some();
+        let mut wrong = Vec::new();
+        let hangs = out.took > self.whole + LIMIT;
+        wrong.extend(hangs.then(|| (Wrong::Hang, format!("takes {:?} instead of {:?}", out.took, self.whole))));
+        if !killed {
+            // fsck lists what it finds on standard output
+            let silent = out.stderr.is_empty() && out.stdout.is_empty();
+            let mut other = |is: bool, text: &str| wrong.extend(is.then(|| (Wrong::Other, text.to_owned())));
+            other(out.signal.is_some() && !hangs, "died of a signal");
+            other(out.stderr.contains("panicked"), "panicked");
+            other(names_nothing("corm", &out.stderr), "the message names nothing");
+            other(out.code != Some(0) && out.code != Some(self.case.code) && silent, "no message");
+        }
+        if out.code == Some(self.case.code) && !(killed && out.code != Some(0)) {
+            let done = catch_unwind(AssertUnwindSafe(|| (self.case.done)(self.scene, &out))).unwrap_or(false);
+            // a warning is not silent: the program of a run has its own exit status
+            let silent = !done && out.stderr.is_empty();
+            wrong.extend(silent.then(|| (Wrong::Silent, "exit status 0, and the work is not done".to_owned())));
+        }
+        wrong.extend(self.clean_up());
+        let what = format!("{}: {point:?} ({hit:?}), {fault:?}: {out:?}", self.case.name);
+        wrong.into_iter().map(|(kind, text)| (kind, format!("{text}: {what}"))).collect()
+    }
 }
 
 /// Removes what a verb has made, by the verbs that are for it; returns what is wrong then.
@@ -46,13 +116,22 @@ fn clean_up(scene: &Scene) -> Vec<(Wrong, String)> {
     if scene.output("bundle") {
         verb(&["unbundle", &scene.path("outputs/bundle")], "");
     }
-    for name in ["base.tar", "tree.tar"] {
-        let _ = std::fs::remove_file(scene.path(&format!("outputs/{name}")));
-    }
+    scene.remove_outputs();
     verb(&["rm", "-f", "c"], "No container named");
+    if scene.stores("containers/*") {
+        verb(&["rm", "-f", "--all"], "");
+    }
     verb(&["fsck", "--repair"], "");
-    for name in ["new", &format!("{}/new:1", scene.address)] {
+    for name in ["new", &scene.remote("new")] {
         verb(&["rmi", name], "No image named");
+    }
+    for (group, name, file) in [("volume", "vol", "volumes/*"), ("network", "net", "networks/net.json")] {
+        if scene.stores(file) {
+            verb(&[group, "rm", name], "o volume named");
+        }
+    }
+    if !scene.list("list").is_empty() {
+        verb(&["manifest", "rm", "list"], "");
     }
     verb(&["system", "prune"], "");
     let found = verb(&["fsck"], "");
@@ -67,52 +146,11 @@ fn clean_up(scene: &Scene) -> Vec<(Wrong, String)> {
     wrong
 }
 
-/// Runs the verb without a fault, and returns its time and its points: a call and its fault.
-fn points(scene: &Scene, case: &Case) -> (Duration, Vec<FaultPoint>) {
-    let Faulted { seen, out, .. } = run(scene, case, Point::Child(usize::MAX, 0), Fault::Kill);
-    assert_eq!(out.code, Some(case.code), "{}: works under a tracer: {out:#?}", case.name);
-    assert!((case.done)(scene, &out), "{}: its work is seen: {out:#?}", case.name);
-    assert_eq!(clean_up(scene), [], "{}", case.name);
-    (out.took, faults::points(&seen, POINTS))
-}
-
-/// Runs the verb with one fault, and returns what was wrong; `whole` is its time without.
-fn try_once(scene: &Scene, case: &Case, whole: Duration, (call, fault): FaultPoint) -> Vec<(Wrong, String)> {
-    let point = call.point;
-    let Faulted { hit, out, .. } = run(scene, case, point, fault);
-    if fault != Fault::Kill && hit != Some(call.number) {
-        // threads made other calls than at first, and this one does not fail so
-        return clean_up(scene);
-    }
-    // a thread's death is that of the process; a child's is corm's to report
-    let killed = fault == Fault::Kill && hit.is_some();
-    let mut wrong = Vec::new();
-    let hangs = out.took > whole + LIMIT;
-    wrong.extend(hangs.then(|| (Wrong::Hang, format!("takes {:?} instead of {whole:?}", out.took))));
-    if !killed {
-        // fsck lists what it finds on standard output
-        let silent = out.stderr.is_empty() && out.stdout.is_empty();
-        let mut other = |is: bool, text: &str| wrong.extend(is.then(|| (Wrong::Other, text.to_owned())));
-        other(out.signal.is_some() && !hangs, "died of a signal");
-        other(out.stderr.contains("panicked"), "panicked");
-        other(names_nothing("corm", &out.stderr), "the message names nothing");
-        other(out.code != Some(0) && out.code != Some(case.code) && silent, "no message");
-    }
-    if out.code == Some(case.code) && !(killed && out.code != Some(0)) {
-        let done = catch_unwind(AssertUnwindSafe(|| (case.done)(scene, &out))).unwrap_or(false);
-        // a warning is not silent: the program of a run has its own exit status
-        let silent = !done && out.stderr.is_empty();
-        wrong.extend(silent.then(|| (Wrong::Silent, "exit status 0, and the work is not done".to_owned())));
-    }
-    wrong.extend(clean_up(scene));
-    let what = format!("{}: {point:?} ({hit:?}), {fault:?}: {out:?}", case.name);
-    wrong.into_iter().map(|(kind, text)| (kind, format!("{text}: {what}"))).collect()
-}
-
 /// Sweeps over one verb, and returns what was wrong.
 fn sweep(scene: &Scene, case: &Case) -> Vec<String> {
-    let (whole, points) = points(scene, case);
-    faults::sweep(case.name, &points, |point| try_once(scene, case, whole, point), || None)
+    let mut sweep = Sweep { scene, case, ready: None, whole: Duration::ZERO };
+    let points = sweep.points();
+    faults::sweep(case.name, &points, |point| sweep.try_once(point), || clean_up(scene))
 }
 
 #[test]
@@ -125,10 +163,21 @@ fn every_verb_with_a_fault_at_a_system_call() {
         skip!("make faults runs it, which finds points that are still open");
     }
     let only = std::env::var("SWEEP_VERB").unwrap_or_default();
-    let scene = Scene::new();
-    let chosen = CASES.iter().filter(|case| only.is_empty() || case.name == only);
-    let caught = |case| catch_unwind(AssertUnwindSafe(|| sweep(&scene, case)));
-    let broken = |case: &Case| vec![format!("{}: does not work without a fault", case.name)];
-    let wrong: Vec<String> = chosen.flat_map(|case| caught(case).unwrap_or_else(|_| broken(case))).collect();
+    let todo = Mutex::new(cases::all().filter(|case| only.is_empty() || case.name == only));
+    let wrong = Mutex::new(Vec::new());
+    let work = || {
+        let scene = Scene::new();
+        loop {
+            let Some(case) = todo.lock().unwrap().next() else { break };
+            let found = catch_unwind(AssertUnwindSafe(|| sweep(&scene, case)));
+            let found = found.unwrap_or_else(|_| {
+                clean_up(&scene);
+                vec![format!("{}: does not work without a fault", case.name)]
+            });
+            wrong.lock().unwrap().extend(found);
+        }
+    };
+    std::thread::scope(|scope| (0..if only.is_empty() { 2 } else { 1 }).for_each(|_| drop(scope.spawn(work))));
+    let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{} wrong: {}", wrong.len(), wrong.join("\n"));
 }

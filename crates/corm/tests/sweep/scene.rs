@@ -1,12 +1,16 @@
 //! A store with an image, a registry, and the comparison of the host and the store with what they were.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corm::model::digest::Digest;
 use test_support::*;
+
+/// Names in `/bin` of the image `base`.
+const PROGRAMS: [&str; 6] = ["busybox", "sh", "echo", "sleep", "true", "cat"];
 
 /// The store, and what belongs to it.
 pub(crate) struct Scene {
@@ -18,12 +22,27 @@ pub(crate) struct Scene {
     before: BTreeSet<PathBuf>,
 }
 
+/// What of the host and the store a verb can change: a line for each file, with its size, inode and time, each process,
+/// mount and socket.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    files: BTreeSet<String>,
+    processes: BTreeSet<i32>,
+    others: Vec<String>,
+}
+
 impl Scene {
     pub(crate) fn new() -> Scene {
         let sandbox = Sandbox::new();
         for (name, top) in [("base", "tree"), ("new", "new")] {
             let root = bundle::make_rootfs(&sandbox.mkdir(top));
-            for n in 0..5 {
+            // each file is some calls more, which are as those for another
+            for entry in std::fs::read_dir(root.join("bin")).unwrap().flatten() {
+                if name == "new" || !PROGRAMS.contains(&entry.file_name().to_str().unwrap()) {
+                    std::fs::remove_file(entry.path()).unwrap();
+                }
+            }
+            for n in 0..3 {
                 std::fs::create_dir_all(root.join(format!("data/{n}"))).unwrap();
                 std::fs::write(root.join(format!("data/{n}/file")), format!("{name} {n} ").repeat(1000)).unwrap();
             }
@@ -38,8 +57,13 @@ impl Scene {
         let tar = scene.sandbox.program("tar").args(["-C", &scene.path("new/rootfs"), "-cf", &scene.path("plain.tar")]);
         tar.arg(".").out().ok();
         scene.corm(&["rmi", "-f", "new"]).out().ok();
-        // makes what every store has after its first container
-        scene.corm(&["run", "--rm", "base", "true"]).out().ok();
+        // makes what every store has after its first container, volume, network and list
+        scene.corm(&["run", "--rm", "-v", "vol:/vol", "base", "true"]).out().ok();
+        scene.corm(&["network", "create", "net"]).out().ok();
+        scene.corm(&["network", "rm", "net"]).out().ok();
+        scene.corm(&["manifest", "create", "list", "base"]).out().ok();
+        scene.corm(&["manifest", "rm", "list"]).out().ok();
+        scene.corm(&["volume", "prune", "-f"]).out().ok();
         scene.corm(&["system", "prune"]).out().ok();
         scene.before = scene.names();
         scene
@@ -53,13 +77,44 @@ impl Scene {
     /// Prepares a call of corm.
     pub(crate) fn corm(&self, args: &[&str]) -> Cmd {
         let corm = self.sandbox.program(test_support::corm()).arg("--root").arg(self.sandbox.path("store"));
-        corm.args(["--driver", "overlay", "--log-level", "error", "--runtime"]).arg(runtime()).args(args)
+        corm.args(["--driver", "overlay", "--log-level", "warning", "--runtime"]).arg(runtime()).args(args)
     }
 
     /// Returns the directory of run-time files.
     fn run_dir(&self) -> PathBuf {
         let key = Digest::of(self.sandbox.path("store").as_os_str().as_encoded_bytes());
         PathBuf::from("/run/corm").join(&key.hex()[..16])
+    }
+
+    /// Returns the name of an image in the registry.
+    pub(crate) fn remote(&self, name: &str) -> String {
+        format!("{}/{name}:1", self.address)
+    }
+
+    /// Removes a tag from the registry; returns whether it was there.
+    pub(crate) fn take_tag(&self, name: &str) -> bool {
+        let tags = format!("registry/docker/registry/v2/repositories/{name}/_manifests/tags/1/current/link");
+        std::fs::remove_file(self.path(&tags)).is_ok()
+    }
+
+    /// Returns what a verb can change, when no process runs that was not there in `former`.
+    pub(crate) fn snapshot(&self, former: Option<&Snapshot>) -> Snapshot {
+        let end = Instant::now() + Duration::from_secs(5);
+        let all = || host::processes_with(&self.sandbox.token).into_iter().map(|(pid, _)| pid).collect();
+        let mut processes: BTreeSet<i32> = all();
+        while former.is_some_and(|former| !processes.is_subset(&former.processes)) && Instant::now() < end {
+            std::thread::yield_now();
+            processes = all();
+        }
+        let line = |path: &PathBuf| {
+            let meta = path.symlink_metadata().ok()?;
+            let time = if meta.is_dir() { (0, 0) } else { (meta.mtime(), meta.mtime_nsec()) };
+            let size = if meta.is_dir() { 0 } else { meta.len() };
+            Some(format!("{path:?} {} {size} {time:?}", meta.ino()))
+        };
+        let mut others = host::mounts_below(&self.sandbox.dir);
+        others.extend(host::kernel_lines("net/unix", self.run_dir().to_str().unwrap()));
+        Snapshot { files: self.names().iter().filter_map(line).collect(), processes, others }
     }
 
     /// Returns the names of the store's files, of run-time files and of outputs, but for those that always change.
@@ -136,6 +191,62 @@ impl Scene {
         status(&all).unwrap_or_default()
     }
 
+    /// Makes the image `new`.
+    pub(crate) fn make_new(&self) {
+        self.corm(&["init", &self.path("new/rootfs"), "new"]).out().ok();
+    }
+
+    /// Makes an image without a name.
+    pub(crate) fn make_unnamed(&self) {
+        self.make_new();
+        self.corm(&["tag", "base", "new"]).out().ok();
+    }
+
+    /// Returns a list of images; empty where there is none.
+    pub(crate) fn list(&self, name: &str) -> String {
+        self.corm(&["manifest", "inspect", name]).out().stdout
+    }
+
+    /// Returns the content of a file in a volume.
+    pub(crate) fn volume_file(&self, volume: &str, file: &str) -> String {
+        let out = self.corm(&["volume", "inspect", volume]).out();
+        let all: Value = serde_json::from_str(&out.stdout).unwrap_or_default();
+        let dir = all[0]["Mountpoint"].as_str().unwrap_or("/nowhere");
+        std::fs::read_to_string(Path::new(dir).join(file)).unwrap_or_default()
+    }
+
+    /// Returns the limit of processes of the container `c`.
+    pub(crate) fn pids_limit(&self) -> String {
+        let all: Value = self.corm(&["inspect", "c"]).out().ok().json();
+        let pid = i32::try_from(all[0]["State"]["Pid"].as_i64().unwrap()).unwrap();
+        cgroup::read(pid, "pids", "pids.max", "pids.max").unwrap()
+    }
+
+    /// Returns the text of `2/file` in the directory that a verb copies.
+    pub(crate) fn copied(&self, verb: &[&str]) -> String {
+        let to = self.path("copied");
+        self.corm(verb).arg(&to).out();
+        let text = std::fs::read_to_string(Path::new(&to).join("2/file")).unwrap_or_default();
+        let _ = std::fs::remove_dir_all(to);
+        text
+    }
+
+    /// Returns the path of the file of credentials.
+    pub(crate) fn auth(&self) -> String {
+        self.path("outputs/auth.json")
+    }
+
+    /// Returns whether there are credentials for the registry.
+    pub(crate) fn logged_in(&self) -> bool {
+        self.corm(&["login", "--get-login", "--authfile", &self.auth(), &self.address]).out().stdout == "me\n"
+    }
+
+    /// Makes the container `c`, whose program has ended.
+    pub(crate) fn stopped(&self) {
+        self.start();
+        self.corm(&["stop", "-t", "2", "c"]).out().ok();
+    }
+
     /// Starts the container `c`.
     pub(crate) fn start(&self) {
         let program = format!(
@@ -146,6 +257,22 @@ impl Scene {
         wait_for("the program runs", || self.corm(&["logs", "c"]).out().stdout.contains("started"));
     }
 
+    /// Removes what verbs write outside of the store.
+    pub(crate) fn remove_outputs(&self) {
+        for name in ["base.tar", "tree.tar", "auth.json"] {
+            let _ = std::fs::remove_file(self.path(&format!("outputs/{name}")));
+        }
+        let _ = std::fs::remove_dir_all(self.path("outputs/data"));
+        self.take_tag("pushed");
+    }
+
+    /// Returns whether the store has a file; `DIR/*` is any in a directory.
+    pub(crate) fn stores(&self, file: &str) -> bool {
+        let path = self.sandbox.path("store").join(file);
+        let any = |dir: &Path| std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
+        if path.ends_with("*") { any(path.parent().unwrap()) } else { path.exists() }
+    }
+
     /// Returns whether a file of the outputs exists.
     pub(crate) fn output(&self, name: &str) -> bool {
         Path::new(&self.path("outputs")).join(name).exists()
@@ -154,7 +281,9 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        self.corm(&["rm", "-f", "c"]).out();
+        for name in ["c", "d"] {
+            self.corm(&["rm", "-f", name]).out();
+        }
         self.registry.signal(libc::SIGKILL);
     }
 }
