@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use base::error::Report;
 use base::log::Log;
 use base::signal_guard::Interrupted;
 use croci::cli;
@@ -18,7 +19,7 @@ fn main() -> std::process::ExitCode {
         }
         Outcome::Usage { message, usage, global, verb } => {
             // to the log of --log too, because callers read the reason there
-            open_log(&global).unwrap_or_else(|_| Log::stderr()).error(&message);
+            open_log(&global).unwrap_or_else(|_| Log::stderr()).error(&Report::of_text(&message));
             let _ = std::io::stderr().write_all(usage.as_bytes());
             failure(verb == Some("exec"))
         }
@@ -32,14 +33,14 @@ fn run(command: &cli::args::Command) -> u8 {
     let log = match open_log(&command.global) {
         Ok(log) => log.keep(),
         Err(err) => {
-            Log::stderr().error(&base::error::describe(&err));
+            Log::stderr().error(&Report::of(&err));
             return failed;
         }
     };
     match commands::run(command, log) {
         Ok(status) => status as u8,
         Err(err) => {
-            log.error(&base::error::describe(&err));
+            log.error(&Report::of(&err));
             err.downcast_ref::<Interrupted>().map_or(failed, |interrupted| 128 + interrupted.0 as u8)
         }
     }

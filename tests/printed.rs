@@ -283,7 +283,9 @@ fn errors_and_warnings_have_the_words_of_the_peers() {
             json!({"poststop": [{"path": "/bin/false"}, {"path": "/bin/sh", "args": ["sh", "-c", "kill -9 $$"]}]});
     });
     let refused = c.croci(["state", "absent"]).out().fails();
-    assert_eq!(refused.stderr, "croci: error: container \"absent\" does not exist\n");
+    let root = c.sandbox.root.display();
+    let hint = format!("(`list` shows those in {root}; is it another --root?) [container.not_found]");
+    assert_eq!(refused.stderr, format!("croci: error: container \"absent\" does not exist {hint}\n"));
     let seen = c.run().ok().stderr;
     let texts = [
         "croci: warning: poststop hook failed with exit code 1: error running poststop hook #0: \"/bin/false\": exit status 1",

@@ -86,6 +86,8 @@ pub enum Verb {
     Spec(SpecArgs),
     /// `features`
     Features,
+    /// `explain [CODE|MESSAGE…]`
+    Explain(Vec<String>),
     /// `checkpoint`
     Checkpoint(Box<Checkpoint>),
     /// `restore`

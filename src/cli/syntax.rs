@@ -360,6 +360,15 @@ pub(super) const VERBS: &[VerbSpec] = &[
         make: convert::restore,
     },
     VerbSpec {
+        name: "explain",
+        about: "Explain an error: its code, or the whole line; without an operand list all codes",
+        operands: "[CODE|MESSAGE...]",
+        count: (0, ANY),
+        has_trailing_args: true,
+        flags: &[HELP],
+        make: convert::explain,
+    },
+    VerbSpec {
         name: "mounts",
         about: "Add the mounts of a JSON array to a running container, or remove them",
         operands: "add|remove ID FILE",

@@ -5,6 +5,7 @@ mod create;
 mod delete;
 mod events;
 mod exec;
+mod explain;
 mod features;
 mod kill;
 mod list;
@@ -143,6 +144,7 @@ fn dispatch(context: &Context<'_>, command: &Command) -> Result<i32> {
         Verb::Events(args) => events::events(context, args),
         Verb::Spec(args) => spec::spec(args),
         Verb::Features => features::features(),
+        Verb::Explain(words) => explain::explain(words),
         Verb::Checkpoint(args) => checkpoint::checkpoint(context, args),
         Verb::Restore(args) => restore::restore(context, args),
         Verb::Mounts(args) => mounts::mounts(context, args),
@@ -184,7 +186,7 @@ fn for_each_id<T>(context: &Context<'_>, ids: &[T], one: impl Fn(&T) -> Result<(
         if let Err(err) = one(id)
             && let Some(earlier) = failed.replace(err)
         {
-            context.log.error(&base::error::describe(&earlier));
+            context.log.error(&base::error::Report::of(&earlier));
         }
     }
     failed.map_or(Ok(0), Err)

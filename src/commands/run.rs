@@ -21,6 +21,7 @@ use crate::runtime::terminal::Foreground;
 use crate::runtime::transaction::Committed;
 use crate::state::Entry;
 use crate::state::Record;
+use base::error::Report;
 
 /// Runs the container.
 pub(super) fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
@@ -116,7 +117,8 @@ pub(super) fn report_oom_kill(context: &Context<'_>, record: &Record, before: u6
     if matches!(ended, Ok(status) if *status == 128 + libc::SIGKILL)
         && Cgroup::open(&record.cgroup).oom_kills() > before
     {
-        context.log.error("killed by the OOM killer: the memory limit of the container is reached");
+        let message = "killed by the OOM killer: the memory limit of the container is reached";
+        context.log.error(&Report::of_text(message));
     }
 }
 

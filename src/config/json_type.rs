@@ -8,6 +8,7 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 use base::json::{is_plain, type_name, write_key};
+use base::suggest::did_you_mean;
 use serde_json::{Map, Number, Value};
 
 /// The expected type of a value.
@@ -89,6 +90,15 @@ impl fmt::Display for Path<'_> {
     }
 }
 
+/// Names the word of the list that may be meant, else the whole list if it is short.
+fn one_of(text: &str, names: &[&str]) -> String {
+    match did_you_mean(text, names.iter().copied()) {
+        near if !near.is_empty() => near,
+        _ if names.len() <= 10 => format!(" (must be one of {})", names.join(", ")),
+        _ => String::from(" (`croci features` lists those that are supported)"),
+    }
+}
+
 /// Checks `value` against `expected`, and drops properties that the expected type does not list. A property whose name
 /// differs in letter case alone is read, with a warning, as Go programs read it: dropped, it could be a protection.
 ///
@@ -101,7 +111,7 @@ pub(super) fn check(value: &mut Value, expected: &JsonType, at: &Path<'_>, warni
         (JsonType::Int(min, max), Value::Number(number)) => in_range(number, *min, *max, at),
         (JsonType::Choice(what, names), Value::String(text)) => {
             if !names.contains(&text.as_str()) {
-                bail!("{at}: unknown {what} {text:?}");
+                bail!("{at}: unknown {what} {text:?}{}", one_of(text, names));
             }
             Ok(())
         }

@@ -183,7 +183,7 @@ impl SysctlKey {
             ["kernel", "hostname"] => bail!("{name:?} is set through the property \"hostname\""),
             ["net", _, ..] => LinuxNamespaceType::Network,
             ["user", _] => LinuxNamespaceType::User,
-            _ => bail!("{name:?} does not belong to a namespace"),
+            _ => bail!("{name:?} does not belong to a namespace (it would change the host: set it there)"),
         };
         Ok(Self { path, namespace })
     }

@@ -273,7 +273,8 @@ fn plan_bind(
 ) -> Result<MountKind> {
     for word in words.data.iter().flat_map(|word| word.split(',')) {
         if !mount_options::is_ignored_on_bind(word) {
-            bail!("option {word:?}: unknown, and a bind mount takes no file system data");
+            let near = mount_options::near(word);
+            bail!("option {word:?}: unknown, and a bind mount takes no file system data{near}");
         }
         warnings.push(format!("{label}: option {word:?} has no effect on a bind mount"));
     }

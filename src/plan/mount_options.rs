@@ -7,8 +7,10 @@ use std::ffi::CStr;
 
 use anyhow::{Result, anyhow, bail};
 
+use crate::config::enums::PROPAGATIONS;
 use crate::id_mapping::IdMapping;
 use crate::id_mapping::IdMappings;
+use base::suggest::did_you_mean;
 use linux::mount::ATTR_ATIME_MASK;
 use linux::mount::ATTR_NOATIME;
 use linux::mount::ATTR_NODEV;
@@ -238,7 +240,10 @@ fn propagation(word: &str) -> Option<Propagation> {
 /// # Errors
 /// An unknown word, which does not mean private (LX-1).
 pub(crate) fn root_propagation(word: &str) -> Result<Propagation> {
-    propagation(word).ok_or_else(|| anyhow!("unknown propagation {word:?}"))
+    propagation(word).ok_or_else(|| {
+        let near = did_you_mean(word, PROPAGATIONS.iter().copied());
+        anyhow!("unknown propagation {word:?}{near}")
+    })
 }
 
 /// Parses a list of options.
@@ -385,6 +390,43 @@ fn range(text: &str) -> Result<IdMapping> {
         Ok([container, host, size]) => Ok(IdMapping { container: *container, host: *host, size: *size }),
         _ => bail!("range {text:?} is not FIRST-FIRST-SIZE"),
     }
+}
+
+/// Returns ` (did you mean "X"?)` for the option that may be meant.
+pub(crate) fn near(word: &str) -> String {
+    const WORDS: &[&str] = &[
+        "ro",
+        "rw",
+        "nosuid",
+        "nodev",
+        "noexec",
+        "suid",
+        "dev",
+        "exec",
+        "bind",
+        "rbind",
+        "noatime",
+        "relatime",
+        "strictatime",
+        "nodiratime",
+        "nosymfollow",
+        "sync",
+        "async",
+        "remount",
+        "idmap",
+        "ridmap",
+        "rro",
+        "rnosuid",
+        "rnodev",
+        "rnoexec",
+        "tmpcopyup",
+        "copy-symlink",
+        "src-nofollow",
+        "dest-nofollow",
+        "nofail",
+        "defaults",
+    ];
+    did_you_mean(word, WORDS.iter().chain(PROPAGATIONS).copied())
 }
 
 /// Reports whether an option is file system data that callers write for binds, or one of Podman's and Buildah's for

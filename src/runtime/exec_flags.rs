@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 
 use super::options;
+use crate::config::enums::CAPABILITIES;
+use base::suggest::did_you_mean;
 use base::users::resolve_user;
 
 /// Applies the flags; `root` is the container's root directory.
@@ -120,8 +122,9 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
     for name in names {
         let full = name.to_ascii_uppercase();
         let full = if full.starts_with("CAP_") { full } else { format!("CAP_{full}") };
-        let capability: Capability = serde_json::from_value(full.clone().into())
-            .map_err(|_| anyhow::anyhow!("--cap: unknown capability {name:?}"))?;
+        let capability: Capability = serde_json::from_value(full.clone().into()).map_err(|_| {
+            anyhow::anyhow!("--cap: unknown capability {name:?}{}", did_you_mean(&full, CAPABILITIES.iter().copied()))
+        })?;
         for (get, set) in [
             (sets.bounding().clone(), LinuxCapabilities::set_bounding as fn(&mut _, _) -> &mut LinuxCapabilities),
             (sets.effective().clone(), LinuxCapabilities::set_effective),

@@ -3,6 +3,7 @@
 //! The record has only the facts that cannot be derived; `store` keeps it on disk. `status` computes the rest from the
 //! container's process and its cgroup.
 
+mod elsewhere;
 mod lock;
 pub(crate) mod record;
 pub(crate) mod status;

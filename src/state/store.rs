@@ -159,7 +159,13 @@ impl Store {
     /// # Errors
     /// `container "ID" does not exist` (CL-20).
     pub fn open(&self, id: &ContainerId) -> Result<Entry> {
-        self.try_open(id)?.ok_or_else(|| anyhow::anyhow!("container {:?} does not exist", id.as_str()))
+        self.try_open(id)?.ok_or_else(|| {
+            anyhow::anyhow!(
+                "container {:?} does not exist{}",
+                id.as_str(),
+                super::elsewhere::hint(self, &self.root, id)
+            )
+        })
     }
 
     /// Opens the directory of a container; `None` when the container does not exist.

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 #![allow(clippy::needless_pass_by_value, clippy::semicolon_if_nothing_returned)] // the tables read better so
 
+mod codes;
+mod codes_of_verbs;
 mod edit;
 mod files;
 mod linux;

@@ -17,4 +17,5 @@ pub mod log;
 pub mod mountinfo;
 pub mod signal;
 pub mod signal_guard;
+pub mod suggest;
 pub mod users;

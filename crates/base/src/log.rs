@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::error::Report;
 use crate::error::escape::one_line;
 use linux::place::Place;
 
@@ -107,13 +108,12 @@ impl Log {
         Ok(Target::File(file))
     }
 
-    /// Logs an error, and prints it to standard error as `croci: error: MESSAGE`.
-    pub fn error(&self, message: &str) {
-        let message = &*one_line(message);
-        self.write(LogLevel::Error, message);
+    /// Logs an error, and prints it to standard error as `croci: error: MESSAGE (HINT) [CODE]`.
+    pub fn error(&self, error: &Report) {
         if !matches!(self.target, Target::Stderr) {
-            write_error(message);
+            self.send(LogLevel::Error, &error.message, Some(error));
         }
+        write_stderr(&format!("error: {}", error.line()));
     }
 
     /// Logs a warning, an error that did not stop the verb.
@@ -149,22 +149,26 @@ impl Log {
     }
 
     fn put(&self, level: LogLevel, message: &str) {
+        self.send(level, message, None);
+    }
+
+    fn send(&self, level: LogLevel, message: &str, error: Option<&Report>) {
         // a failure to write the log must not change what croci does
         let _ = match &self.target {
             Target::Stderr => match level {
-                LogLevel::Error => return write_error(message),
-                LogLevel::Warning => return write_stderr(&format!("warning: {message}")),
+                LogLevel::Error | LogLevel::Warning => return write_stderr(&format!("warning: {message}")),
                 // as in a file, because callers tell these lines from the program's output by their form
                 LogLevel::Info | LogLevel::Debug => {
-                    std::io::stderr().write_all(line(self.format, level, message, SystemTime::now()).as_bytes())
+                    std::io::stderr().write_all(line(self.format, level, message, error, SystemTime::now()).as_bytes())
                 }
             },
             Target::File(file) => {
                 let mut file = file;
-                file.write_all(line(self.format, level, message, SystemTime::now()).as_bytes())
+                file.write_all(line(self.format, level, message, error, SystemTime::now()).as_bytes())
             }
             Target::Journal { socket, id } => {
-                let text = format!("PRIORITY={}\nSYSLOG_IDENTIFIER={id}\nMESSAGE={message}\n", priority(level));
+                let code = error.map(|error| format!("CODE={}\n", error.code.name())).unwrap_or_default();
+                let text = format!("PRIORITY={}\nSYSLOG_IDENTIFIER={id}\n{code}MESSAGE={message}\n", priority(level));
                 socket.send(text.as_bytes()).map(drop)
             }
             Target::Syslog { socket, id } => {
@@ -173,11 +177,6 @@ impl Log {
             }
         };
     }
-}
-
-/// Prints an error, with the word by which scripts and youki's suite know one.
-fn write_error(message: &str) {
-    write_stderr(&format!("error: {message}"));
 }
 
 fn write_stderr(message: &str) {
@@ -205,14 +204,31 @@ fn priority(level: LogLevel) -> u8 {
 }
 
 /// Formats one line of a log file, for a single write(2), so that lines of several processes do not mix.
-fn line(format: LogFormat, level: LogLevel, message: &str, time: SystemTime) -> String {
+fn line(format: LogFormat, level: LogLevel, message: &str, error: Option<&Report>, time: SystemTime) -> String {
     match format {
         LogFormat::Json => {
             let message = serde_json::Value::from(message);
-            format!("{{\"level\":\"{}\",\"msg\":{message},\"time\":\"{}\"}}\n", name(level), rfc3339(time))
+            let more = error.map(json_members).unwrap_or_default();
+            format!("{{\"level\":\"{}\",\"msg\":{message},\"time\":\"{}\"{more}}}\n", name(level), rfc3339(time))
         }
-        LogFormat::Text => format!("time=\"{}\" level={} msg={message:?}\n", rfc3339(time), name(level)),
+        LogFormat::Text => {
+            let code = error.map(|error| format!(" code={}", error.code.name())).unwrap_or_default();
+            format!("time=\"{}\" level={} msg={message:?}{code}\n", rfc3339(time), name(level))
+        }
     }
+}
+
+/// Formats the members of a JSON line that tell programs about an error.
+fn json_members(error: &Report) -> String {
+    let members = [
+        ("code", Some(error.code.name())),
+        ("field", error.field.as_deref()),
+        ("path", error.path.as_deref()),
+        ("errno", error.errno.as_deref()),
+        ("hint", error.hint()),
+    ];
+    let member = |(name, value): (&str, Option<&str>)| Some(format!(",\"{name}\":{}", serde_json::Value::from(value?)));
+    members.into_iter().filter_map(member).collect()
 }
 
 /// Formats a time as RFC 3339 in UTC with nanoseconds: `2026-11-21T11:22:33.000000123Z`.
@@ -261,10 +277,15 @@ mod tests {
 
     #[test]
     fn cl_3_a_json_line_is_one_object_on_one_line() {
-        let text = line(LogFormat::Json, LogLevel::Error, "a \"b\"\nc\u{1}", UNIX_EPOCH);
+        let report = Report::of_text("--bundle \"/x\": no such file or directory");
+        let text = line(LogFormat::Json, LogLevel::Error, "a \"b\"\nc\u{1}", Some(&report), UNIX_EPOCH);
         assert_eq!(text.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         assert_eq!(value["msg"], "a \"b\"\nc\u{1}");
         assert_eq!((&value["level"], &value["time"]), (&"error".into(), &"1970-01-01T00:00:00.000000000Z".into()));
+        for (name, want) in [("code", "bundle.missing"), ("field", "--bundle"), ("path", "/x"), ("errno", "ENOENT")] {
+            assert_eq!(value[name], want);
+        }
+        assert_eq!(value["hint"], report.code.hint());
     }
 }

@@ -2,6 +2,8 @@
 
 use anyhow::{Result, bail};
 
+use crate::suggest::did_you_mean;
+
 /// Highest signal number on all supported architectures, because `libc::SIGRTMAX` is a function of the C library.
 const RTMAX: i32 = 64;
 /// First real-time signal that the C library does not use: the RTMIN of users.
@@ -53,7 +55,11 @@ const NAMES: &[(&str, i32)] = &[
 pub fn parse(text: &str) -> Result<i32> {
     match number(text).or_else(|| named(text)) {
         Some(signal) if (1..=RTMAX).contains(&signal) => Ok(signal),
-        _ => bail!("unknown signal {text:?}"),
+        _ => {
+            let upper = text.to_ascii_uppercase();
+            let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
+            bail!("unknown signal {text:?}{}", did_you_mean(bare, NAMES.iter().map(|(name, _)| *name)));
+        }
     }
 }
 
@@ -139,7 +145,9 @@ mod tests {
             "99999999999",
             "1.0",
         ] {
-            assert_eq!(parse(text).unwrap_err().to_string(), format!("unknown signal {text:?}"));
+            let err = parse(text).unwrap_err().to_string();
+            assert!(err.starts_with(&format!("unknown signal {text:?}")), "{err}");
         }
+        assert!(parse("SIGTREM").unwrap_err().to_string().ends_with(" (did you mean \"TERM\"?)"));
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use base::error::escape::one_line;
+use base::error::Report;
 use corm::cli;
 use corm::cli::Outcome;
 use corm::cli::args::{ContainerVerb, Verb};
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Outcome::Usage { message, usage, verb, .. } => {
-            let _ = write!(std::io::stderr(), "corm: {}\n{usage}", one_line(&message));
+            let _ = write!(std::io::stderr(), "corm: {}\n{usage}", Report::of_text(&message).line());
             return ExitCode::from(failure(matches!(verb, Some("run" | "create" | "exec"))));
         }
     };
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     match commands::run(&context, verb) {
         Ok(status) => ExitCode::from(status),
         Err(err) => {
-            let _ = writeln!(std::io::stderr(), "corm: {}", base::error::describe(&err));
+            let _ = writeln!(std::io::stderr(), "corm: {}", Report::of(&err).line());
             ExitCode::from(status)
         }
     }

@@ -239,6 +239,10 @@ pub(super) fn spec(args: &mut ParsedArgs) -> Result<Verb> {
     }))
 }
 
+pub(super) fn explain(args: &mut ParsedArgs) -> Result<Verb> {
+    Ok(Verb::Explain(std::mem::take(&mut args.operands)))
+}
+
 pub(super) fn features(_: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Features)
 }

@@ -29,7 +29,7 @@ pub(super) fn check(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     single_line(linux.mount_label().as_deref(), "linux.mountLabel")?;
     // LX-5: the specification defines no flag
     if let Some(flag) = linux.personality().iter().flat_map(|p| p.flags().iter().flatten()).next() {
-        bail!("linux.personality.flags: unknown flag {flag:?}");
+        bail!("linux.personality.flags: unknown flag {flag:?} (the specification defines none: leave it out)");
     }
     if let Some(path) = linux.cgroups_path() {
         CgroupPath::new(&path.to_string_lossy()).context("linux.cgroupsPath")?;

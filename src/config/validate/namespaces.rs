@@ -122,7 +122,7 @@ fn mapped_user(user: &User, linux: &Linux) -> Result<()> {
 fn time(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     let Some(offsets) = linux.time_offsets().as_ref().filter(|offsets| !offsets.is_empty()) else { return Ok(()) };
     if let Some(clock) = offsets.keys().find(|clock| !["monotonic", "boottime"].contains(&clock.as_str())) {
-        bail!("linux.timeOffsets: unknown clock {clock:?}");
+        bail!("linux.timeOffsets: unknown clock {clock:?} (must be monotonic or boottime)");
     }
     if !namespaces.is_new(Type::Time) {
         bail!("linux.timeOffsets: needs a new time namespace");

@@ -36,7 +36,7 @@ pub(crate) fn process(process: &Process) -> Result<()> {
 fn environment(entries: &[String]) -> Result<()> {
     for (index, entry) in entries.iter().enumerate() {
         match entry.split_once('=') {
-            None => bail!("process.env[{index}]: {entry:?} has no \"=\""),
+            None => bail!("process.env[{index}]: {entry:?} has no \"=\" (must be NAME=VALUE)"),
             Some(("", _)) => bail!("process.env[{index}]: {entry:?} has no name"),
             Some(_) => {}
         }

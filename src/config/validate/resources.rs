@@ -33,7 +33,10 @@ pub(crate) fn update(resources: &LinuxResources) -> Result<()> {
     for (index, rule) in resources.devices().iter().flatten().enumerate() {
         let access = rule.access().as_deref().unwrap_or_default();
         if let Some(letter) = access.chars().find(|letter| !"rwma".contains(*letter)) {
-            bail!("linux.resources.devices[{index}].access: unknown access {:?}", letter.to_string());
+            bail!(
+                "linux.resources.devices[{index}].access: unknown access {:?} (the letters are r, w and m)",
+                letter.to_string()
+            );
         }
     }
     for (index, limit) in resources.hugepage_limits().iter().flatten().enumerate() {

@@ -199,7 +199,7 @@ fn personality(linux: Option<&Linux>) -> Result<Option<u32>> {
     let Some(personality) = linux.and_then(|linux| linux.personality().as_ref()) else { return Ok(None) };
     if let Some(flag) = personality.flags().as_deref().and_then(<[String]>::first) {
         // the specification defines no flag (LX-5)
-        bail!("linux.personality.flags: unknown flag {flag:?}");
+        bail!("linux.personality.flags: unknown flag {flag:?} (the specification defines none: leave it out)");
     }
     Ok(Some(match personality.domain() {
         LinuxPersonalityDomain::PerLinux => 0,

@@ -12,6 +12,8 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 
+use crate::suggest::did_you_mean;
+
 pub use parsed_args::{ParsedArgs, utf8};
 use read::Stop;
 
@@ -149,15 +151,36 @@ pub enum Outcome<G, V> {
     },
 }
 
+/// Returns the flag of a word such as `--name` or `-n`.
+fn find_flag(word: &str, flags: Flags) -> Option<&'static Flag> {
+    let long = word.strip_prefix("--");
+    let short = word.strip_prefix('-').and_then(|rest| rest.chars().next());
+    flags.iter().copied().flatten().find(|flag| match long {
+        Some(name) => flag.name == name,
+        None => flag.short.is_some() && flag.short == short,
+    })
+}
+
+/// Returns the message about an unknown flag, with the one that may be meant.
+fn unknown_flag(word: &str, flags: Flags) -> String {
+    let names: Vec<String> = flags.iter().copied().flatten().map(|flag| format!("--{}", flag.name)).collect();
+    let near = did_you_mean(word, names.iter().map(String::as_str));
+    format!("unknown flag {word:?}{near}")
+}
+
 impl<G: Default, V> Program<G, V> {
     /// Parses a whole command line; the first word is the program's name.
     pub fn parse(&self, args: impl IntoIterator<Item = OsString>) -> Outcome<G, V> {
         let words: Vec<OsString> = args.into_iter().skip(1).collect();
         let matches = match read::read(self.name, words.iter().cloned(), self.global, true) {
             Ok(matches) => matches,
-            Err(Stop::Help) => return Outcome::Print(help::global(self)),
-            Err(Stop::Version) => return Outcome::Print((self.version)()),
-            Err(Stop::Wrong(message)) => {
+            Err(stop) => {
+                let message = match stop {
+                    Stop::UnknownFlag(flag) => unknown_flag(&flag, self.global),
+                    Stop::Wrong(message) => message,
+                    Stop::Help => return Outcome::Print(help::global(self)),
+                    Stop::Version => return Outcome::Print((self.version)()),
+                };
                 let understood = read::read_tolerantly(self.name, words.into_iter(), self.global);
                 let global = understood.map(|matches| (self.make)(&mut ParsedArgs::new(matches)).0);
                 return self.wrong(message, None, global.unwrap_or_default());
@@ -208,7 +231,12 @@ impl<G: Default, V> Program<G, V> {
             "-h" | "--help" | "--usage" => Outcome::Print(help::group(self, group)),
             word => match self.find_in(group, word) {
                 Some(syntax) => self.read_verb(syntax, rest, global),
-                None => self.wrong(format!("unknown verb {:?}", format!("{} {word}", group.name)), None, global),
+                None => {
+                    let own = self.verbs().filter_map(|verb| verb.name.strip_prefix(group.name)?.strip_prefix(' '));
+                    let near = did_you_mean(word, group.words.iter().map(|(word, _)| *word).chain(own));
+                    let name = format!("{} {word}", group.name);
+                    self.wrong(format!("unknown verb {name:?}{near}"), None, global)
+                }
             },
         }
     }
@@ -218,6 +246,14 @@ impl<G: Default, V> Program<G, V> {
             Ok(matches) => matches,
             Err(Stop::Help) => return Outcome::Print(help::verb(self.name, syntax)),
             Err(Stop::Version) => return Outcome::Print((self.version)()),
+            Err(Stop::UnknownFlag(flag)) => {
+                let message = if find_flag(&flag, self.global).is_some() {
+                    format!("unknown flag {flag:?} (a flag of {} itself: give it before the verb)", self.name)
+                } else {
+                    unknown_flag(&flag, syntax.flags)
+                };
+                return self.wrong(format!("{}: {message}", syntax.name), Some(syntax), global);
+            }
             Err(Stop::Wrong(message)) => {
                 return self.wrong(format!("{}: {message}", syntax.name), Some(syntax), global);
             }
@@ -250,8 +286,17 @@ impl<G: Default, V> Program<G, V> {
             ("help", Some(Some(syntax))) => Outcome::Print(help::verb(self.name, syntax)),
             ("help", Some(None)) => self.no_help_topic(&asked.unwrap_or_default(), global),
             (_, _) if matches!(asked.as_deref(), Some("-h" | "--help")) => self.no_help_topic(name, global),
-            _ => self.wrong(format!("unknown verb {name:?}"), None, global),
+            _ => {
+                let near = self.near_verb(name);
+                self.wrong(format!("unknown verb {name:?}{near}"), None, global)
+            }
         }
+    }
+
+    /// Returns the verb or group that `name` may be meant to be, as [`did_you_mean`].
+    fn near_verb(&self, name: &str) -> String {
+        let groups = self.groups.iter().map(|group| group.name);
+        did_you_mean(name, self.verbs().map(|verb| verb.name).filter(|name| !name.contains(' ')).chain(groups))
     }
 
     /// Answers a question for the help of a verb that does not exist, in runc's words.

@@ -19,6 +19,8 @@ pub(super) const OPERANDS: &str = "operands";
 pub(super) enum Stop {
     Help,
     Version,
+    /// A flag that is not in the table, as it was given.
+    UnknownFlag(String),
     /// The error message, one line.
     Wrong(String),
 }
@@ -91,7 +93,7 @@ fn stop(err: &clap::Error) -> Stop {
     match err.kind() {
         ErrorKind::DisplayHelp => Stop::Help,
         ErrorKind::DisplayVersion => Stop::Version,
-        ErrorKind::UnknownArgument => Stop::Wrong(format!("unknown flag {culprit:?}")),
+        ErrorKind::UnknownArgument => Stop::UnknownFlag(culprit.to_owned()),
         // the only check that clap performs: all values are accepted unconverted
         ErrorKind::InvalidValue => {
             Stop::Wrong(format!("{} requires an argument", culprit.split(' ').next().unwrap_or_default()))

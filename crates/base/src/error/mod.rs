@@ -3,14 +3,27 @@
 //! Callers match on these texts in lower case and without Rust's "(os error 2)": Podman and Docker derive their exit
 //! status from "no such file or directory" and similar texts (callers' list, CL-21).
 
+mod classify;
+pub mod code;
 pub mod escape;
+mod report;
+mod rules;
 
 use std::error::Error;
 use std::io;
 
+pub use code::Code;
+pub use report::Report;
+
 /// Returns the strerror(3) text of an errno with a lower-case first letter: `no such file or directory`.
 pub fn errno_text(errno: i32) -> String {
-    let text = nix::errno::Errno::from_raw(errno).desc();
+    let text = match nix::errno::Errno::from_raw(errno) {
+        // glibc's words, because those of nix tell nobody what happened
+        nix::errno::Errno::ERANGE => "numerical result out of range",
+        nix::errno::Errno::EAGAIN => "resource temporarily unavailable",
+        nix::errno::Errno::EOPNOTSUPP => "operation not supported",
+        errno => errno.desc(),
+    };
     let mut letters = text.chars();
     match letters.next() {
         // "I/O error" and "RFS specific error" stay as they are

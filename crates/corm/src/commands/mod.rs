@@ -10,6 +10,7 @@ mod create;
 mod diff;
 mod exec;
 mod exists;
+mod explain;
 mod export;
 mod foreground;
 mod fsck;
@@ -190,6 +191,7 @@ fn run_system(context: &Context, verb: &SystemVerb) -> Result<u8> {
         SystemVerb::SystemDf(args) => system_df::run(context, args),
         SystemVerb::SystemPrune { all } => prune::system(context, *all),
         SystemVerb::Fsck { repair } => fsck::run(context, *repair),
+        SystemVerb::Explain(words) => explain::run(words),
         SystemVerb::Version { format } => version::run(*format),
         SystemVerb::Info { format } => info::run(context, *format),
     }
@@ -232,7 +234,7 @@ fn for_each(context: &Context, names: &[String], one: impl Fn(&str) -> Result<()
         if let Err(err) = one(name)
             && let Some(before) = failed.replace(err)
         {
-            context.report(LogLevel::Error, format_args!("corm: {}", base::error::describe(&before)));
+            context.report(LogLevel::Error, format_args!("corm: {}", base::error::Report::of(&before).line()));
         }
     }
     failed.map_or(Ok(0), Err)

@@ -45,7 +45,9 @@ fn needs_of(verb: &Verb) -> NamespaceNeeds<'_> {
         Verb::Volume(VolumeVerb::List { .. } | VolumeVerb::Inspect { .. } | VolumeVerb::Exists(_)) => {
             NamespaceNeeds::Records
         }
-        Verb::System(SystemVerb::Version { .. } | SystemVerb::Info { .. }) => NamespaceNeeds::Records,
+        Verb::System(SystemVerb::Explain(_) | SystemVerb::Version { .. } | SystemVerb::Info { .. }) => {
+            NamespaceNeeds::Records
+        }
         Verb::Volume(_) | Verb::System(_) => NamespaceNeeds::Trees,
         Verb::Network(_) => NamespaceNeeds::Records,
     }

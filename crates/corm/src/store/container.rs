@@ -14,6 +14,7 @@ use crate::model::digest::Digest;
 use base::fs::atomic_file;
 use base::fs::atomic_file::Durability;
 use base::fs::staging::StagedEntry;
+use base::suggest::nearest;
 
 /// Mount point of a container's tree below its directory, for drivers that need a mount.
 pub const ROOTFS: &str = "rootfs";
@@ -104,8 +105,10 @@ impl Store {
         if let Some(at) = all.iter().position(|container| container.name == text) {
             return Ok(all.swap_remove(at));
         }
+        let near = nearest(text, all.iter().map(|container| container.name.as_str()));
+        let hint = near.map_or("`corm ps --all` lists them".to_owned(), |near| format!("did you mean '{near}'?"));
         let mut found = all.into_iter().filter(|container| !text.is_empty() && container.id.starts_with(text));
-        let container = found.next().with_context(|| format!("No container named '{text}' exists"))?;
+        let container = found.next().with_context(|| format!("No container named '{text}' exists ({hint})"))?;
         if found.next().is_some() {
             bail!("several containers have an id that begins with '{text}'");
         }

@@ -20,6 +20,7 @@ use crate::model::reference;
 use crate::registries::Registries;
 use base::fs::atomic_file;
 use base::fs::atomic_file::Durability;
+use base::suggest::nearest;
 
 /// The record of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,16 @@ pub(super) fn chain_ids<'a>(diff_ids: impl Iterator<Item = &'a Digest>) -> Vec<D
 }
 
 type Names = BTreeMap<String, Digest>;
+
+/// Returns the name of an image that may be meant by `text`, as it is written in short.
+fn near_name<'a>(text: &str, names: &'a Names) -> Option<&'a str> {
+    let forms = |name: &'a String| {
+        let bare = name.strip_suffix(":latest").unwrap_or(name);
+        let last = |name: &'a str| name.rsplit_once('/').map_or(name, |(_, last)| last);
+        [last(bare), last(name), bare, name]
+    };
+    nearest(text, names.keys().flat_map(forms))
+}
 
 impl Store {
     fn record_path(&self, id: &Digest) -> PathBuf {
@@ -126,7 +137,10 @@ impl Store {
     /// `No image named 'X' exists`, or the prefix is ambiguous.
     pub fn find_image(&self, text: &str) -> Result<ImageRecord> {
         let names = self.names()?;
-        let missing = || anyhow::anyhow!("No image named '{text}' exists");
+        let missing = || match near_name(text, &names) {
+            Some(near) => anyhow::anyhow!("No image named '{text}' exists (did you mean '{near}'?)"),
+            None => anyhow::anyhow!("No image named '{text}' exists (`corm pull {text}` fetches it)"),
+        };
         if let Some(id) = reference::candidates(text).iter().find_map(|name| names.get(name)) {
             let record = self.read_record(id)?.ok_or_else(missing)?;
             return Ok(with_names(record, &names));

@@ -47,10 +47,13 @@ fn names_what_does_not_exist(fixture: &CormFixture) {
     ] {
         // `exec` leaves 1 to the program
         let out = fixture.corm(verb).out().exits(if verb[0] == "exec" { 125 } else { 1 }).one_line();
-        assert_eq!(out.stderr, "corm: No container named 'nobody' exists\n", "{out:?}");
+        assert!(out.stderr.starts_with("corm: No container named 'nobody' exists ("), "{out:?}");
     }
     let out = fixture.run(&["--pull", "never"], "nothing", &["true"]).out().exits(125);
-    assert_eq!(out.stderr, "corm: No image named 'nothing' exists\n");
+    assert_eq!(
+        out.stderr,
+        "corm: No image named 'nothing' exists (`corm pull nothing` fetches it) [image.not_found]\n"
+    );
 }
 
 /// Checks that the command and the log of a container are kept, its resolv.conf is the host's, and /proc is mounted.

@@ -18,6 +18,8 @@ pub enum SystemVerb {
         /// Repair or remove damaged data.
         repair: bool,
     },
+    /// `explain [CODE|MESSAGE…]`
+    Explain(Vec<String>),
     /// `version`
     Version {
         /// Text or JSON.

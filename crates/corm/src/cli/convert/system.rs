@@ -14,6 +14,10 @@ pub(in crate::cli) fn fsck(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(SystemVerb::Fsck { repair: given.switch("repair")? }.into())
 }
 
+pub(in crate::cli) fn explain(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(SystemVerb::Explain(std::mem::take(&mut given.operands)).into())
+}
+
 pub(in crate::cli) fn version(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(SystemVerb::Version { format: given.choice("format", FORMATS)? }.into())
 }

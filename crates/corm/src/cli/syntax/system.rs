@@ -25,6 +25,14 @@ pub(super) const VERBS: &[VerbSpec] = &[
         &[&[switch("repair", None, "Repair or remove damaged data")], HELP],
         convert::system::fsck,
     ),
+    verb(
+        "explain",
+        "Explain an error: its code, or the whole line; without an operand list all codes",
+        "[CODE|MESSAGE...]",
+        (0, usize::MAX),
+        &[HELP],
+        convert::system::explain,
+    ),
     verb("version", "Show the version", "", (0, 0), &[&[FORMAT], HELP], convert::system::version),
     verb("info", "Show the store, its driver and the host", "", (0, 0), &[&[FORMAT], HELP], convert::system::info),
 ];
