@@ -134,6 +134,13 @@ fn values_of_the_configuration() {
         ),
         (|c| set(c, "/process/ioPriority", json!({"class": "X"})), "config.unknown_value", "process.ioPriority.class"),
         (|c| set(c, "/process/selinuxLabel", json!("u:r:t:s0")), "lsm.failed", "process.selinuxLabel"),
+    ]);
+}
+
+#[test]
+fn values_of_linux() {
+    need_root!();
+    check(&[
         (|c| push_ns(c, json!({"type": "netwrok"})), "config.unknown_value", "linux.namespaces[6].type"),
         (|c| push_ns(c, json!({"type": "network"})), "config.invalid", ""),
         (|c| replace_ns(c, json!({"type": "network", "path": "/no/such/ns"})), "namespace.join", ""),
