@@ -4,21 +4,23 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Store;
 use crate::config::ContainerId;
 use base::suggest::nearest;
+
+/// File name of a container's record.
+const RECORD: &str = "record.json";
 
 /// Parents of the state roots that other callers of croci use: containerd (a directory for each of its namespaces),
 /// Docker and CRI-O.
 const PARENTS: &[&str] = &["/run/containerd/runc", "/run/docker/runtime-runc", "/run/docker/runtime-croci"];
 
-/// Returns what to do, in parentheses: the state root that has a container of this ID, the nearest ID, or where to look.
-pub(super) fn hint(store: &Store, root: &Path, id: &ContainerId) -> String {
+/// Returns what to do, in parentheses: the state root that has a container of this ID, the nearest ID of `ids`, or where
+/// to look.
+pub(super) fn hint(root: &Path, id: &ContainerId, ids: &[ContainerId]) -> String {
     let others = roots().into_iter().filter(|other| other != root);
-    if let Some(other) = others.into_iter().find(|other| other.join(id.as_str()).join(super::store::RECORD).exists()) {
+    if let Some(other) = others.into_iter().find(|other| other.join(id.as_str()).join(RECORD).exists()) {
         return format!(" (there is one with --root {})", other.display());
     }
-    let ids = store.ids().unwrap_or_default();
     match nearest(id.as_str(), ids.iter().map(ContainerId::as_str)) {
         Some(near) => format!(" (did you mean {near:?}?)"),
         None => format!(" (`list` shows those in {}; is it another --root?)", root.display()),

@@ -22,6 +22,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::elsewhere;
 use super::record::Record;
 use crate::config::ContainerId;
 use base::error::HasErrno as _;

@@ -1,11 +1,11 @@
-//! What is told of provoked failures: one line, the cause with its field, the code, the status, what to do, and nothing
+//! The errors of provoked failures: one line, the cause with its field, the code, the status, what to do, and nothing
 //! is left. `codes_of_verbs` has the failures of verbs.
 
 use crate::HostState;
 use crate::edit::*;
 use test_support::*;
 
-/// What was told of a failure.
+/// The output and the log of a failure.
 pub(crate) struct Told {
     pub(crate) out: Out,
     pub(crate) record: Value,
@@ -20,7 +20,7 @@ impl Told {
         Told { record: text.lines().last().map_or(Value::Null, |last| serde_json::from_str(last).unwrap()), out }
     }
 
-    /// Checks the line, the code, the field (empty: any), and that it is told what to do.
+    /// Checks the line, the code, the field (empty: any), and that it has what to do.
     pub(crate) fn check(&self, code: &str, field: &str) -> Result<(), String> {
         let wrong = |what: &str| Err(format!("{what}: {} {}", self.out.stderr.trim(), self.record));
         let lines: Vec<&str> = self.out.stderr.lines().collect();
@@ -74,7 +74,7 @@ impl Told {
             "exclude",
         ];
         if self.record["hint"].is_null() && !ADVICE.iter().any(|words| message.contains(words)) {
-            return wrong("nothing is told to do");
+            return wrong("nothing is said about what to do");
         }
         Ok(())
     }
@@ -185,6 +185,13 @@ fn values_of_linux() {
             "",
         ),
         (|c| set(c, "/linux/sysctl", json!({"net.ipv4.no_such_thing": "1"})), "sysctl.failed", ""),
+    ]);
+}
+
+#[test]
+fn values_of_resources() {
+    need_root!();
+    check(&[
         (|c| resources(c, json!({"memory": {"swap": 67_108_864}})), "config.required", "linux.resources.memory.swap"),
         (|c| resources(c, json!({"memory": {"limit": "64m"}})), "config.type", "linux.resources.memory.limit"),
         (

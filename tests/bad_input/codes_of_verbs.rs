@@ -1,4 +1,4 @@
-//! What is told of failures of verbs, of the command line and of config.json as a file.
+//! The errors of verbs, of the command line and of config.json as a file.
 
 use crate::codes::Told;
 use test_support::*;

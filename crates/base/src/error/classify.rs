@@ -8,11 +8,7 @@ use nix::errno::Errno;
 
 use super::code::Code;
 use super::errno_text;
-use super::rules::{CONTAINERS, FIELDS, IMAGES, REST, Rule};
-
-/// The properties at the top of config.json.
-pub(super) const CONFIG: &[&str] =
-    &["ociVersion", "process", "root", "hostname", "domainname", "mounts", "hooks", "annotations", "linux"];
+use super::rules::{CONFIG, CONTAINERS, FIELDS, IMAGES, REST, Rule};
 
 /// Returns the code of a message.
 pub(super) fn code(message: &str, field: Option<&str>, errno: Option<Errno>) -> Code {

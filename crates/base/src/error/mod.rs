@@ -18,7 +18,7 @@ pub use report::Report;
 /// Returns the strerror(3) text of an errno with a lower-case first letter: `no such file or directory`.
 pub fn errno_text(errno: i32) -> String {
     let text = match nix::errno::Errno::from_raw(errno) {
-        // glibc's words, because those of nix tell nobody what happened
+        // glibc's words, because those of nix hide what happened
         nix::errno::Errno::ERANGE => "numerical result out of range",
         nix::errno::Errno::EAGAIN => "resource temporarily unavailable",
         nix::errno::Errno::EOPNOTSUPP => "operation not supported",

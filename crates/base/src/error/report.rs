@@ -1,4 +1,4 @@
-//! What is told of an error: the message, and what the log's JSON line and `explain` have besides.
+//! An error as it is logged and printed: the message, and what the log's JSON line and `explain` have besides.
 
 use nix::errno::Errno;
 
