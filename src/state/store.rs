@@ -164,7 +164,7 @@ impl Store {
             anyhow::anyhow!(
                 "container {:?} does not exist{}",
                 id.as_str(),
-                super::elsewhere::hint(self, &self.root, id)
+                elsewhere::hint(&self.root, id, &self.ids().unwrap_or_default())
             )
         })
     }
