@@ -53,6 +53,7 @@ const MUTATIONS: &[(&str, &str)] = &[
     ("propagation ignored", "rootfsPropagation is the propagation of /"),
     ("sysctl ignored", "sysctl values are set in the container's namespaces"),
     ("the memory limit ignored", "memory.limit is written"),
+    ("the cgroup path ignored", "an absolute cgroupsPath is that place"),
     ("the pids limit ignored", "pids.limit is in force"),
     ("all devices allowed", "the access list is in force"),
     ("configured devices forgotten", "in a user namespace a device need be none of the host's"),
@@ -65,6 +66,7 @@ const MUTATIONS: &[(&str, &str)] = &[
     ("time offsets ignored", "offsets of a time namespace are set; without one they are an error"),
     ("duplicate limits accepted", "PR-9"),
     ("annotations dropped", "ST-1"),
+    ("update does nothing", "update takes resources from a file"),
     ("signals swallowed", "kill reaches a created and a running"),
     ("TERM, whatever the signal", "kill reaches a created and a running"),
     ("signals to a stopped container swallowed", "KILL ends what has outlived the init without a pid namespace"),
@@ -80,6 +82,12 @@ const MUTATIONS: &[(&str, &str)] = &[
     ("a relative bundle in the state", "ST-1"),
     ("the pid file ends in a newline", "CL-6"),
     ("a descriptor leaks", "FD-1"),
+];
+
+/// The same for requirements that only cgroup v2 has: further tests that have to catch a mutation of the list above.
+const MUTATIONS_OF_V2: &[(&str, &str)] = &[
+    ("the cgroup path ignored", "a place below a threaded cgroup is taken"),
+    ("update does nothing", "a property of update takes precedence over an older unified key"),
 ];
 
 /// The number of tests at a time, because most of a test's time on a broken runtime is waiting for what does not
@@ -116,13 +124,15 @@ fn every_mutation_is_caught_by_the_test_of_its_requirement() {
     let dir = std::env::temp_dir().join(format!("mutations.{}", std::process::id()));
     fs::create_dir(&dir).unwrap();
     // croci as it is fails none of these tests, so that every failure below is caused by the mutation
-    let all: BTreeSet<&str> = MUTATIONS.iter().map(|(_, filter)| *filter).collect();
+    let of_v2 = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { MUTATIONS_OF_V2 } else { &[] };
+    let list: Vec<_> = MUTATIONS.iter().chain(of_v2).collect();
+    let all: BTreeSet<&str> = list.iter().map(|(_, filter)| *filter).collect();
     let sound = failures(&dir, "nothing", &all);
     let (next, missed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE {
             scope.spawn(|| {
-                while let Some((name, filter)) = MUTATIONS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some((name, filter)) = list.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if failures(&dir, name, &[*filter].into()).is_empty() {
                         missed.lock().unwrap().push((name, filter));
                     }

@@ -138,7 +138,11 @@ fn state_waits_a_little_for_the_end_of_a_creation() {
     let (begun, go) = (c.sandbox.path("begun"), c.sandbox.path("go"));
     let hook = c.sandbox.script(
         "hook",
-        &format!("#!/bin/sh\ntouch {}; until test -e {}; do sleep 0.01; done\n", begun.display(), go.display()),
+        &format!(
+            "#!/bin/sh\ntouch {}; n=0; until test -e {} || test $n = 1000; do sleep 0.01; n=$((n+1)); done\n",
+            begun.display(),
+            go.display()
+        ),
     );
     let c = c.edit(|config| {
         config["hooks"] = json!({"createRuntime": [{"path": hook, "env": ["PATH=/usr/bin:/bin"], "timeout": 60}]});
