@@ -93,10 +93,11 @@ pub(crate) fn below(rootfs: &Path) -> Result<()> {
             continue;
         }
         let path = CString::new(place.as_os_str().as_bytes())?;
-        if let Err(err) = sys_mount::detach(&path)
-            && result.is_ok()
-        {
-            result = Err(err).with_context(|| format!("unmounting {place:?}"));
+        match sys_mount::detach(&path) {
+            // it was detached with the mount on which it is: a tree that was attached as one is listed in another order
+            Err(err) if err.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(err) if result.is_ok() => result = Err(err).with_context(|| format!("unmounting {place:?}")),
+            _ => {}
         }
     }
     result

@@ -87,6 +87,30 @@ fn a_read_only_root_without_a_mount_namespace() {
     c.nothing_left();
 }
 
+/// The mounts of a container without a mount namespace are the caller's: delete removes them, and those of a tree that was
+/// attached as one (the hierarchies of cgroup v1) with it.
+#[test]
+fn delete_unmounts_what_a_container_without_a_mount_namespace_has_mounted() {
+    need_root!();
+    let c = Container::sh("ls /sys/fs/cgroup; echo done").edit(|config| {
+        config["mounts"] = json!([
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": "/sys", "type": "sysfs", "source": "sysfs" },
+            { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup" },
+        ]);
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|one| one["type"] != "mount");
+        config["linux"]["maskedPaths"] = json!([]);
+        config["linux"]["readonlyPaths"] = json!([]);
+    });
+    c.write_config();
+    let script = format!("\"$@\" && ! grep {}/ /proc/self/mounts", c.rootfs.display());
+    let run = c.sandbox.program("unshare").args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
+    let run = run.arg(runtime()).arg("--root").arg(&c.sandbox.root);
+    let out = run.args(["run", "--bundle"]).arg(&c.bundle).arg(&c.id).out().ok();
+    assert_eq!(out.lines().last(), Some(&"done"), "{out:?}");
+    c.nothing_left();
+}
+
 /// A complete procfs or sysfs of the host that stays below the root would let a user namespace mount a new one, in which
 /// nothing is masked.
 #[test]
