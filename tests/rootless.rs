@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use test_support::cmd::Cmd;
 use test_support::user::{User, own_tree};
 use test_support::*;
@@ -32,6 +32,34 @@ fn one_id_is_root_inside() {
     let out = user.run(&c).ok();
     assert_eq!(numbers(&out.stdout), ["0", "54321", "1", "deny", "0", "0", "here"], "{out:?}");
     c.nothing_left();
+}
+
+/// Without XDG_RUNTIME_DIR, as cron and sudo leave it: `spec` and `features` need no state, and the other verbs keep it in
+/// a directory of the user's own, not in one that another user has made.
+#[test]
+fn without_a_run_time_directory_the_state_is_in_a_private_one() {
+    need_root!();
+    if !is_croci() {
+        skip!("the directory is croci's own choice");
+    }
+    let user = User::plain();
+    let dir = PathBuf::from(format!("/tmp/croci-run-{}", user.id));
+    let without = |args: &[&str]| user.command(&user.runtime).env("XDG_RUNTIME_DIR", "").args(args).out();
+    let _ = std::fs::remove_dir_all(&dir);
+    let state = user.sandbox.path("state");
+    without(&["features"]).ok();
+    without(&["spec", "--rootless", "--bundle", state.to_str().unwrap()]).ok();
+    assert!(!dir.exists(), "verbs without state make no directory");
+    let c = user.container(&["sh", "-c", "id -u"]);
+    c.write_config();
+    assert_eq!(without(&["run", "--bundle", c.bundle.to_str().unwrap(), &c.id]).ok().text(), "0");
+    let metadata = std::fs::symlink_metadata(&dir).unwrap();
+    assert_eq!((metadata.mode() & 0o7777, metadata.uid()), (0o700, user.id));
+    std::fs::remove_dir_all(&dir).unwrap();
+    std::fs::create_dir(&dir).unwrap();
+    without(&["list"]).fails().one_line().stderr_contains("is no directory that only this user writes to");
+    without(&["features"]).ok();
+    std::fs::remove_dir(&dir).unwrap();
 }
 
 /// Podman writes `additionalGids: [0]` for root, also for a user without subordinate ids, where the kernel takes no list:

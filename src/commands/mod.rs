@@ -20,6 +20,7 @@ mod state;
 mod update;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
@@ -110,6 +111,8 @@ pub fn run(command: &Command, log: &Log) -> Result<i32> {
     let global = &command.global;
     let root = match &global.root {
         Some(root) => std::path::absolute(root).with_context(|| format!("--root {root:?}"))?,
+        // these verbs work without state, and so without a directory for it
+        None if matches!(command.verb, Verb::Spec(_) | Verb::Features) => PathBuf::new(),
         None => host::default_root()?,
     };
     log.debug(|| {

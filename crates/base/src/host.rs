@@ -10,6 +10,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
+use crate::run_dir;
 use linux::open::open;
 
 /// Returns a descriptor of the host's `/proc`: it stays reachable and genuine after the root has changed (SEC-4).
@@ -94,16 +95,14 @@ fn unescape(text: &str) -> Option<String> {
 /// empty or a foreign `XDG_RUNTIME_DIR`.
 ///
 /// # Errors
-/// An unprivileged user has no `XDG_RUNTIME_DIR`.
+/// As [`run_dir::of_user`].
 pub fn default_root() -> Result<PathBuf> {
-    if !rootless() {
+    let uid = linux::process::euid();
+    let named = std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|dir| !dir.is_empty());
+    if !rootless() || uid == 0 && !named {
         return Ok(PathBuf::from("/run/croci"));
     }
-    match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-        Some(dir) => Ok(PathBuf::from(dir).join("croci")),
-        None if linux::process::euid() == 0 => Ok(PathBuf::from("/run/croci")),
-        None => bail!("XDG_RUNTIME_DIR is not set: give the state directory with --root"),
-    }
+    Ok(run_dir::of_user(uid)?.join("croci"))
 }
 
 /// Returns the name of user `uid` on the host, for `state` and `list`; empty for an unknown one.

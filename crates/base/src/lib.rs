@@ -15,6 +15,7 @@ pub mod host;
 pub mod json;
 pub mod log;
 pub mod mountinfo;
+pub mod run_dir;
 pub mod signal;
 pub mod signal_guard;
 pub mod suggest;

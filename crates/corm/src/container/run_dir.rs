@@ -1,17 +1,19 @@
 //! Run-time files of containers: below `/run`, or the user's run-time directory.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 
 use super::supervise::wait_gone;
 use super::userns;
 use crate::model::digest::Digest;
 use crate::store::{ContainerRecord, is_id};
+use base::run_dir;
+use base::run_dir::make_private;
 
 /// Time between two looks at a lock that another process releases.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -29,11 +31,15 @@ impl RunDir {
     /// # Errors
     /// The directory cannot be created, or is another user's.
     pub fn of(root: &Path) -> Result<Self> {
-        let top = if userns::unprivileged() { user_run_dir()?.join("corm") } else { PathBuf::from("/run/corm") };
+        let top = if userns::unprivileged() {
+            run_dir::of_user(userns::real_uid())?.join("corm")
+        } else {
+            PathBuf::from("/run/corm")
+        };
         let key = Digest::of(root.as_os_str().as_encoded_bytes());
         let dir = top.join(key.hex().get(..KEY_DIGITS).unwrap_or_default());
-        make(&top)?;
-        make(&dir)?;
+        make_private(&top)?;
+        make_private(&dir)?;
         Ok(Self(dir))
     }
 
@@ -63,7 +69,7 @@ impl RunDir {
     /// As [`RunDir::of`].
     pub fn networks(&self) -> Result<PathBuf> {
         let dir = self.0.join("networks");
-        make(&dir)?;
+        make_private(&dir)?;
         Ok(dir)
     }
 
@@ -147,7 +153,7 @@ impl RunDir {
     /// # Errors
     /// The files cannot be created.
     pub fn lock_supervisor(&self, id: &str) -> Result<Option<SupervisorLock>> {
-        make(&self.container(id))?;
+        make_private(&self.container(id))?;
         let path = self.container(id).join("supervisor");
         let context = || format!("{path:?}");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
@@ -281,31 +287,6 @@ impl SupervisorHandle {
         let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned();
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
-}
-
-/// Returns the user's run-time directory: `$XDG_RUNTIME_DIR`, or a private one in `/tmp`.
-fn user_run_dir() -> Result<PathBuf> {
-    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
-        Some(dir) if dir.is_absolute() => Ok(dir),
-        Some(dir) if !dir.as_os_str().is_empty() => bail!("XDG_RUNTIME_DIR={dir:?}: not an absolute path"),
-        _ => {
-            let dir = std::env::temp_dir().join(format!("corm-run-{}", userns::real_uid()));
-            make(&dir)?;
-            Ok(dir)
-        }
-    }
-}
-
-/// Creates a directory of mode 0700; an existing one must have that mode and this owner.
-fn make(dir: &Path) -> Result<()> {
-    match DirBuilder::new().mode(0o700).create(dir) {
-        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
-        other => return other.with_context(|| format!("create {dir:?}")),
-    }
-    let meta = dir.symlink_metadata().with_context(|| format!("{dir:?}"))?;
-    let ours = meta.is_dir() && meta.uid() == linux::process::euid() && meta.mode() & 0o022 == 0;
-    ensure!(ours, "{dir:?}: is no directory that only this user writes to");
-    Ok(())
 }
 
 /// Becomes the supervisor of a container that has none.
