@@ -26,12 +26,13 @@ use linux::path;
 use linux::place;
 use linux::place::Place;
 
-/// Creates the bundle `bundle` with a copy of `dir` as its root file system and the default configuration. With a store a
+/// Creates the bundle `bundle` with a copy of `dir` as its root file system and the default configuration, whose program
+/// has a terminal with `tty`. With a store a
 /// killed process leaves nothing that the store's next removal does not remove.
 ///
 /// # Errors
 /// `bundle` exists or is inside `dir`, or a file could not be copied; nothing is left then.
-pub fn make(store: Option<&Store>, dir: &Path, bundle: &Path) -> Result<()> {
+pub fn make(store: Option<&Store>, dir: &Path, bundle: &Path, tty: bool) -> Result<()> {
     let source = place::open_to_read(dir).with_context(|| format!("{dir:?}"))?;
     if !source.metadata().with_context(|| format!("{dir:?}"))?.is_dir() {
         bail!("{dir:?}: not a directory");
@@ -44,7 +45,11 @@ pub fn make(store: Option<&Store>, dir: &Path, bundle: &Path) -> Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let rootfs = openat(unfinished.dir(), "rootfs", flags, Mode::empty()).context("open rootfs")?;
     fill_tree_of(source.as_fd(), dir, rootfs, &copy::Options::default())?;
-    unfinished.write_config(&serde_json::to_vec_pretty(&default_config())?)?;
+    let mut config = default_config();
+    if let Some(terminal) = config.pointer_mut("/process/terminal") {
+        *terminal = tty.into();
+    }
+    unfinished.write_config(&serde_json::to_vec_pretty(&config)?)?;
     unfinished.publish()
 }
 

@@ -15,11 +15,12 @@ use crate::container::monitor;
 use crate::container::run_dir::RunDir;
 use crate::container::runtime;
 
-/// Creates the bundle. A name that is no image's but a directory's means the directory.
+/// Creates the bundle. A name that is no image's but a directory's means the directory. Without `tty` its program has no
+/// terminal, because a runtime that runs it in a script has none to give.
 ///
 /// # Errors
 /// The bundle exists; an unfinished one is removed.
-pub(super) fn run(context: &Context, image: &str, dir: &Path) -> Result<u8> {
+pub(super) fn run(context: &Context, image: &str, dir: &Path, tty: bool) -> Result<u8> {
     let store = context.store();
     let found = match &store {
         Ok(store) => store.find_image(image),
@@ -28,12 +29,12 @@ pub(super) fn run(context: &Context, image: &str, dir: &Path) -> Result<u8> {
     let (image, store) = match (found, store) {
         (Ok(found), Ok(store)) => (found, store),
         (_, store) if Path::new(image).is_dir() => {
-            return bundle::make(store.ok().as_ref(), Path::new(image), dir).map(|()| 0);
+            return bundle::make(store.ok().as_ref(), Path::new(image), dir, tty).map(|()| 0);
         }
         (_, Err(err)) | (Err(err), _) => return Err(err),
     };
     let dir = std::path::absolute(dir).with_context(|| format!("{dir:?}"))?;
-    let options = RunOptions { tty: true, fallback: vec!["sh".to_owned()], ..RunOptions::default() };
+    let options = RunOptions { tty, fallback: vec!["sh".to_owned()], ..RunOptions::default() };
     let new = New {
         options: &options,
         name: None,

@@ -119,7 +119,7 @@ fn run_image(context: &Context, verb: ImageVerb) -> Result<u8> {
         ImageVerb::Export { from, output } => export::run(context, &from, output.as_deref()),
         ImageVerb::Diff(args) => diff::run(context, &args),
         ImageVerb::Config(args) => config::run(context, &args),
-        ImageVerb::Bundle { image, dir } => bundle::run(context, &image, &dir),
+        ImageVerb::Bundle { image, dir, tty } => bundle::run(context, &image, &dir, tty),
         ImageVerb::Unbundle(dir) => unbundle::run(context, &dir),
         ImageVerb::Images(args) => images::run(context, &args),
         ImageVerb::Inspect(args) => inspect::run(context, &args),

@@ -67,6 +67,30 @@ fn croci_runs_the_bundle_of_an_image() {
     });
 }
 
+/// The bundle of a shell ends in a script, where its input is empty and there is no terminal for it.
+#[test]
+fn the_bundle_of_a_shell_ends_in_a_script() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let (plain, interactive) = (fixture.sandbox.path("plain"), fixture.sandbox.path("interactive"));
+        let (directory, source) = (fixture.sandbox.path("directory"), fixture.sandbox.mkdir("source"));
+        fixture.corm(["bundle", "base"]).arg(&plain).out().ok();
+        fixture.corm(["bundle", "-t", "base"]).arg(&interactive).out().ok();
+        fixture.corm(["bundle"]).args([&source, &directory]).out().ok();
+        let has_terminal = |bundle: &Path| {
+            let config = std::fs::read_to_string(bundle.join("config.json")).unwrap();
+            serde_json::from_str::<serde_json::Value>(&config).unwrap()["process"]["terminal"].clone()
+        };
+        assert_eq!([&plain, &interactive, &directory].map(|bundle| has_terminal(bundle)), [false, true, false]);
+        fixture.sandbox.croci(["run", "-b"]).arg(&plain).arg(fixture.sandbox.id()).out().ok();
+        for bundle in [&plain, &interactive] {
+            fixture.corm(["unbundle"]).arg(bundle).out().ok();
+        }
+        fixture.no_container_left();
+    });
+}
+
 fn which(name: &str) -> Option<String> {
     ["/usr/bin", "/usr/sbin", "/usr/local/bin"]
         .map(|dir| format!("{dir}/{name}"))

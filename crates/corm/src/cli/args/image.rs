@@ -150,12 +150,14 @@ pub enum ImageVerb {
     },
     /// `config IMAGE NEWNAME`
     Config(Config),
-    /// `bundle IMAGE DIR`
+    /// `bundle [-t] IMAGE DIR`
     Bundle {
         /// An image, or a directory.
         image: String,
         /// Bundle to create.
         dir: PathBuf,
+        /// Its program has a terminal.
+        tty: bool,
     },
     /// `unbundle DIR`
     Unbundle(PathBuf),

@@ -89,7 +89,8 @@ pub(in crate::cli) fn config(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn bundle(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ImageVerb::Bundle { image: given.id(), dir: given.id().into() }.into())
+    let tty = given.switch("tty")?;
+    Ok(ImageVerb::Bundle { image: given.id(), dir: given.id().into(), tty }.into())
 }
 
 pub(in crate::cli) fn unbundle(given: &mut ParsedArgs) -> Result<Verb> {

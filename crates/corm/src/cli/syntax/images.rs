@@ -9,6 +9,9 @@ use base::cli_parser::HELP;
 use base::cli_parser::one;
 use base::cli_parser::switch;
 
+/// Flag of `bundle`.
+const BUNDLE_TTY: Flag = switch("tty", Some('t'), "Its program has a terminal, which the runtime's caller has to give");
+
 /// Flags of `config`.
 const CONFIG: &[Flag] = &[
     one("cmd", None, "WORDS", "Set the default command: a JSON list, or words"),
@@ -149,7 +152,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Create an OCI bundle from an image or a directory",
         "IMAGE DIR",
         (2, 2),
-        &[HELP],
+        &[&[BUNDLE_TTY], HELP],
         convert::images::bundle,
     ),
     verb("unbundle", "Remove a bundle", "DIR", (1, 1), &[HELP], convert::images::unbundle),
