@@ -1,27 +1,27 @@
 #!/bin/bash
-# demo.sh: one container through create, start, exec, state, kill and delete, then images and containers of corm on a btrfs
-# in a loop file; each command is shown as it runs.
-# Builds what it needs; state and bundle are in a directory of their own, which is gone afterwards.
+# demo.sh: what croci and corm do, in a minute: each command as one would type it, what it prints, and how long it took.
+# Everything is in /tmp/croci-demo and is gone afterwards; nothing is installed but missing Debian packages.
 # Environment: CROCI, CORM  binaries to show instead of building (another runtime works too).
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 [ "$(id -u)" = 0 ] || { echo "demo.sh: containers with a cgroup of their own need root: sudo make demo" >&2; exit 1; }
-scripts/deps.sh
+scripts/apt-install busybox-static jq btrfs-progs util-linux
 if [ -z "${CROCI:-}" ] || [ -z "${CORM:-}" ]; then
-    echo "building croci and corm (release, static) …"
-    cargo build --release --locked --quiet
+    echo "Building croci and corm once: a few minutes, then the demo takes one."
+    scripts/toolchain cargo build --release --locked -p croci -p corm --bins
     built=${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/release
     CROCI=${CROCI:-$built/croci} CORM=${CORM:-$built/corm}
 fi
 CROCI=$(readlink -f "$CROCI") CORM=$(readlink -f "$CORM")
 
-work=$(mktemp -d /tmp/croci-demo.XXXXXX)
-id=demo-$$
+work=/tmp/croci-demo
 export CORM_ROOT=$work/disk/store
+mkdir -m 0700 "$work" || { echo "demo.sh: $work exists: another demo runs, or remove it" >&2; exit 1; }
 end() {
     status=$?
-    "$CROCI" --root "$work/state" delete --force "$id" >/dev/null 2>&1 || true
-    "$CORM" rm -f "$id" >/dev/null 2>&1 || true
+    for id in hello greedy; do "$CROCI" --root "$work/state" delete --force "$id" >/dev/null 2>&1 || true; done
+    "$CORM" rm -f web >/dev/null 2>&1 || true
+    ! mountpoint -q "$work/podman/overlay" 2>/dev/null || umount "$work/podman/overlay"
     ! mountpoint -q "$work/disk" || umount "$work/disk"
     rm -rf "$work"
     [ $status = 0 ] || echo "demo.sh: FAILED (status $status)" >&2
@@ -32,111 +32,117 @@ trap 'exit 143' TERM
 fail() { echo "demo.sh: $*" >&2; exit 1; }
 
 if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; else bold='' dim='' plain=''; fi
-say() { printf '\n%s# %s%s\n' "$dim" "$*" "$plain"; }
-# croci …, corm …: show the command as one would type it, then run it
-show() {
-    local word line=''
-    for word; do
-        case $word in *[!A-Za-z0-9_./=:,\>-]*) word=${word@Q} ;; esac
-        line+=" $word"
-    done
-    printf '%s$%s%s\n' "$bold" "$line" "$plain"
+step() { printf '\n%s# %s%s\n' "$dim" "$*" "$plain"; }
+# run 'COMMAND': shows a line of shell, runs it with croci and corm as its programs, and prints its time
+mkdir "$work/bin"
+printf '#!/bin/sh\nexec "%s" --root "%s" "$@"\n' "$CROCI" "$work/state" >"$work/bin/croci"
+printf '#!/bin/sh\nexec "%s" --runtime "%s" "$@"\n' "$CORM" "$CROCI" >"$work/bin/corm"
+chmod +x "$work"/bin/*
+export PATH=$work/bin:$PATH
+run() {
+    local status=0 begin=$EPOCHREALTIME
+    printf '%s$ %s%s\n' "$bold" "$1" "$plain"
+    bash -c "$1" </dev/null || status=$?
+    local took=$((${EPOCHREALTIME/./} - ${begin/./}))
+    [ $status = 0 ] || printf '%s[exit status %d]%s\n' "$dim" $status "$plain"
+    printf '%s[%d.%d ms]%s\n' "$dim" $((took / 1000)) $((took % 1000 / 100)) "$plain"
+    return $status
 }
-croci() { show croci "$@"; "$CROCI" --root "$work/state" "$@"; }
-corm() { show corm "$@"; corm_quietly "$@"; }
-corm_quietly() { "$CORM" --runtime "$CROCI" "$@"; }
-status_is() { "$CROCI" --root "$work/state" state "$id" | grep -q "\"status\": *\"$1\"" || fail "the container is not $1"; }
+fails() { if run "$1"; then fail "this should have failed: $1"; fi; }
+status_is() { [ "$(croci state "$1" | jq -r .status)" = "$2" ] || fail "the container is not $2"; }
 
-say "A root file system: Debian's static busybox and nothing else"
-mkdir -p "$work"/busybox/{bin,etc,tmp}
-cp "$(command -v busybox)" "$work/busybox/bin/busybox"
-for name in $("$work/busybox/bin/busybox" --list); do
-    [ "$name" = busybox ] || ln -s busybox "$work/busybox/bin/$name"
-done
-echo 'root:x:0:0:root:/:/bin/sh' >"$work/busybox/etc/passwd"
 cd "$work"
-mkdir disk
-truncate -s 512M disk.img
-mkfs.btrfs -q disk.img >/dev/null 2>&1
+mkdir disk && truncate -s 512M disk.img && mkfs.btrfs -q disk.img >/dev/null 2>&1
 mount -o loop disk.img disk 2>/dev/null || echo "no loop device or no btrfs here: the images go to an ordinary directory"
+step "A root file system: Debian's static busybox and nothing else"
+run 'mkdir -p busybox/{bin,etc,tmp} && cp /bin/busybox busybox/bin/ && chroot busybox /bin/busybox --install -s /bin && ls busybox/bin | wc -l'
+echo 'root:x:0:0:root:/:/bin/sh' >busybox/etc/passwd
 
-say "corm makes a bundle of it: a copy of the tree, and config.json"
-corm bundle busybox bundle
-ls bundle
-# the default configuration is a shell on a terminal; the demo has none to give, so the container's program is a loop
-python3 - <<'PYTHON'
-import json
-with open("bundle/config.json") as text:
-    config = json.load(text)
-config["process"].update(terminal=False, args=["sh", "-c", "echo hello from pid $$ on $(hostname); while :; do sleep 1; done"])
-config["hostname"] = "crocodile"
-with open("bundle/config.json", "w") as text:
-    json.dump(config, text, indent=2)
-PYTHON
+step "corm makes a bundle of it; its program becomes a loop that prints where it is"
+run 'corm bundle busybox bundle && ls bundle'
+# shellcheck disable=SC2016 # the variables are the container's
+run 'jq ".hostname = \"crocodile\" | .process.args = [\"sh\", \"-c\", \"echo hello from pid \$\$ on \$(hostname); while :; do sleep 1; done\"]" bundle/config.json > new && mv new bundle/config.json'
 
-say "create: namespaces, cgroup and mounts are made; the program waits"
-show croci create --bundle bundle "$id" '>out'
-"$CROCI" --root "$work/state" create --bundle bundle "$id" >"$work/out" 2>&1 </dev/null ||
-    { cat "$work/out" >&2; fail "create failed"; }
-croci state "$id"
-status_is created
-[ ! -s "$work/out" ] || fail "the program ran before start: $(cat "$work/out")"
+step "create: namespaces, cgroup and mounts are made; the program waits for start"
+run 'croci create --bundle bundle hello > out 2>&1'
+run 'croci state hello'
+status_is hello created
+[ ! -s out ] || fail "the program ran before start: $(cat out)"
+run 'croci start hello'
+for _ in $(seq 50); do [ ! -s out ] || break; sleep 0.1; done
+run 'cat out'
+grep -q 'hello from pid 1 on crocodile' out || fail "the program did not print its greeting"
 
-say "start: the program runs; what it prints goes to create's output"
-croci start "$id"
-status_is running
-for _ in $(seq 50); do [ ! -s "$work/out" ] || break; sleep 0.1; done
-show cat out
-cat "$work/out"
-grep -q 'hello from pid 1 on crocodile' "$work/out" || fail "the program did not say hello from pid 1"
+step "exec: more programs in the same container, which sees its own processes and nothing of the host"
+run 'croci exec hello ps'
+run 'croci exec hello sh -c "ls /; grep CapEff /proc/self/status"'
+fails 'croci exec hello sh -c "exit 7"'
+fails 'croci exec hello no-such-program'
 
-say "exec: more programs in the same container; it sees its own processes only"
-croci exec "$id" ps
-croci exec "$id" sh -c 'echo "uid $(id -u), capabilities $(grep CapEff /proc/self/status | cut -f2), / holds:"; ls /'
-status=0; croci exec "$id" sh -c 'exit 7' || status=$?
-echo "exit status $status"
-[ "$status" = 7 ] || fail "exec did not return the program's exit status"
+step "pause and resume; a second start is refused with the reason"
+run 'croci pause hello'
+run 'croci list'
+run 'croci resume hello'
+fails 'croci start hello'
 
-say "a second start is refused, and says why"
-if croci start "$id"; then fail "a running container was started again"; fi
-
-say "kill, then state: stopped"
-croci kill "$id" KILL
-for _ in $(seq 50); do
-    "$CROCI" --root "$work/state" state "$id" | grep -q '"stopped"' && break
-    sleep 0.1
-done
-croci state "$id"
-status_is stopped
-
-say "delete: nothing is left"
-croci delete "$id"
-if croci state "$id"; then fail "the container is still there"; fi
-left=$(find /sys/fs/cgroup -name "*$id*" 2>/dev/null || true)
+step "delete: the processes, the cgroup and the state are gone"
+run 'croci delete --force hello'
+fails 'croci state hello'
+left=$(find /sys/fs/cgroup -name '*hello*' -path '*croci*' 2>/dev/null || true)
 [ -z "$left" ] || fail "cgroups are left: $left"
 
-say "corm makes an image of the directory: on btrfs a snapshot, and runs a program in a copy that nothing is copied for"
-corm init busybox busybox
-corm images
-[ "$(corm_quietly run --rm busybox echo hello)" = hello ] || fail "corm run did not print hello"
-corm run --rm busybox sh -c 'echo "hello from $(hostname)"'
+step "A memory limit of 16 MiB and a program that wants more: croci names the reason"
+run 'jq ".linux.resources.memory.limit = 16777216 | .process.args = [\"tail\", \"/dev/zero\"]" bundle/config.json > new && mv new bundle/config.json'
+fails 'croci run --bundle bundle greedy'
 
-say "a container in the background: what it is, what it printed, one more program in it"
-corm run -d --name "$id" busybox sh -c 'echo started; echo new >/etc/motd; exec sleep 1000'
-for _ in $(seq 50); do [ "$(corm_quietly logs "$id")" != started ] || break; sleep 0.1; done
-corm logs "$id"
-corm ps
-corm exec "$id" cat /etc/motd
+step "The same without root: a user namespace, and nobody becomes root in it"
+chmod 0711 "$work"
+mkdir user && cp -r busybox user/rootfs && chown -R nobody user
+printf '#!/bin/sh\nexec setpriv --reuid nobody --regid nogroup --clear-groups env XDG_RUNTIME_DIR=%s/user "$@"\n' "$work" >bin/as-nobody
+chmod +x bin/as-nobody
+ln -s "$CROCI" croci
+run 'cat bin/as-nobody'
+run 'cd user && as-nobody ../croci spec --rootless'
+run 'cd user && as-nobody jq ".process.terminal = false | .process.args = [\"sh\", \"-c\", \"id -u; cat /proc/self/uid_map\"]" config.json > new && mv new config.json'
+run 'cd user && as-nobody ../croci run in-user-namespace'
 
-say "what it changed becomes an image, a container of which has the change"
-corm diff "$id"
-corm commit -m "a message of the day" "$id" busybox:2
-corm history busybox:2
-[ "$(corm_quietly run --rm busybox:2 cat /etc/motd)" = new ] || fail "the change is not in the new image"
+step "corm keeps images: here on btrfs, where a container is a snapshot"
+run 'corm init busybox busybox && corm images'
+run 'corm run --rm busybox echo hello'
+run 'corm run -d --name web busybox sh -c "echo started; echo new > /etc/motd; exec sleep 1000"'
+for _ in $(seq 50); do [ "$(corm logs web)" != started ] || break; sleep 0.1; done
+run 'corm ps'
+run 'corm diff web'
+run 'corm commit -m "a message of the day" web busybox:2 && corm run --rm busybox:2 cat /etc/motd'
+[ "$(corm run --rm busybox:2 cat /etc/motd)" = new ] || fail "the change is not in the new image"
+run 'corm rm -f web'
+[ -z "$(corm ps -aq)" ] || fail "a container is left"
+run 'corm fsck'
 
-say "rm: nothing is left"
-corm rm -f "$id"
-[ -z "$(corm_quietly ps -aq)" ] || fail "a container is left"
-corm fsck
-echo
-echo "demo: all steps did what they should"
+if command -v podman >/dev/null; then
+    step "Podman with croci as its runtime"
+    podman="podman --root $work/podman --runroot $work/podman-run --storage-driver vfs"
+    if tar -C busybox -c . | $podman import - busybox >/dev/null 2>&1; then
+        run "$podman --runtime $CROCI run --rm --network none --ulimit nofile=1024:1024 busybox echo hello from podman" || echo "Podman does not work here"
+    fi
+fi
+
+step "Twenty containers each, run and deleted"
+jq '.process.args = ["true"] | del(.linux.resources.memory)' bundle/config.json >new && mv new bundle/config.json
+for runtime in "$CROCI" $(command -v crun runc || true); do
+    begin=$EPOCHREALTIME
+    works=yes
+    for n in $(seq 20); do
+        "$runtime" --root "$work/state-2" run --bundle bundle "demo-$n" </dev/null >/dev/null 2>&1 || works=no
+    done
+    took=$((${EPOCHREALTIME/./} - ${begin/./}))
+    [ $works = yes ] || { echo "$(basename "$runtime") does not run it here"; continue; }
+    printf '%-6s %3d.%d ms each\n' "$(basename "$runtime")" $((took / 20000)) $((took / 2000 % 10))
+done
+cat <<'TEXT'
+
+demo: all steps did what they should. What to do next:
+  sudo make install                                         croci and corm below /usr/local
+  podman --runtime /usr/local/bin/croci run …               one container of an engine (docs/user/install.md)
+  corm pull busybox && corm run -it --rm busybox sh         images without an engine (docs/user/corm.md)
+TEXT

@@ -9,4 +9,4 @@
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 "$here/apt-install" busybox-static strace util-linux procps libcap2-bin attr iproute2 iptables btrfs-progs e2fsprogs python3 uidmap gcc libc6-dev ca-certificates
-command -v cargo >/dev/null || { echo "deps.sh: no cargo in PATH: install a Rust toolchain (https://rustup.rs)" >&2; exit 1; }
+"$here/toolchain"

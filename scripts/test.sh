@@ -1,15 +1,31 @@
 #!/bin/bash
 # test.sh [cargo test arguments]: every test of the workspace. The integration tests drive the debug binaries, as root.
-# What was skipped is listed at the end; with CROCI_TESTS_NO_SKIP=1 a skipped test is a failed one.
+# The last lines are a table: passed, failed and skipped tests, and what was skipped, with the reason. With
+# CROCI_TESTS_NO_SKIP=1 a skipped test is a failed one.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 scripts/deps.sh
 scripts/deps-image.sh
 [ "$(id -u)" = 0 ] || echo "test.sh: not root: tests that need it will fail" >&2
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# under sudo: the user's next build needs these files
+trap 'rm -f "$log"; [ -z "${SUDO_UID:-}" ] || chown -R "$SUDO_UID:${SUDO_GID:-}" target "${CARGO_HOME:-target}"' EXIT
 status=0
 cargo test --workspace --locked "$@" 2>&1 | tee "$log" || status=$?
-echo "test.sh: $(grep -ac '^skipped: ' "$log" || true) skips"
-grep -a '^skipped: ' "$log" | sort | uniq -c | sort -rn || true
+
+# sum WORD: the sum of the numbers before WORD in the lines `test result:`
+sum() { grep -a '^test result: ' "$log" | grep -oE "[0-9]+ $1" | awk '{ sum += $1 } END { print sum + 0 }'; }
+skipped=$(grep -ac '^skipped: ' "$log" || true)
+echo
+echo "== tests: $(($(sum passed) - skipped)) passed, $(sum failed) failed, $skipped skipped"
+grep -aE '^test .* FAILED$|^    [a-z0-9_:]+$' "$log" | sed -n 's/^test \(.*\) \.\.\. FAILED$/   failed: \1/p' | sort -u
+# one line a reason; the place of the test is in the line of its skip above
+grep -a '^skipped: ' "$log" | sed 's/^skipped: //; s/ ([^()]*)$//' | sort | uniq -c | sort -rn | while read -r count reason; do
+    case $reason in
+        *aufs*) how="make test-image AUFS_KERNEL=FILE" ;;
+        *"cgroup v2"* | *cgroup.max* | *systemd* | *AppArmor*) how="make test-vm, which runs them in a guest" ;;
+        *) how="" ;;
+    esac
+    printf '   skipped: %4d  %s%s\n' "$count" "$reason" "${how:+  ($how)}"
+done
 exit $status
