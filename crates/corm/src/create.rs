@@ -9,12 +9,22 @@ use oci_spec::image::{Arch, History, HistoryBuilder, ImageConfigurationBuilder, 
 
 use super::build;
 use super::commit::now;
+use super::config::edit::Edit;
 use super::layer::{self, Compression, Packed, is_layer_xattr, pack};
 use super::model::digest;
 use super::model::layer::Layer;
 use super::store::{BlobWriter, ImageRecord, Store};
 use base::fs::copy::{Options, fill_tree_of};
 use linux::place;
+
+/// What a caller of `import` says of the new image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Described {
+    /// Instructions of a Dockerfile that change the configuration.
+    pub changes: Vec<String>,
+    /// Comment in the history.
+    pub message: Option<String>,
+}
 
 /// Creates an image from a directory. Its content is copied into the driver's tree first, by reflink where possible,
 /// and packed from there: so tree and layer are equal even if the directory changes meanwhile.
@@ -43,7 +53,7 @@ pub fn from_dir(store: &Store, dir: &Path, names: &[String]) -> Result<ImageReco
     let (layer, _) = build::write_blob(store, |out| pack::tree(root.as_fd(), out))?;
     drop(root);
     store.publish_layer(building, &digest::chain(None, &layer.diff_id))?;
-    put(store, layer, names, "init", Some(source.to_string_lossy().into_owned()))
+    put(store, layer, names, ("init", &Described::default()), Some(source.to_string_lossy().into_owned()))
 }
 
 /// Creates an image from a tar, compressed or not. A compressed one is stored unchanged.
@@ -54,7 +64,7 @@ pub fn from_tar(
     store: &Store,
     mut tar: impl Read + Send,
     names: &[String],
-    source: Option<String>,
+    (source, described): (Option<String>, &Described),
 ) -> Result<ImageRecord> {
     let from = source.clone().unwrap_or_else(|| "standard input".to_owned());
     let _adding = store.shared()?;
@@ -80,7 +90,7 @@ pub fn from_tar(
         }
     };
     store.unpack(std::slice::from_ref(&layer), &|_, _| {})?;
-    put(store, layer, names, "import", source)
+    put(store, layer, names, ("import", described), source)
 }
 
 /// A reader that also writes what it reads into a blob.
@@ -98,11 +108,18 @@ impl<R: Read> Read for TeeReader<R> {
 }
 
 /// Records an image of one layer.
-fn put(store: &Store, layer: Layer, names: &[String], verb: &str, source: Option<String>) -> Result<ImageRecord> {
+fn put(
+    store: &Store,
+    layer: Layer,
+    names: &[String],
+    (verb, described): (&str, &Described),
+    source: Option<String>,
+) -> Result<ImageRecord> {
     let created = now()?;
     let from = source.as_deref().unwrap_or("standard input");
-    let line: History =
+    let mut line: History =
         HistoryBuilder::default().created(&*created).created_by(format!("corm {verb} {from}")).build()?;
+    line.set_comment(described.message.clone());
     let config = ImageConfigurationBuilder::default()
         .created(created)
         .architecture(Arch::default())
@@ -110,6 +127,9 @@ fn put(store: &Store, layer: Layer, names: &[String], verb: &str, source: Option
         .rootfs(RootFsBuilder::default().typ("layers").diff_ids(Vec::new()).build()?)
         .history(vec![line])
         .build()?;
+    let mut edit = Edit::new(&serde_json::to_vec(&config)?)?;
+    described.changes.iter().try_for_each(|change| edit.change(change))?;
+    let config = serde_json::from_slice(&edit.finish()?)?;
     let manifest = build::new_image(store, &[layer], config)?;
     store.put_image(&manifest, names, source)
 }

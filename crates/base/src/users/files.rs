@@ -142,7 +142,10 @@ pub fn home(uid: u32, root: BorrowedFd<'_>) -> io::Result<Option<Vec<u8>>> {
 
 /// Reads a small regular file below `root`. Its type is checked before it is opened, because opening a device or fifo
 /// has side effects, and kernel file systems may have content for the machine's root only (`/proc/kmsg`).
-fn read(root: BorrowedFd<'_>, path: &std::ffi::CStr) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// It is missing, another type of file, or too large.
+pub fn read(root: BorrowedFd<'_>, path: &std::ffi::CStr) -> io::Result<Vec<u8>> {
     let open = |flags: OFlag| -> io::Result<File> {
         let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
         Ok(linux::resolve::open(root, path, flags, resolve)?.into())

@@ -6,7 +6,7 @@ mod files;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-pub use files::{User, home, resolve_group, resolve_image_user, resolve_user};
+pub use files::{User, home, read, resolve_group, resolve_image_user, resolve_user};
 
 /// The ID that is refused, because setresuid(2) reads it as "leave unchanged" (PR-6).
 pub const NO_CHANGE: u32 = u32::MAX;

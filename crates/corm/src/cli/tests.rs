@@ -5,6 +5,8 @@
 use super::args::{ContainerVerb, ImageVerb, Run, SystemVerb, Verb};
 use super::syntax::CORM;
 use super::{Outcome, parse};
+use crate::config::settings::Settings;
+use crate::config::settings::accounts::Accounts;
 
 fn outcome(line: &str) -> Outcome {
     parse(std::iter::once("corm").chain(line.split_whitespace()).map(Into::into))
@@ -33,6 +35,8 @@ fn a_command_keeps_its_own_flags() {
         name: Some("n".to_owned()),
         image: "busybox".to_owned(),
         command: ["ls", "-l", "--rm", "-d"].map(str::to_owned).to_vec(),
+        // on unless they are unwanted
+        settings: Settings { proxies: true, accounts: Some(Accounts::default()), ..Settings::default() },
         ..Run::default()
     };
     for line in ["run -d -ti --name n busybox ls -l --rm -d", "run -itd --name=n busybox -- ls -l --rm -d"] {
@@ -61,7 +65,7 @@ fn values_have_types() {
     let Verb::Image(ImageVerb::Pull(pull)) = verb("pull --tls-verify=false x") else { panic!() };
     assert_eq!(pull.remote.tls_verify, Some(false));
     assert!(matches!(verb("pull x"), Verb::Image(ImageVerb::Pull(pull)) if pull.remote.tls_verify.is_none()));
-    assert!(matches!(verb("system prune -a"), Verb::System(SystemVerb::SystemPrune { all: true })));
+    assert!(matches!(verb("system prune -a"), Verb::System(SystemVerb::SystemPrune { all: true, volumes: false })));
     assert!(
         matches!(verb("stop -t 3 a b"), Verb::Container(ContainerVerb::Stop { timeout: Some(3), which }) if which.names == ["a", "b"])
     );

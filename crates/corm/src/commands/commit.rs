@@ -1,11 +1,12 @@
 //! `corm commit`: creates an image from the changes of a container.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{Context, print};
 use crate::cli::args;
 use crate::cli::args::LogLevel;
 use crate::commit;
+use linux::place::Place;
 
 /// Commits, and prints the image ID, or the path of the tar.
 ///
@@ -14,6 +15,10 @@ use crate::commit;
 pub(super) fn run(context: &Context, args: &args::Commit) -> Result<u8> {
     let store = context.store()?;
     let image = commit::commit(&store, args, &|text| context.report(LogLevel::Debug, text))?;
+    if let Some(file) = &args.iidfile {
+        let place = Place::resolve(file).with_context(|| format!("--iidfile {file:?}"))?;
+        place.renew(image.id.to_string().as_bytes(), 0o644).with_context(|| format!("--iidfile {file:?}"))?;
+    }
     match &args.output {
         Some(path) => {
             commit::write_tar(&store, &image, path)?;

@@ -152,7 +152,8 @@ fn apply_arguments(process: &mut Value, args: &args::Exec, pid: i32) -> Result<(
     if args.tty && !env.iter().any(|variable| variable.starts_with("TERM=")) {
         env.push("TERM=xterm".to_owned());
     }
-    for variable in options::environment(&args.env)? {
+    let of_files = options::lines_of(&args.env_files, "--env-file")?;
+    for variable in options::environment(&[of_files, args.env.clone()].concat())? {
         process::set(&mut env, &variable);
     }
     process["env"] = json!(env);

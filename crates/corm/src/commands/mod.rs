@@ -61,6 +61,7 @@ mod wait;
 use anyhow::{Result, bail};
 
 use super::cli::args::{ContainerVerb, Global, ImageVerb, LogLevel, RegistryVerb, SystemVerb, Verb, VolumeVerb};
+use super::create::Described;
 use super::store::{ContainerRecord, ImageRecord, Store, StoreOptions};
 use base::error::escape::one_line;
 use rootless::Dispatch;
@@ -115,7 +116,9 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
 fn run_image(context: &Context, verb: ImageVerb) -> Result<u8> {
     match verb {
         ImageVerb::Init { dir, name } => init::run(context, &dir, name.as_deref()),
-        ImageVerb::Import { file, name } => import::run(context, &file, name.as_deref()),
+        ImageVerb::Import { file, name, changes, message, quiet: _ } => {
+            import::run(context, &file, name.as_deref(), &Described { changes, message })
+        }
         ImageVerb::Export { from, output } => export::run(context, &from, output.as_deref()),
         ImageVerb::Diff(args) => diff::run(context, &args),
         ImageVerb::Config(args) => config::run(context, &args),
@@ -127,7 +130,8 @@ fn run_image(context: &Context, verb: ImageVerb) -> Result<u8> {
         ImageVerb::Load { path, name, quiet } => load::run(context, &path, name.as_deref(), quiet),
         ImageVerb::Save(args) => save::run(context, &args),
         ImageVerb::Tag { image, name } => tag::run(context, &image, &name),
-        ImageVerb::Rmi { all, force, images } => rmi::run(context, &images, all, force),
+        ImageVerb::Untag { image, names } => tag::remove(context, &image, &names),
+        ImageVerb::Rmi { all, force, ignore, images } => rmi::run(context, &images, rmi::How { all, force, ignore }),
         ImageVerb::Exists(name) => exists::run(context.store()?.find_image(&name)),
         ImageVerb::Prune { all, force } => prune::images(context, all, force),
         ImageVerb::Pull(args) => pull::run(context, &args),
@@ -142,7 +146,7 @@ fn run_container(context: &Context, verb: ContainerVerb) -> Result<u8> {
         ContainerVerb::Ps(args) => ps::run(context, &args),
         ContainerVerb::Exec(args) => exec::run(context, &args),
         ContainerVerb::Logs(args) => logs::run(context, &args),
-        ContainerVerb::Wait(containers) => wait::run(context, &containers),
+        ContainerVerb::Wait(args) => wait::run(context, &args),
         ContainerVerb::Attach(args) => attach::run(context, &args),
         ContainerVerb::Top { container, columns } => top::run(context, &container, &columns),
         ContainerVerb::Stats(args) => stats::run(context, &args),
@@ -189,7 +193,7 @@ fn run_volume(context: &Context, verb: VolumeVerb) -> Result<u8> {
 fn run_system(context: &Context, verb: &SystemVerb) -> Result<u8> {
     match verb {
         SystemVerb::SystemDf(args) => system_df::run(context, args),
-        SystemVerb::SystemPrune { all } => prune::system(context, *all),
+        SystemVerb::SystemPrune { all, volumes } => prune::system(context, *all, *volumes),
         SystemVerb::Fsck { repair } => fsck::run(context, *repair),
         SystemVerb::Explain(words) => explain::run(words),
         SystemVerb::Version { format } => version::run(*format),

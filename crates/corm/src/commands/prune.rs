@@ -85,6 +85,10 @@ pub(super) fn volumes(context: &Context, force: bool) -> Result<u8> {
     if !force && !confirm("This will remove all volumes not used by at least one container.")? {
         return Ok(0);
     }
+    remove_volumes(context, &store)
+}
+
+fn remove_volumes(context: &Context, store: &Store) -> Result<u8> {
     let all: Vec<String> = store.volumes()?.into_iter().map(|volume| volume.name).collect();
     for_each(context, &all, |name| {
         if !store.users_of_volume(name)?.is_empty() || store.find_volume(name).is_err() {
@@ -100,8 +104,11 @@ pub(super) fn volumes(context: &Context, force: bool) -> Result<u8> {
 ///
 /// # Errors
 /// A record is damaged, or the file system refuses.
-pub(super) fn system(context: &Context, all: bool) -> Result<u8> {
+pub(super) fn system(context: &Context, all: bool, volumes: bool) -> Result<u8> {
     let store = context.store()?;
+    if volumes {
+        remove_volumes(context, &store)?;
+    }
     let exclusive = store.exclusive()?;
     let left = sweep::sweep(&store, &RunDir::of(store.root())?, &exclusive)?;
     let images = remove_images(&store, all)?.len();

@@ -8,20 +8,44 @@ use crate::container::Purpose;
 use crate::container::cleanup;
 use crate::container::run_dir::RunDir;
 use crate::model::reference;
-use crate::store::ImageRecord;
 use crate::store::Store;
+use crate::store::{ContainerRecord, ImageRecord};
 use crate::view::images::short;
+
+/// How images are removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct How {
+    /// All images.
+    pub all: bool,
+    /// All names of an image, and its containers too.
+    pub force: bool,
+    /// Missing images are no error.
+    pub ignore: bool,
+}
+
+/// Removes the image of a container that is gone, by the name that the caller gave, unless another container uses it.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn unused(context: &Context, record: &ContainerRecord, name: &str) -> Result<u8> {
+    let used = context.store()?.containers()?.iter().any(|other| other.image == record.image);
+    if used { Ok(0) } else { run(context, &[name.to_owned()], How { ignore: true, ..How::default() }) }
+}
 
 /// Removes each image, or all; with `force` all their names, and their containers too.
 ///
 /// # Errors
 /// As [`for_each`]: the image does not exist; a container was created from it; an ID with several names.
-pub(super) fn run(context: &Context, images: &[String], all: bool, force: bool) -> Result<u8> {
+pub(super) fn run(context: &Context, images: &[String], How { all, force, ignore }: How) -> Result<u8> {
     let store = context.store()?;
     let every: Vec<String> =
         store.images()?.into_iter().filter(|_| all).map(|image| image.id.hex().to_owned()).collect();
-    let result =
-        for_each(context, if all { &every } else { images }, |image| remove(context, &store, image, all, force));
+    let result = for_each(context, if all { &every } else { images }, |image| {
+        match remove(context, &store, image, all, force) {
+            Err(err) if ignore && err.to_string().starts_with("No image named") => Ok(()),
+            done => done,
+        }
+    });
     // unused data is removed also after a failure; while another process adds, the next removal does it
     store.collect()?;
     result

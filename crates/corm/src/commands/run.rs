@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use anyhow::Result;
 
-use super::{Context, foreground, new_container, print};
+use super::{Context, foreground, new_container, print, rmi};
 use crate::cli::args;
 use crate::cli::args::LogLevel;
 use crate::container::monitor;
@@ -27,7 +27,12 @@ pub(super) fn run(context: &Context, args: &args::Run) -> Result<u8> {
         foreground::run(context, (&store, &run, &record), supervisor, args.interactive)
     };
     match started {
-        Ok(status) => Ok(u8::try_from(status).unwrap_or(u8::MAX)),
+        Ok(status) => {
+            if args.rmi && rmi::unused(context, &record, &args.image)? != 0 {
+                context.report(LogLevel::Warning, "corm: warning: --rmi: the image stays");
+            }
+            Ok(u8::try_from(status).unwrap_or(u8::MAX))
+        }
         Err(failed) => {
             monitor::remove_not_started(&store, &run, &record);
             let _ = writeln!(std::io::stderr(), "corm: {}", describe(&failed.error));

@@ -1,6 +1,6 @@
-//! `corm tag`: adds a name to an image.
+//! `corm tag`, `corm untag`: names of an image.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::Context;
 use crate::model::reference;
@@ -14,5 +14,25 @@ pub(super) fn run(context: &Context, image: &str, name: &str) -> Result<u8> {
     let store = context.store()?;
     let _lock = store.shared()?;
     store.tag(&store.find_image(image)?.id, &name)?;
+    Ok(0)
+}
+
+/// Removes names of an image, all without any; the image stays.
+///
+/// # Errors
+/// The image does not exist, or does not have a name.
+pub(super) fn remove(context: &Context, image: &str, names: &[String]) -> Result<u8> {
+    let store = context.store()?;
+    let _lock = store.shared()?;
+    let found = store.find_image(image)?;
+    let mut chosen = Vec::with_capacity(names.len());
+    for name in names {
+        let has = reference::candidates(name).into_iter().find(|name| found.names.contains(name));
+        chosen.push(has.with_context(|| format!("{name:?}: tag not known"))?);
+    }
+    if names.is_empty() {
+        chosen = found.names;
+    }
+    chosen.iter().try_for_each(|name| store.untag(name))?;
     Ok(0)
 }

@@ -112,7 +112,10 @@ fn mounts(run: &args::Run) -> Result<(Vec<Volume>, Settings)> {
 }
 
 /// Reads the lines of files of variables or labels; empty ones and those with `#` are comments.
-fn lines_of(files: &[PathBuf], flag: &str) -> Result<Vec<String>> {
+///
+/// # Errors
+/// A file cannot be read, or is too large.
+pub fn lines_of(files: &[PathBuf], flag: &str) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for path in files {
         let context = || format!("{flag} {path:?}");

@@ -16,6 +16,9 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /// The variable by which systemd and others see that they are in a container.
 const CONTAINER: &str = "container=corm";
 
+/// Variables about proxies, which are also written in capitals.
+const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy"];
+
 /// Default stop signal.
 const STOP_SIGNAL: &str = "SIGTERM";
 
@@ -61,6 +64,13 @@ pub(super) fn env(image: &Config, options: &RunOptions, hostname: &str) -> Resul
         let of_host =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         of_host.for_each(|(name, value)| set(&mut env, &format!("{name}={value}")));
+    }
+    if settings.proxies {
+        PROXIES.iter().flat_map(|name| [(*name).to_owned(), name.to_ascii_uppercase()]).for_each(|name| {
+            if let Ok(value) = std::env::var(&name) {
+                set(&mut env, &format!("{name}={value}"));
+            }
+        });
     }
     let image = image.env().as_deref().unwrap_or_default();
     for variable in image {

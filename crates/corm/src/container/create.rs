@@ -17,7 +17,7 @@ use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::Value;
 
 use super::run_dir::{RunDir, SupervisorLock, become_supervisor};
-use super::{Purpose, Setup, files, join, names, network, userns, volume_options, volumes, within};
+use super::{Purpose, Setup, accounts, files, join, names, network, userns, volume_options, volumes, within};
 use crate::config;
 use crate::config::Place;
 use crate::config::RunOptions;
@@ -228,7 +228,10 @@ impl Prepared {
         };
         let joined = network::namespace_path(run, &self.options.network, id);
         let place = place(image, (id, &hostname), &dir, (&rootfs, root.as_fd()), joined)?;
-        let config = config::runtime_config(configuration, &self.options, &place)?;
+        let mut config = config::runtime_config(configuration, &self.options, &place)?;
+        if let Some(wanted) = &self.options.settings.accounts {
+            accounts::add(&mut config, wanted, place.root, place.dir)?;
+        }
         volume_options::chown(&self.options.volumes, owner(&config)?, store.root())?;
         let points = create_files(&config, &self.options, &place)?;
         write_config(&config, &dir, report)?;

@@ -10,6 +10,7 @@
 //! killed, `stop`, `rm` and `start` still work, and only the exit status is lost. RUN is on a tmpfs, so its files do
 //! not survive a reboot.
 
+mod accounts;
 pub mod attach;
 pub mod changes;
 pub mod cleanup;

@@ -1,5 +1,9 @@
 //! Groups of verbs, `exists`, `version` and `info`.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
 use crate::fixture::over_one;
 use test_support::need_root;
 
@@ -52,4 +56,50 @@ fn version_and_info_are_for_people_and_programs() {
         fixture.corm(["rm", "-f", "-a"]).out().ok();
         fixture.no_container_left();
     });
+}
+
+/// Returns the long flags that a program's help names.
+fn flags_of(program: &mut Command) -> Option<BTreeSet<String>> {
+    let out = program.arg("--help").output().ok().filter(|out| out.status.success())?;
+    let text = String::from_utf8(out.stdout).unwrap();
+    let options = text.split_once("\nOptions:").map_or(text.as_str(), |(_, options)| options);
+    let flag = |line: &str| {
+        let name = line.trim_start().split_once("--")?.1;
+        let short = line.trim_start().starts_with('-');
+        let name: String = name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        (short && name != "help" && name != "usage").then_some(name)
+    };
+    Some(options.lines().filter_map(flag).collect())
+}
+
+/// Returns the words in backquotes of a cell, as flags without dashes.
+fn named(cell: &str) -> BTreeSet<String> {
+    let quoted = cell.split('`').skip(1).step_by(2);
+    quoted.filter_map(|word| word.strip_prefix("--")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_table_of_podmans_flags_is_what_both_programs_have() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/podman-flags.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let podman = Command::new("podman").arg("--version").output().map(|out| String::from_utf8(out.stdout).unwrap());
+    let compared = podman.is_ok_and(|version| version.contains(" 4.3."));
+    let mut verbs = 0;
+    for line in text.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let verb = cells[0].trim_matches('`');
+        let (built, missing) = (named(cells[1]), named(cells[2]));
+        let of_corm = flags_of(Command::new(test_support::corm()).args(verb.split(' ')));
+        assert_eq!(of_corm.is_some(), cells[1] != "–", "corm {verb}");
+        let of_corm = of_corm.unwrap_or_default();
+        let wrong: Vec<_> = built.difference(&of_corm).chain(missing.intersection(&of_corm)).collect();
+        assert!(wrong.is_empty(), "corm {verb}: {wrong:?}");
+        verbs += 1;
+        if compared && cells[1] != "–" {
+            let of_podman = flags_of(Command::new("podman").args(verb.split(' '))).unwrap();
+            let all: BTreeSet<String> = built.union(&missing).cloned().collect();
+            assert_eq!(all, of_podman, "podman {verb}");
+        }
+    }
+    assert!(verbs > 90, "{verbs} verbs");
 }

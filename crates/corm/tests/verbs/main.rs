@@ -15,6 +15,7 @@ mod user;
 mod attach;
 mod copies;
 mod groups;
+mod images;
 mod lifecycle;
 mod processes;
 mod rootless;

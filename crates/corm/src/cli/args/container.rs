@@ -15,6 +15,8 @@ pub struct Exec {
     pub interactive: bool,
     /// Allocate a terminal.
     pub tty: bool,
+    /// Files of environment variables, read before `env`.
+    pub env_files: Vec<PathBuf>,
     /// Environment variables `K=V`.
     pub env: Vec<String>,
     /// Working directory.
@@ -38,6 +40,10 @@ pub struct Commit {
     pub changes: Vec<String>,
     /// Include the content of volumes.
     pub include_volumes: bool,
+    /// No progress, of which there is none.
+    pub quiet: bool,
+    /// File for the image's ID.
+    pub iidfile: Option<PathBuf>,
     /// Write a tar of the tree to this file.
     pub output: Option<PathBuf>,
     /// Container.
@@ -98,6 +104,19 @@ pub struct CopyFiles {
     pub overwrite: bool,
 }
 
+/// Arguments of `wait`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wait {
+    /// Containers.
+    pub containers: Vec<String>,
+    /// Statuses of which one is waited for; none: the end of the container.
+    pub conditions: Vec<String>,
+    /// Time between two looks at the status, in milliseconds.
+    pub interval: u64,
+    /// Containers that are gone are no error.
+    pub ignore: bool,
+}
+
 /// Containers that a verb is applied to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
@@ -145,7 +164,7 @@ pub enum ContainerVerb {
     /// `logs [-f] CONTAINER...`
     Logs(views::Logs),
     /// `wait CONTAINER...`
-    Wait(Vec<String>),
+    Wait(Wait),
     /// `stop [-t S] CONTAINER...`
     Stop {
         /// Seconds before SIGKILL; absent: the container's.

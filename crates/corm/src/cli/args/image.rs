@@ -101,6 +101,12 @@ pub enum ImageVerb {
         file: PathBuf,
         /// Name of the new image.
         name: Option<String>,
+        /// Instructions of a Dockerfile that change the configuration.
+        changes: Vec<String>,
+        /// Comment in the history.
+        message: Option<String>,
+        /// No progress, of which there is none.
+        quiet: bool,
     },
     /// `load PATH [--name NAME]`
     Load {
@@ -145,8 +151,17 @@ pub enum ImageVerb {
         all: bool,
         /// Remove all names of the image.
         force: bool,
+        /// Missing images are no error.
+        ignore: bool,
         /// Images.
         images: Vec<String>,
+    },
+    /// `untag IMAGE [NAME...]`
+    Untag {
+        /// Image.
+        image: String,
+        /// Names; none: all that it has.
+        names: Vec<String>,
     },
     /// `config IMAGE NEWNAME`
     Config(Config),

@@ -12,7 +12,7 @@ pub mod views;
 mod volume;
 
 pub use common::{Format, Global, LogLevel};
-pub use container::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Update};
+pub use container::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Update, Wait};
 pub use image::{Archive, Config, ImageVerb, Pull, Push, Save};
 pub use manifest::{EntryChange, ManifestVerb};
 pub use network::NetworkVerb;

@@ -30,6 +30,8 @@ pub struct Run {
     pub tty: bool,
     /// Remove the container when it exits.
     pub rm: bool,
+    /// Remove the image too, when the container exits and no other uses it.
+    pub rmi: bool,
     /// Container name.
     pub name: Option<String>,
     /// Volumes `SRC:DST[:OPTIONS]`.

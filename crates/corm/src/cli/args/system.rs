@@ -12,6 +12,8 @@ pub enum SystemVerb {
     SystemPrune {
         /// Also remove named images that no container uses.
         all: bool,
+        /// Also remove volumes that no container uses.
+        volumes: bool,
     },
     /// `fsck [--repair]`
     Fsck {

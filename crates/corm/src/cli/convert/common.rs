@@ -1,6 +1,29 @@
 //! Conversion of flags that several verbs have.
 
+use anyhow::{Result, ensure};
+
 use crate::cli::args::Format;
+use crate::model::platform::Platform;
+use base::cli_parser::ParsedArgs;
 
 /// Words of `--format`.
 pub(super) const FORMATS: &[(&str, Format)] = &[("table", Format::Table), ("json", Format::Json)];
+
+/// Converts `--platform`, or `--os`, `--arch` and `--variant` in its place.
+pub(super) fn platform(given: &mut ParsedArgs) -> Result<Option<String>> {
+    let whole = given.text("platform")?;
+    let (os, arch, variant) = (given.text("os")?, given.text("arch")?, given.text("variant")?);
+    if os.is_none() && arch.is_none() && variant.is_none() {
+        return Ok(whole);
+    }
+    ensure!(whole.is_none(), "--platform: excludes --os, --arch and --variant");
+    let host = Platform::host().to_string();
+    let mut parts = host.split('/');
+    let (own_os, own_arch) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let mut text = format!("{}/{}", os.as_deref().unwrap_or(own_os), arch.as_deref().unwrap_or(own_arch));
+    if let Some(variant) = variant {
+        text.push('/');
+        text.push_str(&variant);
+    }
+    Ok(Some(text))
+}

@@ -1,9 +1,11 @@
 //! Conversion of the flags of verbs on containers.
 
-use anyhow::{Result, ensure};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::common::FORMATS;
-use crate::cli::args::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Verb};
+use crate::cli::args::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Verb, Wait};
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
 
@@ -12,6 +14,7 @@ pub(in crate::cli) fn exec(given: &mut ParsedArgs) -> Result<Verb> {
         detach: given.switch("detach")?,
         interactive: given.switch("interactive")?,
         tty: given.switch("tty")?,
+        env_files: given.texts("env-file")?.into_iter().map(PathBuf::from).collect(),
         env: given.texts("env")?,
         workdir: given.text("workdir")?,
         user: given.text("user")?,
@@ -21,8 +24,34 @@ pub(in crate::cli) fn exec(given: &mut ParsedArgs) -> Result<Verb> {
     .into())
 }
 
+/// Statuses that can be waited for.
+const CONDITIONS: [&str; 9] =
+    ["configured", "created", "initialized", "running", "paused", "exited", "stopped", "stopping", "removing"];
+
+/// Converts a time with the unit `ms`, `s` or `m`, or a number of milliseconds.
+fn milliseconds(text: &str) -> Result<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let factor = match unit {
+        "" | "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        _ => bail!("must be a time such as 250ms or 2s"),
+    };
+    Ok(values::unsigned(number, 1_000_000)? * factor)
+}
+
 pub(in crate::cli) fn wait(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ContainerVerb::Wait(std::mem::take(&mut given.operands)).into())
+    let conditions = given.texts("condition")?;
+    for text in &conditions {
+        ensure!(CONDITIONS.contains(&text.as_str()), "--condition {text:?}: must be one of {}", CONDITIONS.join(", "));
+    }
+    let wait = Wait {
+        conditions,
+        interval: given.parsed("interval", milliseconds)?.unwrap_or(250),
+        ignore: given.switch("ignore")?,
+        containers: std::mem::take(&mut given.operands),
+    };
+    Ok(ContainerVerb::Wait(wait).into())
 }
 
 /// Converts `--all`, `--ignore` and the names of containers: one of the two is given.
@@ -33,6 +62,21 @@ fn selection(given: &mut ParsedArgs, all: bool, ignore: bool) -> Result<Selectio
     Ok(Selection { names, all, ignore })
 }
 
+/// As [`selection`], also with the containers of `--cidfile`; with `--ignore` a missing file names none.
+fn selection_with_files(given: &mut ParsedArgs, all: bool, ignore: bool) -> Result<Selection> {
+    let files = given.texts("cidfile")?;
+    for file in &files {
+        match std::fs::read_to_string(file) {
+            Err(err) if ignore && err.kind() == std::io::ErrorKind::NotFound => {}
+            id => given.operands.push(id.with_context(|| format!("--cidfile {file:?}"))?.trim().to_owned()),
+        }
+    }
+    if !files.is_empty() && given.operands.is_empty() {
+        return Ok(Selection { ignore, ..Selection::default() });
+    }
+    selection(given, all, ignore)
+}
+
 /// Converts `--time`, a number of seconds.
 fn seconds(given: &mut ParsedArgs) -> Result<Option<u64>> {
     given.parsed("time", |text| values::unsigned(text, u64::from(u32::MAX)))
@@ -41,20 +85,20 @@ fn seconds(given: &mut ParsedArgs) -> Result<Option<u64>> {
 pub(in crate::cli) fn stop(given: &mut ParsedArgs) -> Result<Verb> {
     let timeout = seconds(given)?;
     let (all, ignore) = (given.switch("all")?, given.switch("ignore")?);
-    Ok(ContainerVerb::Stop { timeout, which: selection(given, all, ignore)? }.into())
+    Ok(ContainerVerb::Stop { timeout, which: selection_with_files(given, all, ignore)? }.into())
 }
 
 pub(in crate::cli) fn restart(given: &mut ParsedArgs) -> Result<Verb> {
     let timeout = seconds(given)?;
     let running = given.switch("running")?;
     let all = given.switch("all")? || (running && given.operands.is_empty());
-    Ok(ContainerVerb::Restart { timeout, running, which: selection(given, all, false)? }.into())
+    Ok(ContainerVerb::Restart { timeout, running, which: selection_with_files(given, all, false)? }.into())
 }
 
 pub(in crate::cli) fn kill(given: &mut ParsedArgs) -> Result<Verb> {
     let signal = given.text("signal")?.unwrap_or_else(|| "KILL".to_owned());
     let all = given.switch("all")?;
-    Ok(ContainerVerb::Kill { signal, which: selection(given, all, false)? }.into())
+    Ok(ContainerVerb::Kill { signal, which: selection_with_files(given, all, false)? }.into())
 }
 
 pub(in crate::cli) fn start(given: &mut ParsedArgs) -> Result<Verb> {
@@ -72,7 +116,7 @@ pub(in crate::cli) fn rm(given: &mut ParsedArgs) -> Result<Verb> {
     let (force, timeout) = (given.switch("force")?, seconds(given)?);
     ensure!(timeout.is_none() || force, "--force option must be specified to use the --time option");
     let (all, ignore) = (given.switch("all")?, given.switch("ignore")?);
-    Ok(ContainerVerb::Rm(Rm { force, timeout, which: selection(given, all, ignore)? }).into())
+    Ok(ContainerVerb::Rm(Rm { force, timeout, which: selection_with_files(given, all, ignore)? }).into())
 }
 
 pub(in crate::cli) fn attach(given: &mut ParsedArgs) -> Result<Verb> {
@@ -112,12 +156,12 @@ pub(in crate::cli) fn rename(given: &mut ParsedArgs) -> Result<Verb> {
 
 pub(in crate::cli) fn pause(given: &mut ParsedArgs) -> Result<Verb> {
     let all = given.switch("all")?;
-    Ok(ContainerVerb::Pause(selection(given, all, false)?).into())
+    Ok(ContainerVerb::Pause(selection_with_files(given, all, false)?).into())
 }
 
 pub(in crate::cli) fn unpause(given: &mut ParsedArgs) -> Result<Verb> {
     let all = given.switch("all")?;
-    Ok(ContainerVerb::Unpause(selection(given, all, false)?).into())
+    Ok(ContainerVerb::Unpause(selection_with_files(given, all, false)?).into())
 }
 
 pub(in crate::cli) fn exists(given: &mut ParsedArgs) -> Result<Verb> {
@@ -129,7 +173,11 @@ pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn commit(given: &mut ParsedArgs) -> Result<Verb> {
+    let pause = given.parsed("pause", values::parse_bool)?.unwrap_or(true);
+    ensure!(pause, "--pause=false: a container that runs is always paused, so that the layer is of one moment");
     Ok(ContainerVerb::Commit(Commit {
+        quiet: given.switch("quiet")?,
+        iidfile: given.path("iidfile"),
         message: given.text("message")?,
         author: given.text("author")?,
         changes: given.texts("change")?,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
+use super::common::platform;
 use super::registry::{compression, remote};
 use crate::cli::args::{Archive, Config, ImageVerb, Pull, Push, Save, Verb};
 use base::cli_parser::ParsedArgs;
@@ -13,7 +14,9 @@ pub(in crate::cli) fn init(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn import(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ImageVerb::Import { file: given.id().into(), name: given.operands.pop() }.into())
+    let (changes, message, quiet) = (given.texts("change")?, given.text("message")?, given.switch("quiet")?);
+    let (file, name) = (given.id().into(), given.operands.pop());
+    Ok(ImageVerb::Import { file, name, changes, message, quiet }.into())
 }
 
 pub(in crate::cli) fn load(given: &mut ParsedArgs) -> Result<Verb> {
@@ -26,7 +29,7 @@ pub(in crate::cli) fn load(given: &mut ParsedArgs) -> Result<Verb> {
 
 pub(in crate::cli) fn pull(given: &mut ParsedArgs) -> Result<Verb> {
     let pull = Pull {
-        platform: given.text("platform")?,
+        platform: platform(given)?,
         all_tags: given.switch("all-tags")?,
         quiet: given.switch("quiet")?,
         remote: remote(given)?,
@@ -73,11 +76,17 @@ pub(in crate::cli) fn tag(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(ImageVerb::Tag { image: given.id(), name: given.id() }.into())
 }
 
+pub(in crate::cli) fn untag(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(ImageVerb::Untag { image: given.id(), names: std::mem::take(&mut given.operands) }.into())
+}
+
 pub(in crate::cli) fn rmi(given: &mut ParsedArgs) -> Result<Verb> {
     let (all, images) = (given.switch("all")?, std::mem::take(&mut given.operands));
     ensure!(all || !images.is_empty(), "image name or ID must be specified");
     ensure!(!all || images.is_empty(), "when using the --all switch, you may not pass any images names or IDs");
-    Ok(ImageVerb::Rmi { all, force: given.switch("force")?, images }.into())
+    // nothing without a name is kept for another image
+    given.switch("no-prune")?;
+    Ok(ImageVerb::Rmi { all, force: given.switch("force")?, ignore: given.switch("ignore")?, images }.into())
 }
 
 pub(in crate::cli) fn config(given: &mut ParsedArgs) -> Result<Verb> {

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
+use super::common::platform;
 use super::network;
 use super::registry::remote;
 use super::settings;
@@ -34,8 +35,10 @@ const PULL: &[(&str, PullPolicy)] =
     &[("missing", PullPolicy::Missing), ("always", PullPolicy::Always), ("never", PullPolicy::Never)];
 
 pub(in crate::cli) fn run(given: &mut ParsedArgs) -> Result<Verb> {
-    let detach = given.switch("detach")?;
-    Ok(ContainerVerb::Run(Box::new(Run { detach, ..new(given)? })).into())
+    let (detach, rmi) = (given.switch("detach")?, given.switch("rmi")?);
+    ensure!(!(detach && rmi), "--rmi: excludes --detach, because nothing waits for the end");
+    let run = new(given)?;
+    Ok(ContainerVerb::Run(Box::new(Run { detach, rmi, rm: run.rm || rmi, ..run })).into())
 }
 
 pub(in crate::cli) fn create(given: &mut ParsedArgs) -> Result<Verb> {
@@ -46,13 +49,14 @@ pub(in crate::cli) fn create(given: &mut ParsedArgs) -> Result<Verb> {
 fn new(given: &mut ParsedArgs) -> Result<Run> {
     Ok(Run {
         detach: false,
+        rmi: false,
         interactive: given.switch("interactive")?,
         tty: given.switch("tty")?,
         rm: given.switch("rm")?,
         name: given.text("name")?,
         volumes: given.texts("volume")?,
         pull: given.choice("pull", PULL)?,
-        pulled: Pull { platform: given.text("platform")?, remote: remote(given)?, ..Pull::default() },
+        pulled: Pull { platform: platform(given)?, remote: remote(given)?, ..Pull::default() },
         quiet: given.switch("quiet")?,
         env_files: given.texts("env-file")?.into_iter().map(PathBuf::from).collect(),
         cidfile: given.path("cidfile"),

@@ -3,12 +3,14 @@
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::config::settings::Settings;
+use crate::config::settings::accounts::Accounts;
 use crate::config::settings::capabilities::Changes;
 use crate::config::settings::devices::Device;
 use crate::config::settings::limits::{self, CPU_PERIOD, Limits, Ulimit};
 use crate::config::settings::names::Names;
 use crate::config::settings::namespaces::{self, Mode, Namespaces};
 use crate::config::settings::security::Security;
+use crate::config::settings::throttle::{self, OfDevice, RATES, Rule, Throttle};
 use crate::config::settings::tmpfs::Tmpfs;
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
@@ -23,6 +25,7 @@ pub(super) fn settings(given: &mut ParsedArgs) -> Result<Settings> {
     Ok(Settings {
         security: Security::parse(given.switch("privileged")?, capabilities, &given.texts("security-opt")?)?,
         limits: limits(given)?,
+        throttle: throttle(given)?,
         namespaces: namespaces(given)?,
         names: names(given)?,
         devices: each(given, "device", Device::parse)?,
@@ -37,6 +40,8 @@ pub(super) fn settings(given: &mut ParsedArgs) -> Result<Settings> {
         umask: given.parsed("umask", umask)?,
         zone: given.text("tz")?,
         env_host: given.switch("env-host")?,
+        proxies: given.parsed("http-proxy", values::parse_bool)?.unwrap_or(true),
+        accounts: accounts(given)?,
         unset_env: given.texts("unsetenv")?,
         unset_all_env: given.switch("unsetenv-all")?,
         no_read_only_tmpfs: given.parsed("read-only-tmpfs", values::parse_bool)? == Some(false),
@@ -66,6 +71,30 @@ fn namespaces(given: &mut ParsedArgs) -> Result<Namespaces> {
         ipc: mode("ipc")?.unwrap_or_default(),
         uts: mode("uts")?.unwrap_or_default(),
     })
+}
+
+fn throttle(given: &mut ParsedArgs) -> Result<Throttle> {
+    let mut devices = each(given, "blkio-weight-device", OfDevice::weight)?;
+    for (flag, key) in RATES {
+        devices.extend(each(given, flag, |text| OfDevice::rate(text, key))?);
+    }
+    Ok(Throttle {
+        devices,
+        rules: each(given, "device-cgroup-rule", Rule::parse)?,
+        parent: given.parsed("cgroup-parent", throttle::parent)?,
+        own_cgroups: given.parsed("cgroupns", throttle::own_cgroups)?,
+        personality: given.parsed("personality", throttle::personality)?,
+    })
+}
+
+fn accounts(given: &mut ParsedArgs) -> Result<Option<Accounts>> {
+    let accounts = Accounts {
+        passwd_entry: given.text("passwd-entry")?,
+        group_entry: given.text("group-entry")?,
+        host_users: given.texts("hostuser")?,
+    };
+    let wanted = given.parsed("passwd", values::parse_bool)?.unwrap_or(true);
+    Ok(wanted.then_some(accounts))
 }
 
 fn limits(given: &mut ParsedArgs) -> Result<Limits> {

@@ -7,7 +7,8 @@ use crate::cli::args::{SystemVerb, Verb};
 use base::cli_parser::ParsedArgs;
 
 pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(SystemVerb::SystemPrune { all: given.switch("all")? }.into())
+    given.switch("force")?;
+    Ok(SystemVerb::SystemPrune { all: given.switch("all")?, volumes: given.switch("volumes")? }.into())
 }
 
 pub(in crate::cli) fn fsck(given: &mut ParsedArgs) -> Result<Verb> {

@@ -16,9 +16,14 @@ pub(super) const ANY: usize = usize::MAX;
 pub(super) const FORMAT: Flag = one("format", None, "FORMAT", "Output format: table or json [default: table]");
 pub(super) const TLS_VERIFY: Flag = switch("tls-verify", None, "Verify certificates and require HTTPS [default: true]");
 pub(super) const ENV: Flag = many("env", Some('e'), "K=V", "Set an environment variable (repeatable)");
+pub(super) const ENV_FILE: Flag =
+    many("env-file", None, "FILE", "Set the environment variables of a file, a line each (repeatable)");
 pub(super) const WORKDIR: Flag = one("workdir", Some('w'), "DIR", "Working directory");
 pub(super) const USER: Flag = one("user", Some('u'), "USER", "Username or UID (format: USER[:GROUP])");
 pub(super) const PLATFORM: Flag = one("platform", None, "OS/ARCH", "Platform of the image [default: this machine's]");
+pub(super) const ARCH: Flag = one("arch", None, "ARCH", "Architecture in the place of that of --platform");
+pub(super) const OS: Flag = one("os", None, "OS", "Operating system in the place of that of --platform");
+pub(super) const VARIANT: Flag = one("variant", None, "VARIANT", "Variant of the architecture");
 pub(super) const LABEL: Flag = many("label", Some('l'), "K=V", "Set a label (repeatable)");
 pub(super) const DETACH: Flag = switch("detach", Some('d'), "Run in the background");
 pub(super) const INTERACTIVE: Flag = switch("interactive", Some('i'), "Keep standard input open");

@@ -1,6 +1,6 @@
 //! The verbs on containers.
 
-use super::common::{ANY, DETACH, ENV, FORMAT, INTERACTIVE, TTY, USER, VerbSpec, WORKDIR, verb};
+use super::common::{ANY, DETACH, ENV, ENV_FILE, FORMAT, INTERACTIVE, TTY, USER, VerbSpec, WORKDIR, verb};
 use super::views;
 use crate::cli::convert;
 use base::cli_parser::Flag;
@@ -14,12 +14,18 @@ const COMMIT: &[Flag] = &[
     one("message", Some('m'), "TEXT", "Comment in the image's history"),
     one("author", Some('a'), "NAME", "Author in the image's history"),
     many("change", Some('c'), "LINE", "Change the configuration by an instruction of a Dockerfile (repeatable)"),
+    switch("pause", Some('p'), "Pause the container meanwhile, which is always done [default: true]"),
+    switch("quiet", Some('q'), "Print no progress, of which there is none"),
+    one("iidfile", None, "FILE", "Write the image's ID to a file"),
     switch("include-volumes", None, "Include the content of volumes"),
     one("output", Some('o'), "FILE", "Also write the file system to a tar, and print its path"),
 ];
 
 /// `--time` of verbs that stop containers.
 const TIME: Flag = one("time", Some('t'), "SECONDS", "Seconds to wait before SIGKILL [default: 10]");
+
+/// `--cidfile` of verbs on several containers.
+const CIDFILE: Flag = many("cidfile", None, "FILE", "Also the container whose ID is in a file (repeatable)");
 
 /// `--ignore` of verbs on several containers.
 const IGNORE: Flag = switch("ignore", Some('i'), "Names of no container are no error");
@@ -39,6 +45,18 @@ const UPDATE: &[Flag] = &[
     one("blkio-weight", None, "N", "Weight of the container's block I/O"),
 ];
 
+/// Flags of `wait`.
+const WAIT: &[Flag] = &[
+    many(
+        "condition",
+        None,
+        "STATUS",
+        "Wait for created, running, paused, exited, stopped or removing [default: the end] (repeatable)",
+    ),
+    one("interval", Some('i'), "TIME", "Time between two looks at the status, such as 1s [default: 250ms]"),
+    switch("ignore", None, "Containers that are gone are no error"),
+];
+
 /// Flags of `start`.
 const START: &[Flag] = &[
     switch("attach", Some('a'), "Stay in the foreground with the container's output"),
@@ -52,6 +70,7 @@ const REMOVE: &[Flag] = &[
     switch("all", Some('a'), "All containers"),
     switch("volumes", Some('v'), "Also volumes without a name, which are removed in any case"),
     IGNORE,
+    CIDFILE,
     one("time", Some('t'), "SECONDS", "Seconds to wait before SIGKILL [default: none]"),
 ];
 
@@ -64,7 +83,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "CONTAINER COMMAND [ARG...]",
         count: (2, ANY),
         has_trailing_args: true,
-        flags: &[&[DETACH, INTERACTIVE, TTY, ENV, WORKDIR, USER], HELP],
+        flags: &[&[DETACH, INTERACTIVE, TTY, ENV_FILE, ENV, WORKDIR, USER], HELP],
         make: convert::containers::exec,
     },
     verb("logs", "Print the logs of containers", "CONTAINER...", (1, ANY), &[views::LOGS, HELP], convert::views::logs),
@@ -73,7 +92,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Wait for containers to exit and print the exit status of each",
         "CONTAINER...",
         (1, ANY),
-        &[HELP],
+        &[WAIT, HELP],
         convert::containers::wait,
     ),
     verb(
@@ -81,7 +100,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Stop containers by their stop signal, then by SIGKILL",
         "CONTAINER...",
         (0, ANY),
-        &[&[TIME, switch("all", Some('a'), "All running containers"), IGNORE], HELP],
+        &[&[TIME, switch("all", Some('a'), "All running containers"), IGNORE, CIDFILE], HELP],
         convert::containers::stop,
     ),
     verb(
@@ -93,6 +112,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
             &[
                 one("signal", Some('s'), "SIGNAL", "Signal name or number [default: KILL]"),
                 switch("all", Some('a'), "All running containers"),
+                CIDFILE,
             ],
             HELP,
         ],
@@ -107,6 +127,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         &[
             &[
                 TIME,
+                CIDFILE,
                 switch("all", Some('a'), "All containers"),
                 switch("running", None, "Those that run, of the named or of all"),
             ],
@@ -180,7 +201,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Freeze all processes of containers",
         "CONTAINER...",
         (0, ANY),
-        &[&[switch("all", Some('a'), "All running containers")], HELP],
+        &[&[switch("all", Some('a'), "All running containers"), CIDFILE], HELP],
         convert::containers::pause,
     ),
     verb(
@@ -188,7 +209,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Thaw all processes of containers",
         "CONTAINER...",
         (0, ANY),
-        &[&[switch("all", Some('a'), "All paused containers")], HELP],
+        &[&[switch("all", Some('a'), "All paused containers"), CIDFILE], HELP],
         convert::containers::unpause,
     ),
     verb("rm", "Remove containers", "CONTAINER...", (0, ANY), &[REMOVE, HELP], convert::containers::rm),

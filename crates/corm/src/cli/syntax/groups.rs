@@ -63,4 +63,5 @@ const IMAGE: &[(&str, &str)] = &[
     ("rm", "rmi"),
     ("save", "save"),
     ("tag", "tag"),
+    ("untag", "untag"),
 ];

@@ -1,11 +1,12 @@
 //! The verbs on images.
 
-use super::common::{ANY, ENV, LABEL, OUTPUT, PLATFORM, USER, VerbSpec, WORKDIR, verb};
+use super::common::{ANY, ARCH, ENV, LABEL, OS, OUTPUT, PLATFORM, USER, VARIANT, VerbSpec, WORKDIR, verb};
 use super::registry::{COMPRESSION, DIGESTFILE, NO_PROGRESS, REMOTE};
 use super::views;
 use crate::cli::convert;
 use base::cli_parser::Flag;
 use base::cli_parser::HELP;
+use base::cli_parser::many;
 use base::cli_parser::one;
 use base::cli_parser::switch;
 
@@ -22,6 +23,13 @@ const CONFIG: &[Flag] = &[
     LABEL,
 ];
 
+/// Flags of `import`.
+const IMPORT: &[Flag] = &[
+    many("change", Some('c'), "LINE", "Change the configuration by an instruction of a Dockerfile (repeatable)"),
+    one("message", Some('m'), "TEXT", "Comment in the image's history"),
+    NO_PROGRESS,
+];
+
 /// Flags of `load`.
 const LOAD: &[Flag] = &[
     one("input", Some('i'), "PATH", "The same as PATH [default: standard input]"),
@@ -30,7 +38,8 @@ const LOAD: &[Flag] = &[
 ];
 
 /// Flags of `pull`.
-const PULL: &[Flag] = &[PLATFORM, switch("all-tags", Some('a'), "Pull all tags of the repository"), NO_PROGRESS];
+const PULL: &[Flag] =
+    &[PLATFORM, ARCH, OS, VARIANT, switch("all-tags", Some('a'), "Pull all tags of the repository"), NO_PROGRESS];
 
 /// Flags of `save`.
 const SAVE: &[Flag] = &[
@@ -50,7 +59,7 @@ const INSPECT: &[Flag] = &[
 /// The verbs, in the order of the help.
 pub(super) const VERBS: &[VerbSpec] = &[
     verb("init", "Create an image from a directory", "DIR [NAME]", (1, 2), &[HELP], convert::images::init),
-    verb("import", "Create an image from a tar", "FILE|- [NAME]", (1, 2), &[HELP], convert::images::import),
+    verb("import", "Create an image from a tar", "FILE|- [NAME]", (1, 2), &[IMPORT, HELP], convert::images::import),
     verb(
         "load",
         "Load images from an OCI layout, an OCI archive or a Docker archive",
@@ -104,6 +113,14 @@ pub(super) const VERBS: &[VerbSpec] = &[
     ),
     verb("tag", "Add a name to an image", "IMAGE NAME", (2, 2), &[HELP], convert::images::tag),
     verb(
+        "untag",
+        "Remove names of an image, by default all; the image stays",
+        "IMAGE [NAME...]",
+        (1, ANY),
+        &[HELP],
+        convert::images::untag,
+    ),
+    verb(
         "rmi",
         "Remove images",
         "IMAGE...",
@@ -112,6 +129,8 @@ pub(super) const VERBS: &[VerbSpec] = &[
             &[
                 switch("force", Some('f'), "Remove all names of the image, and its containers"),
                 switch("all", Some('a'), "All images"),
+                switch("ignore", Some('i'), "Missing images are no error"),
+                switch("no-prune", None, "As Podman has it; there are no parents without a name"),
             ],
             HELP,
         ],

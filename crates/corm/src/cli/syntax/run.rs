@@ -1,6 +1,8 @@
 //! The flags of `run`.
 
-use super::common::{ANY, DETACH, ENV, INTERACTIVE, LABEL, PLATFORM, TTY, USER, VerbSpec, WORKDIR};
+use super::common::{
+    ANY, ARCH, DETACH, ENV, ENV_FILE, INTERACTIVE, LABEL, OS, PLATFORM, TTY, USER, VARIANT, VerbSpec, WORKDIR,
+};
 use super::network;
 use super::registry::REMOTE;
 use super::settings::SETTINGS;
@@ -20,8 +22,11 @@ const NEW: &[Flag] = &[
     many("volume", Some('v'), "SRC:DST[:OPTIONS]", "Bind mount a file or directory of the host (repeatable)"),
     one("pull", None, "WHEN", "Pull the image: missing, always or never [default: missing]"),
     PLATFORM,
+    ARCH,
+    OS,
+    VARIANT,
     switch("quiet", Some('q'), "Pull without progress"),
-    many("env-file", None, "FILE", "Set the environment variables of a file, a line each (repeatable)"),
+    ENV_FILE,
     one("cidfile", None, "FILE", "Write the container's ID to a new file"),
     one("entrypoint", None, "WORDS", "Entrypoint in the place of the image's: a JSON list, or a program"),
     LABEL,
@@ -41,6 +46,9 @@ const NEW: &[Flag] = &[
     one("hostname", None, "NAME", "Container host name"),
 ];
 
+/// Removal of the image.
+const RMI: Flag = switch("rmi", None, "Also remove the image when the container exits, unless another one uses it");
+
 /// The verbs, in the order of the help.
 pub(super) const VERBS: &[VerbSpec] = &[
     VerbSpec {
@@ -49,7 +57,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "IMAGE [COMMAND [ARG...]]",
         count: (1, ANY),
         has_trailing_args: true,
-        flags: &[&[DETACH], NEW, SETTINGS, network::RUN, REMOTE, HELP],
+        flags: &[&[DETACH, RMI], NEW, SETTINGS, network::RUN, REMOTE, HELP],
         make: convert::run::run,
     },
     VerbSpec {

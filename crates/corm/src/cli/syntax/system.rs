@@ -14,7 +14,14 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Remove unused data",
         "",
         (0, 0),
-        &[&[switch("all", Some('a'), "Also remove named images that no container uses")], HELP],
+        &[
+            &[
+                switch("all", Some('a'), "Also remove named images that no container uses"),
+                switch("force", Some('f'), "Do not ask, which is never done"),
+                switch("volumes", None, "Also remove volumes that no container uses"),
+            ],
+            HELP,
+        ],
         convert::system::prune,
     ),
     verb(

@@ -1,6 +1,7 @@
 //! Settings of a container by flags that `run` and `create` share: parsed by `cli::convert::settings`, applied to the
 //! configuration here. Each file has one subject.
 
+pub mod accounts;
 pub mod capabilities;
 pub mod devices;
 mod init;
@@ -10,6 +11,7 @@ pub mod names;
 pub mod namespaces;
 mod seccomp_file;
 pub mod security;
+pub mod throttle;
 pub mod tmpfs;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::Place;
 use super::mounts;
+use accounts::Accounts;
 use base::users;
 use base::users::User;
 use devices::Device;
@@ -27,6 +30,7 @@ use limits::Limits;
 use names::Names;
 use namespaces::Namespaces;
 use security::Security;
+use throttle::Throttle;
 use tmpfs::Tmpfs;
 
 /// The word of `--group-add` that keeps the caller's groups.
@@ -45,6 +49,8 @@ pub struct Settings {
     pub security: Security,
     /// Limits.
     pub limits: Limits,
+    /// Limits of devices, the cgroup, the execution domain.
+    pub throttle: Throttle,
     /// Namespaces of others.
     pub namespaces: Namespaces,
     /// Names of hosts.
@@ -75,6 +81,10 @@ pub struct Settings {
     pub zone: Option<String>,
     /// Whether the environment of corm is passed on.
     pub env_host: bool,
+    /// Whether the variables of the environment of corm about proxies are passed on.
+    pub proxies: bool,
+    /// Entries of the container's `passwd` and `group`; absent: the image's files are left as they are.
+    pub accounts: Option<Accounts>,
     /// Variables of the image and of corm that are left out.
     pub unset_env: Vec<String>,
     /// Whether all of them are.
@@ -93,6 +103,8 @@ impl Settings {
     pub fn check(&self, hostname: bool) -> Result<()> {
         self.limits.check()?;
         self.security.check()?;
+        self.throttle.check()?;
+        self.accounts.as_ref().map_or(Ok(()), Accounts::check)?;
         devices::check(&self.devices)?;
         self.namespaces.check(hostname, self.init)?;
         ensure!(!self.names.no_hosts || self.names.hosts.is_empty(), "--add-host: excludes --no-hosts");
@@ -147,6 +159,7 @@ impl Settings {
         self.security.apply(config, user)?;
         devices::apply(config, &self.devices, privileged, unprivileged)?;
         self.namespaces.apply(config, unprivileged);
+        self.throttle.apply(config, place.id)?;
         if let Some(mask) = self.umask {
             config["process"]["user"]["umask"] = json!(mask);
         }

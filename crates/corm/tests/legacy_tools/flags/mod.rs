@@ -1,5 +1,7 @@
 //! Flags of `run`, each by its effect inside a container.
 
+mod accounts;
+mod cgroups;
 mod limits;
 mod mounts;
 mod names;
