@@ -66,7 +66,7 @@ pub(crate) fn checkpoint(
         let table = mountinfo::read(&format!("/proc/{}/mountinfo", init.pid)).context("the container's mount table")?;
         let root = root_of(init.pid)?;
         for external in stored_rootfs(&config.spec, record)?.externals(&[]) {
-            name_mounts(&external, root.as_fd(), &table, &mut options.external)?;
+            name_mounts(&external, (root.as_fd(), &record.rootfs), &table, &mut options.external)?;
         }
         let streams = streams(init.pid, &table, &mut options.external)?;
         write_streams(&dirs, &streams)?;
@@ -128,14 +128,29 @@ fn root_of(pid: i32) -> Result<OwnedFd> {
         .context("the container's root")
 }
 
-/// Adds a mount of the host, and those below it, to the names in the images.
-fn name_mounts(external: &External, root: BorrowedFd<'_>, table: &[Mount], named: &mut Vec<String>) -> Result<()> {
-    let Some(place) = resolve(root, &external.destination)? else { return Ok(()) };
+/// Adds a mount of the host, and those below it, to the names in the images. `root` is the container's root, and its path on
+/// the host.
+fn name_mounts(
+    external: &External,
+    root: (BorrowedFd<'_>, &Path),
+    table: &[Mount],
+    named: &mut Vec<String>,
+) -> Result<()> {
+    let Some(place) = resolve(root.0, &external.destination)? else { return Ok(()) };
+    // of a bind of a directory that has the container's root: what is mounted there is the container's own, which the
+    // host does not have at a restore, so that CRIU has to bind it again
+    let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (source, own_root) = (canonical(&external.source), canonical(root.1));
+    let own_root = own_root.strip_prefix(&source).ok();
     for mount in table.iter().filter(|mount| mount.mount_point.starts_with(&place)) {
         let Ok(below) = mount.mount_point.strip_prefix(&place) else { continue };
         let own = below.as_os_str().is_empty();
         // a masked directory is a tmpfs, which is in the images
-        let wanted = if own { !external.mask || mount.root.ends_with("null") } else { external.recursive };
+        let wanted = if own {
+            !external.mask || mount.root.ends_with("null")
+        } else {
+            external.recursive && !own_root.is_some_and(|root| below.starts_with(root))
+        };
         if wanted {
             let name = if own { external.name.clone() } else { external.name.join(below) };
             let line = format!("mnt[{}]:{}", text(&mount.mount_point)?, text(&name)?);

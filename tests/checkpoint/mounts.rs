@@ -85,3 +85,28 @@ fn relative_sources_and_missing_mount_points() {
     assert_eq!(out.ok().lines(), [once, once].concat());
     c.nothing_left();
 }
+
+/// A recursive bind of a directory that has the container's own root has its mounts, too: CRIU binds them again, as with
+/// runc, because the host has none of them.
+#[test]
+fn a_recursive_bind_that_has_the_containers_own_root() {
+    let criu = need_criu!();
+    let c = Container::sh(COUNTER);
+    let source = c.bundle.clone();
+    let c = c.mount(json!({ "destination": "/host", "source": source, "options": ["rbind", "rprivate"] })).up();
+    continues_from(&c, 0);
+    let below = c.rootfs.strip_prefix(&source).unwrap();
+    let script = format!("ls /host/config.json; grep -c ' /host/{}/proc ' /proc/self/mountinfo", below.display());
+    let before = c.exec(&["sh", "-c", &script]).ok();
+    assert_eq!(before.lines(), ["/host/config.json", "1"], "the container's own mounts are in the bind");
+    for _ in 0..2 {
+        checkpoint(&c, criu, &[]).out().ok();
+        is_gone(&c);
+        let saved = count(&c);
+        restore(&c, criu, &["--detach"]).out().ok();
+        continues_from(&c, saved);
+        assert_eq!(c.exec(&["sh", "-c", &script]).ok().text(), before.text());
+    }
+    c.delete_force().ok();
+    c.nothing_left();
+}
