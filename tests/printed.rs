@@ -163,7 +163,10 @@ fn warnings_are_shown_by_default() {
 #[test]
 fn debug_lines_name_each_step() {
     need_root!();
-    let c = Container::new(&["sleep", "1000"]);
+    let c = Container::new(&["sleep", "1000"]).edit(|config| {
+        let rule = json!({"names": ["mkdir", "no_such_call"], "action": "SCMP_ACT_ERRNO"});
+        config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+    });
     c.write_config();
     let debug = |args: &[&str]| {
         let out = c.croci(["--debug"]).args(args).out().ok();
@@ -179,6 +182,7 @@ fn debug_lines_name_each_step() {
             &["create", "--bundle", bundle, id][..],
             &[
                 "configuration of bundle",
+                "unknown seccomp syscall ignored: no_such_call",
                 "planned",
                 "state directory",
                 "cgroup created",

@@ -316,6 +316,11 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
     }
     // without TSYNC, as runc counts them
     step(|| format!("seccomp filter flags: {}", filter.flags & !libc::SECCOMP_FILTER_FLAG_TSYNC));
+    step(|| match seccomp::unknown_names(&profile).as_slice() {
+        [] => "seccomp: this machine has every system call of the profile".to_owned(),
+        // the first words are crun's, which Buildah's suite matches
+        unknown => format!("unknown seccomp syscall ignored: {}", unknown.join(", ")),
+    });
     filter.offer_listener();
     Ok(Some(filter))
 }
