@@ -6,7 +6,6 @@ use anyhow::{Result, ensure};
 
 use super::{Context, select};
 use crate::cli::args::Selection;
-use crate::container::run_dir::RunDir;
 use crate::container::status;
 use crate::container::supervise::wait_gone;
 use base::signal;
@@ -20,13 +19,11 @@ const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The signal is unknown; as [`super::for_each`].
 pub(super) fn run(context: &Context, which: &Selection, signal: &str) -> Result<u8> {
     let number = signal::parse(signal)?;
-    let store = context.store()?;
-    let run = RunDir::of(store.root())?;
-    select::each(context, (&store, &run), which, select::runs, |name| {
+    select::each(context, which, select::runs, |store, run, name| {
         let record = store.find_container(name)?;
-        ensure!(status::of(&store, &run, &record)?.pid().is_some(), "container '{}' is not running", record.name);
+        ensure!(status::of(store, run, &record)?.pid().is_some(), "container '{}' is not running", record.name);
         let supervisor = run.supervisor(&record.id)?.map(|supervisor| supervisor.pid()).transpose()?.flatten();
-        status::runtime(&run, &record).kill(&record.id, signal)?;
+        status::runtime(run, &record).kill(&record.id, signal)?;
         // so that the caller can use the name again
         if let Some(pid) = supervisor.filter(|_| record.setup.remove && number == libc::SIGKILL) {
             wait_gone(pid, Some(REMOVAL_TIMEOUT))?;

@@ -39,11 +39,9 @@ fn each(
     fits: fn(&Status) -> bool,
     act: impl Fn(&RunDir, &ContainerRecord, &Status) -> Result<()>,
 ) -> Result<u8> {
-    let store = context.store()?;
-    let run = RunDir::of(store.root())?;
-    select::each(context, (&store, &run), which, fits, |name| {
+    select::each(context, which, fits, |store, run, name| {
         let record = store.find_container(name)?;
-        act(&run, &record, &status::of(&store, &run, &record)?)?;
+        act(run, &record, &status::of(store, run, &record)?)?;
         print::line(&record.id)
     })
 }

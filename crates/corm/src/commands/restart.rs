@@ -6,7 +6,6 @@ use super::{Context, print, select};
 use crate::cli::args::{LogLevel, Selection};
 use crate::container::Purpose;
 use crate::container::lifecycle;
-use crate::container::run_dir::RunDir;
 use crate::container::status;
 
 /// Stops each container, if it runs, and starts it in the background; with `running` only those that run.
@@ -14,29 +13,26 @@ use crate::container::status;
 /// # Errors
 /// As [`super::for_each`]; a container that is removed when it exits.
 pub(super) fn run(context: &Context, which: &Selection, seconds: Option<u64>, running: bool) -> Result<u8> {
-    let store = context.store()?;
-    let run = RunDir::of(store.root())?;
     select::each(
         context,
-        (&store, &run),
         which,
         |_| true,
-        |name| {
+        |store, run, name| {
             let record = store.find_container(name)?;
             ensure!(
                 record.setup.purpose == Purpose::Run,
                 "container '{}' is a bundle, which corm does not run",
                 record.name
             );
-            let runs = status::of(&store, &run, &record)?.pid().is_some();
+            let runs = status::of(store, run, &record)?.pid().is_some();
             if running && !runs {
                 return Ok(());
             }
             // before it is stopped, because nothing would be left to start
             ensure!(!(runs && record.setup.remove), "container '{}' is removed when it exits (--rm)", record.name);
-            lifecycle::stop(&store, &run, &record, seconds)?;
+            lifecycle::stop(store, run, &record, seconds)?;
             let report = |text: &str| context.report(LogLevel::Debug, text);
-            lifecycle::start(&store, &run, &record, &report).map_err(|failed| failed.error)?;
+            lifecycle::start(store, run, &record, &report).map_err(|failed| failed.error)?;
             print::line(&record.id)
         },
     )

@@ -17,30 +17,28 @@ use crate::store::Store;
 /// As [`super::for_each`].
 pub(super) fn run(context: &Context, args: &args::Rm) -> Result<u8> {
     let store = context.store()?;
-    let run = RunDir::of(store.root())?;
     // of a removal that was killed; a failure here is none of this one
-    let _ = sweep::sweep_files(&store, &run);
+    let _ = sweep::sweep_files(&store, &RunDir::of(store.root())?);
     select::each(
         context,
-        (&store, &run),
         &args.which,
         |_| true,
-        |name| {
+        |store, run, name| {
             let record = match store.find_container(name) {
                 Ok(record) => record,
                 // the error for a container is reported when no image has the ID either
-                Err(err) => return remove_image(&store, name).unwrap_or(Err(err)),
+                Err(err) => return remove_image(store, name).unwrap_or(Err(err)),
             };
-            if status::of(&store, &run, &record)?.pid().is_some() {
+            if status::of(store, run, &record)?.pid().is_some() {
                 ensure!(args.force, "container '{}' is running: stop it first, or use -f", record.name);
                 match args.timeout {
-                    Some(_) => lifecycle::stop(&store, &run, &record, args.timeout)?,
-                    None => cleanup::kill(&store, &run, &record)?,
+                    Some(_) => lifecycle::stop(store, run, &record, args.timeout)?,
+                    None => cleanup::kill(store, run, &record)?,
                 }
             }
-            cleanup::wait_for_supervisor(&run, &record)?;
+            cleanup::wait_for_supervisor(run, &record)?;
             let _supervisor = run.lock_supervisor(&record.id)?;
-            cleanup::remove(&store, &run, &record)?;
+            cleanup::remove(store, run, &record)?;
             print::line(format_args!("Removed: {}", record.id))
         },
     )

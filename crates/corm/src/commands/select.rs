@@ -36,16 +36,17 @@ pub(super) fn runs(status: &Status) -> bool {
     status.pid().is_some()
 }
 
-/// Runs `one` for each selected container.
+/// Runs `one` for each selected container, with the store and its run-time directory.
 ///
 /// # Errors
 /// As [`for_each`].
 pub(super) fn each(
     context: &Context,
-    (store, run): (&Store, &RunDir),
     which: &Selection,
     fits: fn(&Status) -> bool,
-    one: impl Fn(&str) -> Result<()>,
+    one: impl Fn(&Store, &RunDir, &str) -> Result<()>,
 ) -> Result<u8> {
-    for_each(context, &names(store, run, which, fits)?, one)
+    let store = context.store()?;
+    let run = RunDir::of(store.root())?;
+    for_each(context, &names(&store, &run, which, fits)?, |name| one(&store, &run, name))
 }

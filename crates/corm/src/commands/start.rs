@@ -19,25 +19,23 @@ use base::error::describe;
 /// # Errors
 /// As [`super::for_each`].
 pub(super) fn run(context: &Context, args: &args::Start) -> Result<u8> {
-    let store = context.store()?;
-    let run = RunDir::of(store.root())?;
     if let Some(name) = args.which.names.first().filter(|_| args.attach) {
-        return attached(context, (&store, &run), name, args.interactive);
+        let store = context.store()?;
+        return attached(context, (&store, &RunDir::of(store.root())?), name, args.interactive);
     }
     select::each(
         context,
-        (&store, &run),
         &args.which,
         |status| status.pid().is_none(),
-        |name| {
+        |store, run, name| {
             let record = store.find_container(name)?;
             if record.setup.purpose == Purpose::Bundle {
-                let rootfs = create::mount(&store, &record.id)?;
+                let rootfs = create::mount(store, &record.id)?;
                 context.report(LogLevel::Info, format_args!("bundle {:?}: its tree is at {rootfs:?}", record.bundle));
                 return Ok(());
             }
             let report = |text: &str| context.report(LogLevel::Debug, text);
-            lifecycle::start(&store, &run, &record, &report).map_err(|failed| failed.error)?;
+            lifecycle::start(store, run, &record, &report).map_err(|failed| failed.error)?;
             print::line(&record.id)
         },
     )

@@ -10,10 +10,9 @@ use anyhow::{Context as _, Result};
 
 use super::layout::{DriverDirs, TREE};
 use super::tree_diff::{Entry, Scan, compare};
-use super::{Driver, DriverKind, LayerBuilder, LayerFormat, View, mount_util, set_root_defaults};
+use super::{Driver, DriverKind, LayerBuilder, View, mount_util, set_root_defaults};
 use crate::model::change::Change;
 use crate::model::digest::Digest;
-use crate::model::layer::WhiteoutFormat;
 use base::fs::copy::copy_tree;
 use base::fs::staging::StagedEntry;
 
@@ -53,14 +52,6 @@ impl Driver for CopyDriver {
 
     fn dirs(&self) -> &DriverDirs {
         &self.dirs
-    }
-
-    fn form(&self) -> LayerFormat {
-        LayerFormat::Tree
-    }
-
-    fn whiteouts(&self) -> WhiteoutFormat {
-        WhiteoutFormat::Delete
     }
 
     fn keeps_each(&self) -> bool {

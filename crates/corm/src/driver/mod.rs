@@ -152,11 +152,15 @@ pub trait Driver: Send + Sync {
     /// Returns the directories of the trees.
     fn dirs(&self) -> &DriverDirs;
 
-    /// Returns the content of its layers.
-    fn form(&self) -> LayerFormat;
+    /// Returns the content of its layers: whole trees, unless the kernel joins deltas.
+    fn form(&self) -> LayerFormat {
+        LayerFormat::Tree
+    }
 
-    /// Returns the format of whiteouts in its layers.
-    fn whiteouts(&self) -> WhiteoutFormat;
+    /// Returns the format of whiteouts in its layers; whole trees have none.
+    fn whiteouts(&self) -> WhiteoutFormat {
+        WhiteoutFormat::Delete
+    }
 
     /// Returns whether every layer of a chain is stored. If not (`copy`), a whole chain is applied to one tree, and
     /// only the topmost layer is stored.
