@@ -472,6 +472,53 @@ fn a_bundle_that_fails_leaves_nothing_beside_its_place() {
 }
 
 #[test]
+fn a_repair_does_not_take_what_cannot_be_read_for_damage() {
+    need_root!();
+    if !can_fail() {
+        skip!("needs the registers of x86-64");
+    }
+    let fixture = Fixture::new();
+    let mut failed = 0;
+    for (number, errno) in [
+        (libc::SYS_openat, libc::EMFILE),
+        (libc::SYS_openat2, libc::EMFILE),
+        (libc::SYS_read, libc::EIO),
+        (libc::SYS_statx, libc::EACCES),
+    ] {
+        // also the first ones of a later check, which is of records and blobs
+        for nth in (1..40).chain((40..).step_by(29)) {
+            let point = Point::Named(number, nth);
+            let run = fault_at(fixture.corm(&["fsck", "--repair"]), point, Fault::Fail(errno));
+            failed += usize::from(run.out.code != Some(0));
+            let out = fixture.corm(&["images", "-q"]).out().ok();
+            assert_ne!(out.stdout, "", "{point:?}: {:#?}", run.out);
+            if run.hit.is_none() {
+                break;
+            }
+        }
+    }
+    assert!(failed > 20, "{failed} failed");
+    assert_eq!(fixture.corm(&["fsck"]).out().ok().stdout, "");
+}
+
+#[test]
+fn a_registry_whose_name_cannot_be_resolved_for_want_of_threads_is_an_error() {
+    need_root!();
+    if !can_fail() {
+        skip!("needs the registers of x86-64");
+    }
+    let fixture = Fixture::new();
+    let pull: &[&str] = &["pull", "--tls-verify=false", "localhost:1/new:1"];
+    let mut failed = 0;
+    for number in [libc::SYS_clone3, libc::SYS_clone] {
+        failed += fail_each(&fixture, number, libc::EAGAIN, pull, |out| {
+            assert!(out.code == Some(1) && !out.stderr.contains("panicked"), "{out:#?}");
+        });
+    }
+    assert!(failed > 0, "no thread was made");
+}
+
+#[test]
 fn a_read_that_fails_names_the_file() {
     need_root!();
     if !can_fail() {

@@ -297,6 +297,10 @@ fn hidden_name() -> Result<OsString> {
 /// because the entry could not be removed now.
 fn remove_noted(note: &Path) -> bool {
     let Ok(path) = std::fs::read(note).map(|bytes| PathBuf::from(OsString::from_vec(bytes))) else { return false };
+    // the writer was killed before it made the entry
+    if !path.is_absolute() {
+        return true;
+    }
     match Place::find(&path) {
         Ok(place) => remove_unused(place.dir(), place.name()),
         Err(err) => err.kind() == io::ErrorKind::NotFound,

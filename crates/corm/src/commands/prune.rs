@@ -35,7 +35,7 @@ pub(super) fn containers(context: &Context, force: bool) -> Result<u8> {
     let run = RunDir::of(store.root())?;
     let all: Vec<String> = store.containers()?.into_iter().map(|record| record.id).collect();
     for_each(context, &all, |id| {
-        let Ok(record) = store.find_container(id) else { return Ok(()) };
+        let Some(record) = store.read_container(id)? else { return Ok(()) };
         // not one that another process starts or creates now
         if record.setup.purpose != Purpose::Run || status::of(&store, &run, &record)?.pid().is_some() {
             return Ok(());
@@ -91,7 +91,7 @@ pub(super) fn volumes(context: &Context, force: bool) -> Result<u8> {
 fn remove_volumes(context: &Context, store: &Store) -> Result<u8> {
     let all: Vec<String> = store.volumes()?.into_iter().map(|volume| volume.name).collect();
     for_each(context, &all, |name| {
-        if !store.users_of_volume(name)?.is_empty() || store.find_volume(name).is_err() {
+        if !store.users_of_volume(name)?.is_empty() || !store.has_volume(name)? {
             return Ok(());
         }
         store.remove_volume(name)?;

@@ -32,7 +32,7 @@ pub fn cleanup(store: &Store, run: &RunDir, record: &ContainerRecord, report: Re
         deleted,
         network::teardown(run, &record.id),
         create::unmount(store, &record.id),
-        if is_gone && record.setup.remove { store.remove_container(&record.id) } else { Ok(()) },
+        if is_gone && record.setup.remove { store.remove_container(&record.id).map(drop) } else { Ok(()) },
         if is_gone { run.remove_files(&record.id) } else { Ok(()) },
     ];
     let problems: Vec<String> = done.into_iter().filter_map(error_text).collect();
@@ -60,11 +60,8 @@ pub fn remove(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<(
         network::teardown(run, &record.id)?;
     }
     create::unmount(store, &record.id)?;
-    match store.remove_container(&record.id) {
-        // its supervisor has removed it (--rm)
-        Err(_) if store.find_container(&record.id).is_err() => {}
-        other => other?,
-    }
+    // false: its supervisor has removed it (--rm)
+    store.remove_container(&record.id)?;
     store.sync_removals()?;
     run.remove_files(&record.id)
 }

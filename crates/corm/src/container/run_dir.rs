@@ -135,8 +135,11 @@ impl RunDir {
     }
 
     /// Returns whether a container has, or had since boot, a supervisor.
-    pub fn had_supervisor(&self, id: &str) -> bool {
-        self.container(id).join("supervisor").exists()
+    ///
+    /// # Errors
+    /// As stat(2).
+    pub fn had_supervisor(&self, id: &str) -> Result<bool> {
+        exists(&self.container(id).join("supervisor"))
     }
 
     /// Becomes the supervisor of a container that has run-time files; `None` when there is one, or when the files are
@@ -145,7 +148,7 @@ impl RunDir {
     /// # Errors
     /// As [`RunDir::lock_supervisor`].
     pub fn lock_existing(&self, id: &str) -> Result<Option<SupervisorLock>> {
-        if self.container(id).exists() { self.lock_supervisor(id) } else { Ok(None) }
+        if exists(&self.container(id))? { self.lock_supervisor(id) } else { Ok(None) }
     }
 
     /// Becomes the supervisor of a container; `None` when there is one.
@@ -287,6 +290,11 @@ impl SupervisorHandle {
         let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned();
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
+}
+
+/// Returns whether a file exists; one that cannot be looked at is an error.
+fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().with_context(|| format!("{path:?}"))
 }
 
 /// Becomes the supervisor of a container that has none.

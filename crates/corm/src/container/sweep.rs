@@ -1,7 +1,7 @@
 //! Removal of what killed processes left of containers: run-time files without a container, containers that no program
 //! was started in, and mounts and state of those that ended without a supervisor.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::Purpose;
 use super::cleanup;
@@ -26,7 +26,7 @@ pub fn sweep(store: &Store, run: &RunDir, _exclusive: &Lock) -> Result<usize> {
             continue;
         }
         // a supervisor that ends removes its file, which is older than the record, and no file survives a reboot
-        if !run.had_supervisor(&record.id) {
+        if !run.had_supervisor(&record.id)? {
             continue;
         }
         let Some(_supervisor) = run.lock_supervisor(&record.id)? else { continue };
@@ -50,7 +50,7 @@ pub fn sweep(store: &Store, run: &RunDir, _exclusive: &Lock) -> Result<usize> {
 fn sweep_bundle(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<bool> {
     let dir = store.container_dir(&record.id);
     let mark = dir.join(UNPUBLISHED);
-    if !mark.exists() {
+    if !mark.try_exists().with_context(|| format!("{mark:?}"))? {
         return Ok(false);
     }
     match bundle::tree_of(&record.bundle)? {
@@ -60,7 +60,7 @@ fn sweep_bundle(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result
             return Ok(false);
         }
         // the rest of one that was being removed: the user removes it by the same verb
-        None if record.bundle.exists() => return Ok(false),
+        None if record.bundle.try_exists().with_context(|| format!("{:?}", record.bundle))? => return Ok(false),
         _ => {}
     }
     cleanup::remove(store, run, record)?;
@@ -76,7 +76,7 @@ pub fn sweep_files(store: &Store, run: &RunDir) -> Result<usize> {
     for id in run.containers()? {
         // a creator has the lock before its container has a record
         let Some(_supervisor) = run.lock_existing(&id)? else { continue };
-        if !store.has_container(&id) {
+        if !store.has_container(&id)? {
             network::teardown(run, &id)?;
             run.remove_files(&id)?;
             swept += 1;

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 use ureq::http::{HeaderMap, Method, Request, Uri};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, BodyReader, SendBody};
 
+use super::resolver::TimedResolver;
 use super::url::{self, Origin};
 use crate::model::secret::Secret;
 
@@ -202,7 +204,8 @@ impl Http {
         if !proxied {
             config = config.proxy(None);
         }
-        Self { agent: config.build().new_agent(), timing: timing.clone() }
+        let agent = Agent::with_parts(config.build(), DefaultConnector::new(), TimedResolver);
+        Self { agent, timing: timing.clone() }
     }
 
     /// Returns the time limits.

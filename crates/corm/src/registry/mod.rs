@@ -15,6 +15,7 @@ mod http;
 mod login;
 mod pull;
 mod push;
+mod resolver;
 mod tls;
 mod upload;
 mod url;

@@ -103,11 +103,17 @@ pub(super) fn escape(out: &mut String, text: &str) {
     }
 }
 
-/// Formats a URL for messages, without parts that may be secret.
+/// Formats a URL for messages, without parts that may be secret. What no URL has, but a registry can send, is
+/// percent-encoded.
 pub(super) fn shown(url: &Uri) -> String {
     let host = url.host().unwrap_or_default();
     let port = url.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{host}{port}{}", url.scheme_str().unwrap_or_default(), url.path())
+    let text = format!("{}://{host}{port}{}", url.scheme_str().unwrap_or_default(), url.path());
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_ascii_graphic() { shown.push(letter) } else { escape(&mut shown, letter.encode_utf8(&mut [0; 4])) }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -165,6 +171,8 @@ mod tests {
     #[test]
     fn secrets_of_a_url_are_not_shown() {
         assert_eq!(shown(&"https://r.io:1/a/b?token=secret".parse().unwrap()), "https://r.io:1/a/b");
+        let hostile = resolve(&"https://r.io/v2/".parse().unwrap(), "a\u{82}b").unwrap();
+        assert_eq!(shown(&hostile), "https://r.io/v2/a%C2%82b");
         let url = with_query(&"http://r.io/x?a=1".parse().unwrap(), &[("scope", "repository:a/b:pull,push")]).unwrap();
         assert_eq!(url.to_string(), "http://r.io/x?a=1&scope=repository%3Aa%2Fb%3Apull%2Cpush");
     }

@@ -178,7 +178,14 @@ pub(super) fn hash_file(mut file: &File) -> io::Result<(Digest, u64)> {
     file.rewind()?;
     let mut hashing = Hashing::new(file);
     let mut buffer = vec![0; 256 << 10];
-    while hashing.read(&mut buffer)? > 0 {}
+    loop {
+        match hashing.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
+        }
+    }
     let (_, digest, size) = hashing.finish();
     Ok((digest, size))
 }

@@ -53,8 +53,11 @@ impl Store {
     }
 
     /// Returns whether a container has a record, also a damaged one.
-    pub fn has_container(&self, id: &str) -> bool {
-        self.container_dir(id).join("record.json").symlink_metadata().is_ok()
+    ///
+    /// # Errors
+    /// As stat(2).
+    pub fn has_container(&self, id: &str) -> Result<bool> {
+        self.container_dir(id).join("record.json").try_exists().with_context(|| format!("container {id}"))
     }
 
     /// Returns the IDs in `containers/`, with or without a record.
@@ -69,7 +72,11 @@ impl Store {
         Ok(ids)
     }
 
-    pub(super) fn read_container(&self, id: &str) -> Result<Option<ContainerRecord>> {
+    /// Returns the record of a container by its whole ID; `None` where there is none.
+    ///
+    /// # Errors
+    /// The record is damaged, or cannot be read.
+    pub fn read_container(&self, id: &str) -> Result<Option<ContainerRecord>> {
         let bytes = match std::fs::read(self.container_dir(id).join("record.json")) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.with_context(|| format!("container {id}"))?,
@@ -177,17 +184,18 @@ impl Store {
         atomic_file::sync_dir(&self.root.join("containers"))
     }
 
-    /// Removes a stopped container whose tree is not mounted: its record, its files and its tree.
+    /// Removes a stopped container whose tree is not mounted: its record, its files and its tree. Returns false when
+    /// nothing of it was there.
     ///
     /// # Errors
     /// As unlink(2). The record is removed first: the next removal deletes the rest.
-    pub fn remove_container(&self, id: &str) -> Result<()> {
+    pub fn remove_container(&self, id: &str) -> Result<bool> {
         let staged = StagedEntry::dir(&self.tmp())?;
         if !staged.take(&self.container_dir(id))? && !self.driver.containers()?.iter().any(|there| there == id) {
-            bail!("No container named '{id}' exists");
+            return Ok(false);
         }
         self.driver.destroy(id)?;
-        staged.remove()
+        staged.remove().map(|()| true)
     }
 }
 

@@ -81,6 +81,7 @@ impl Checker<'_> {
                 // killed before it had a record, or during its removal
                 Ok(None) => continue,
                 Err(err) => {
+                    let err = damage(err)?;
                     let dir = self.store.container_dir(&id);
                     self.found(format!("{}; its tree is kept, its directory is {dir:?}", describe(&err)), None);
                     continue;
@@ -89,10 +90,10 @@ impl Checker<'_> {
             let name = &record.name;
             if !trees.contains(&id) {
                 let what = format!("container {name}: its tree is missing");
-                self.repair_problem(what, "removed", |store| store.remove_container(&id))?;
+                self.repair_problem(what, "removed", |store| store.remove_container(&id).map(drop))?;
                 continue;
             }
-            if let Ok(None) = self.store.read_record(&record.image) {
+            if self.has_no_record(&record.image)? {
                 self.found(format!("container {name}: its image {} is missing", record.image), None);
             }
         }
@@ -107,15 +108,16 @@ impl Checker<'_> {
                 Ok(Some(record)) => record,
                 Ok(None) => continue,
                 Err(err) => {
+                    let err = damage(err)?;
                     self.repair_problem(describe(&err), "removed, pull it again", |store| forget(store, &id))?;
                     continue;
                 }
             };
-            let Err(err) = self.image(&record) else {
+            let Some(problem) = self.image(&record)? else {
                 good.push(record);
                 continue;
             };
-            let what = format!("image {id}: {}", describe(&err));
+            let what = format!("image {id}: {problem}");
             // an unreadable container record may be of this image
             let used = self.store.containers().map_or(true, |all| all.iter().any(|user| user.image == id));
             match used {
@@ -129,54 +131,59 @@ impl Checker<'_> {
         Ok(good)
     }
 
-    /// Checks that all blobs of an image are intact and match its record.
-    fn image(&mut self, record: &ImageRecord) -> Result<()> {
-        self.blob(&record.manifest, "manifest")?;
-        self.blob(&record.id, "configuration")?;
-        for layer in &record.layers {
-            self.blob(&layer.blob, "layer")?;
+    /// Checks that all blobs of an image are intact and match its record; returns the first problem.
+    fn image(&mut self, record: &ImageRecord) -> Result<Option<String>> {
+        let blobs = [(&record.manifest, "manifest"), (&record.id, "configuration")];
+        let layers = record.layers.iter().map(|layer| (&layer.blob, "layer"));
+        for (digest, what) in blobs.into_iter().chain(layers) {
+            if !self.blob(digest)? {
+                return Ok(Some(format!("its {what} {digest} is missing or damaged")));
+            }
         }
-        let manifest = manifest::parse_manifest(&self.store.read_blob(&record.manifest)?)?;
-        let config = manifest::parse_config(&self.store.read_blob(&record.id)?)?;
-        let diff_ids = manifest::diff_ids(&config)?;
-        let fits = manifest::digest_of(manifest.config())? == record.id
-            && record.layers.iter().map(|layer| &layer.diff_id).eq(&diff_ids)
-            && record.chain == record.chain_ids().pop();
-        anyhow::ensure!(fits, "its record, manifest and configuration do not match");
-        Ok(())
+        let (manifest, config) = (self.store.read_blob(&record.manifest), self.store.read_blob(&record.id));
+        match manifest.and_then(|manifest| fits(record, &manifest, &config?)) {
+            Ok(true) => Ok(None),
+            Ok(false) => Ok(Some("its record, manifest and configuration do not match".to_owned())),
+            Err(err) => Ok(Some(describe(&damage(err)?))),
+        }
     }
 
-    /// Verifies a blob once. A repair removes a damaged one, so that the next pull fetches it.
-    fn blob(&mut self, digest: &Digest, what: &str) -> Result<()> {
-        let whole = match self.blobs.get(digest) {
-            Some(whole) => *whole,
-            None => {
-                let whole = match self.store.open_blob(digest) {
-                    Ok(file) => hash_file(&file).is_ok_and(|(found, _)| found == *digest),
-                    Err(_) => false,
-                };
-                self.blobs.insert(digest.clone(), whole);
-                if !whole && self.repair {
-                    let path = self.store.blob_path(digest);
-                    base::fs::remove::remove_tree(&path)?;
-                }
-                whole
-            }
+    /// Verifies a blob once; returns whether it is there and intact. A repair removes a damaged one, so that the next pull
+    /// fetches it.
+    fn blob(&mut self, digest: &Digest) -> Result<bool> {
+        if let Some(whole) = self.blobs.get(digest) {
+            return Ok(*whole);
+        }
+        let whole = match self.store.open_blob(digest) {
+            Ok(file) => hash_file(&file).with_context(|| format!("read blob {digest}"))?.0 == *digest,
+            Err(err) => damage(err).map(|_| false)?,
         };
-        anyhow::ensure!(whole, "its {what} {digest} is missing or damaged");
-        Ok(())
+        self.blobs.insert(digest.clone(), whole);
+        if !whole && self.repair {
+            base::fs::remove::remove_tree(&self.store.blob_path(digest))?;
+        }
+        Ok(whole)
+    }
+
+    /// Returns whether an image has no record; a damaged one is reported with the images.
+    fn has_no_record(&self, id: &Digest) -> Result<bool> {
+        match self.store.read_record(id) {
+            Ok(record) => Ok(record.is_none()),
+            Err(err) => damage(err).map(|_| false),
+        }
     }
 
     fn names(&mut self) -> Result<()> {
         let names = match self.store.names() {
             Ok(names) => names,
             Err(err) => {
+                let err = damage(err)?;
                 let how = "removed, all images lost their names";
                 return self.repair_problem(describe(&err), how, |store| store.write_names(&BTreeMap::new()));
             }
         };
         for (name, id) in &names {
-            if let Ok(None) = self.store.read_record(id) {
+            if self.has_no_record(id)? {
                 let what = format!("name {name}: its image {id} is missing");
                 self.repair_problem(what, "removed", |store| store.untag(name))?;
             }
@@ -260,6 +267,32 @@ impl Checker<'_> {
             store.note_layer(id)
         })?;
         Ok(self.repair)
+    }
+}
+
+/// Returns whether an image's record, manifest and configuration match.
+fn fits(record: &ImageRecord, manifest: &[u8], config: &[u8]) -> Result<bool> {
+    let (manifest, config) = (manifest::parse_manifest(manifest)?, manifest::parse_config(config)?);
+    let diff_ids = manifest::diff_ids(&config)?;
+    Ok(manifest::digest_of(manifest.config())? == record.id
+        && record.layers.iter().map(|layer| &layer.diff_id).eq(&diff_ids)
+        && record.chain == record.chain_ids().pop())
+}
+
+/// Passes on an error that tells of damage; one that tells only that a file could not be read now (no descriptors, no
+/// memory, no permission, a device that fails) ends the check, because a repair would remove what is intact.
+///
+/// # Errors
+/// That error.
+fn damage(err: anyhow::Error) -> Result<anyhow::Error> {
+    let number = err.chain().find_map(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        io.or_else(|| cause.downcast_ref::<nix::Error>().map(|errno| *errno as i32))
+    });
+    match number {
+        // another kind of file has the name
+        None | Some(libc::ENOENT | libc::EISDIR | libc::ENOTDIR | libc::ELOOP | libc::ENXIO) => Ok(err),
+        Some(_) => Err(err),
     }
 }
 

@@ -73,6 +73,14 @@ impl Store {
         serde_json::from_slice(&bytes).with_context(|| format!("the record of volume {name} is damaged"))
     }
 
+    /// Returns whether there is a volume of this name.
+    ///
+    /// # Errors
+    /// As stat(2).
+    pub fn has_volume(&self, name: &str) -> Result<bool> {
+        self.volume_dir(name).try_exists().with_context(|| format!("volume {name}"))
+    }
+
     /// Returns all volumes, sorted by name.
     ///
     /// # Errors
@@ -90,7 +98,7 @@ impl Store {
             match self.find_volume(name) {
                 Ok(volume) => volumes.push(volume),
                 // removed meanwhile
-                Err(_) if !self.volume_dir(name).exists() => {}
+                Err(_) if !self.has_volume(name)? => {}
                 Err(err) => return Err(err),
             }
         }

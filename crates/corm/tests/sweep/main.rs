@@ -92,7 +92,8 @@ impl Sweep<'_> {
             let done = catch_unwind(AssertUnwindSafe(|| (self.case.done)(self.scene, &out))).unwrap_or(false);
             // a warning is not silent: the program of a run has its own exit status
             let silent = !done && out.stderr.is_empty();
-            wrong.extend(silent.then(|| (Wrong::Silent, "exit status 0, and the work is not done".to_owned())));
+            let text = || format!("exit status 0, and the work is not done; changed: {:?}", self.scene.left());
+            wrong.extend(silent.then(|| (Wrong::Silent, text())));
         }
         wrong.extend(self.clean_up());
         let what = format!("{}: {point:?} ({hit:?}), {fault:?}: {out:?}", self.case.name);
@@ -115,6 +116,13 @@ fn clean_up(scene: &Scene) -> Vec<(Wrong, String)> {
     // complete ones are no leftovers; those that are not have other names
     if scene.output("bundle") {
         verb(&["unbundle", &scene.path("outputs/bundle")], "");
+    }
+    // the next change of the credentials removes what was left of one
+    if scene.output("auth.json") || scene.hidden_output() {
+        verb(
+            &["login", "--tls-verify=false", "-u", "me", "-p", "secret", "--authfile", &scene.auth(), &scene.address],
+            "",
+        );
     }
     scene.remove_outputs();
     verb(&["rm", "-f", "c"], "No container named");

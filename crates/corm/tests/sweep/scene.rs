@@ -273,6 +273,12 @@ impl Scene {
         if path.ends_with("*") { any(path.parent().unwrap()) } else { path.exists() }
     }
 
+    /// Returns whether there is an unfinished output.
+    pub(crate) fn hidden_output(&self) -> bool {
+        let names = std::fs::read_dir(self.path("outputs")).unwrap().flatten();
+        names.into_iter().any(|entry| entry.file_name().to_str().unwrap().starts_with(".corm-"))
+    }
+
     /// Returns whether a file of the outputs exists.
     pub(crate) fn output(&self, name: &str) -> bool {
         Path::new(&self.path("outputs")).join(name).exists()

@@ -167,11 +167,14 @@ fn write(run: &RunDir, id: &str, made: &Made) -> Result<()> {
 /// # Errors
 /// netavark's, the file system's.
 pub fn teardown(run: &RunDir, id: &str) -> Result<()> {
-    if !run.network_file(id).exists() {
-        return Ok(());
-    }
+    let file = run.network_file(id);
+    let made = match std::fs::read(&file) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // nothing was made before the whole file was written
+        bytes => serde_json::from_slice(&bytes.with_context(|| format!("read {file:?}"))?).ok(),
+    };
     let netns = run.netns(id);
-    let removed = match made(run, id) {
+    let removed = match made {
         Some(made) if !made.request.is_null() => netavark::teardown(run, &netns, &made.request),
         Some(Made { mode: Mode::Pasta, .. }) => usermode::end_pasta(run, id),
         _ => Ok(()),

@@ -74,9 +74,16 @@ fn pasta_port(port: &Port) -> String {
 /// # Errors
 /// The process cannot be signalled.
 pub(super) fn end_pasta(run: &RunDir, id: &str) -> Result<()> {
-    let Ok(text) = std::fs::read_to_string(run.network_pid(id)) else { return Ok(()) };
+    let path = run.network_pid(id);
+    let text = match std::fs::read_to_string(&path) {
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        text => text.with_context(|| format!("read {path:?}"))?,
+    };
     let Ok(pid) = text.trim().parse::<i32>() else { return Ok(()) };
-    let Ok(pidfd) = process::pidfd_open(pid) else { return Ok(()) };
+    let pidfd = match process::pidfd_open(pid) {
+        Err(err) if err.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
+        pidfd => pidfd.with_context(|| format!("pasta, process {pid}"))?,
+    };
     // the pid may have been reused: the command line has the path of this namespace
     let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let netns = run.netns(id);
