@@ -10,7 +10,8 @@ HEAD = """# Reliability
 
 Only what was measured, by the commands that write the sections of this page.
 """
-KERNEL = os.uname().release.split("-")[0]
+# of the guest, for the log of a run in one
+KERNEL = os.environ.get("RELIABILITY_KERNEL") or os.uname().release.split("-")[0]
 DAY = subprocess.run(["date", "+%F"], check=True, capture_output=True, text=True).stdout.strip()
 
 

@@ -1,6 +1,7 @@
 //! What the sweeps of both programs share: the errors that fit a system call, the points of a sweep, and its numbers.
 
 use super::trace::{Call, Fault, Point};
+use std::collections::BTreeMap;
 
 /// Calls, and the errors with which they are failed.
 type Table = &'static [(&'static [libc::c_long], &'static [i32])];
@@ -164,24 +165,41 @@ pub enum Wrong {
 pub type FaultPoint = (Call, Fault);
 
 /// Returns the points of a verb that has made these calls: with `SWEEP=all` each call with each fault that fits, else
-/// `count` of them (`$SWEEP_POINTS`), from `$SWEEP_START` on: the same in each run, so that a change is judged by the same
-/// points.
+/// `count` of them (`$SWEEP_POINTS`), as many kinds of call and fault as possible. Each kind has its place in an order that
+/// depends on its name alone (and on `$SWEEP_START`), so that a machine on which a verb makes some calls more has the same
+/// sample.
 #[track_caller]
-pub fn points(seen: &[Call], count: usize) -> Vec<FaultPoint> {
+pub fn points(verb: &str, seen: &[Call], count: usize) -> Vec<FaultPoint> {
     assert!(seen.len() > 20, "only {} calls", seen.len());
     let faults = |call: &Call| {
         let errors = errors(call.number, matches!(call.point, Point::Child(..)));
         let call = *call;
         errors.iter().map(|errno| Fault::Fail(*errno)).chain([Fault::Kill]).map(move |fault| (call, fault))
     };
-    let all: Vec<_> = seen.iter().flat_map(faults).collect();
+    let all = seen.iter().flat_map(faults);
     if std::env::var("SWEEP").is_ok_and(|sweep| sweep == "all") {
-        return all;
+        return all.collect();
     }
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
     let (count, start) = (number("SWEEP_POINTS").unwrap_or(count), number("SWEEP_START").unwrap_or(0));
-    let step = (all.len() / count).max(1) | 1;
-    (0..count).filter_map(|number| all.get((start + number * step) % all.len()).copied()).collect()
+    let mut kinds: BTreeMap<(bool, libc::c_long, String), Vec<FaultPoint>> = BTreeMap::new();
+    for (call, fault) in all {
+        let kind = (matches!(call.point, Point::Child(..)), call.number, format!("{fault:?}"));
+        kinds.entry(kind).or_default().push((call, fault));
+    }
+    let placed = |(kind, points)| (place(&format!("{verb} {start} {kind:?}")), points);
+    let mut order: Vec<(u64, Vec<FaultPoint>)> = kinds.into_iter().map(placed).collect();
+    order.sort_by_key(|(place, _)| *place);
+    let nth = |number: usize| {
+        let (place, points) = &order[number % order.len()];
+        points[(usize::try_from(place >> 32).unwrap() + number / order.len()) % points.len()]
+    };
+    (0..count).map(nth).collect()
+}
+
+/// Returns the place of a name in an order that looks random (FNV-1a).
+fn place(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Does what `try_once` does at each point, and `at_end` after the last; prints what was wrong and how many of each kind,

@@ -93,7 +93,7 @@ impl<'a> Sweep<'a> {
         self.inside = self.case.inside.map(|look| look(&self.c));
         self.sends = sends(&seen);
         assert_eq!(self.clean_up(false), [], "{}", self.case.name);
-        faults::points(&seen, POINTS)
+        faults::points(self.case.name, &seen, POINTS)
     }
 
     /// Runs the verb with one fault, and returns what was wrong.

@@ -63,7 +63,7 @@ impl Sweep<'_> {
         assert!((self.case.done)(self.scene, &out), "{name}: its work is seen: {out:#?}");
         assert_eq!(self.clean_up(), [], "{name}");
         self.whole = out.took;
-        faults::points(&seen, POINTS)
+        faults::points(name, &seen, POINTS)
     }
 
     /// Runs the verb with one fault, and returns what was wrong.
@@ -168,7 +168,7 @@ fn every_verb_with_a_fault_at_a_system_call() {
         skip!("needs croci, and the registers of x86-64");
     }
     if std::env::var_os("SWEEP").is_none() {
-        skip!("make faults runs it, which finds points that are still open");
+        skip!("make faults runs it, which has not been seen without a finding over all points");
     }
     let only = std::env::var("SWEEP_VERB").unwrap_or_default();
     let todo = Mutex::new(cases::all().filter(|case| only.is_empty() || case.name == only));

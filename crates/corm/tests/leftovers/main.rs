@@ -3,12 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod failing;
+mod many;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use corm::model::digest::Digest;
-use test_support::faults::names_nothing;
 use test_support::trace::{Fault, Point, Traced, can_fail, fault_at, kill_at};
 use test_support::*;
 
@@ -413,134 +415,4 @@ fn what_the_runtime_cannot_delete_at_the_end_of_a_run_is_found_by_the_next_remov
         fixture.is_clean(&format!("call {n} of the runtime failed"));
     }
     assert!(reached >= 2, "{reached} calls were reached");
-}
-
-/// Fails each call `number` of a verb, one in a run, and returns how many there were; `after` looks at each run.
-fn fail_each(fixture: &Fixture, number: libc::c_long, errno: i32, args: &[&str], mut after: impl FnMut(&Out)) -> usize {
-    for nth in 1.. {
-        let run = fault_at(fixture.corm(args), Point::Named(number, nth), Fault::Fail(errno));
-        after(&run.out);
-        if run.hit.is_none() {
-            return nth - 1;
-        }
-    }
-    0
-}
-
-#[test]
-fn an_open_that_a_signal_interrupts_is_repeated() {
-    need_root!();
-    if !can_fail() {
-        skip!("needs the registers of x86-64");
-    }
-    let fixture = Fixture::new();
-    let output = fixture.sandbox.mkdir("outputs").join("bundle");
-    let output = output.to_str().unwrap();
-    for number in [libc::SYS_openat, libc::SYS_openat2] {
-        let opens = fail_each(&fixture, number, libc::EINTR, &["bundle", "base", output], |out| {
-            assert_eq!(out.code, Some(0), "{out:#?}");
-            fixture.corm(&["unbundle", output]).out().ok();
-        });
-        assert!(opens > 3, "{opens} calls");
-    }
-}
-
-#[test]
-fn a_bundle_that_fails_leaves_nothing_beside_its_place() {
-    need_root!();
-    if !can_fail() {
-        skip!("needs the registers of x86-64");
-    }
-    let fixture = Fixture::new();
-    let dir = fixture.sandbox.mkdir("outputs");
-    let output = dir.join("bundle");
-    let mut failed = 0;
-    for (number, errno) in
-        [(libc::SYS_openat, libc::EMFILE), (libc::SYS_flock, libc::ENOLCK), (libc::SYS_newfstatat, libc::EIO)]
-    {
-        fail_each(&fixture, number, errno, &["bundle", "base", output.to_str().unwrap()], |out| {
-            failed += usize::from(out.code != Some(0));
-            // whole, also where its name could not be written to the device
-            if output.exists() {
-                fixture.corm(&["unbundle", output.to_str().unwrap()]).out().ok();
-            }
-            let names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-            assert!(names.is_empty(), "{names:?} after {out:#?}");
-        });
-    }
-    assert!(failed > 10, "{failed} failed");
-}
-
-#[test]
-fn a_repair_does_not_take_what_cannot_be_read_for_damage() {
-    need_root!();
-    if !can_fail() {
-        skip!("needs the registers of x86-64");
-    }
-    let fixture = Fixture::new();
-    let mut failed = 0;
-    for (number, errno) in [
-        (libc::SYS_openat, libc::EMFILE),
-        (libc::SYS_openat2, libc::EMFILE),
-        (libc::SYS_read, libc::EIO),
-        (libc::SYS_statx, libc::EACCES),
-    ] {
-        // also the first ones of a later check, which is of records and blobs
-        for nth in (1..40).chain((40..).step_by(29)) {
-            let point = Point::Named(number, nth);
-            let run = fault_at(fixture.corm(&["fsck", "--repair"]), point, Fault::Fail(errno));
-            failed += usize::from(run.out.code != Some(0));
-            let out = fixture.corm(&["images", "-q"]).out().ok();
-            assert_ne!(out.stdout, "", "{point:?}: {:#?}", run.out);
-            if run.hit.is_none() {
-                break;
-            }
-        }
-    }
-    assert!(failed > 20, "{failed} failed");
-    assert_eq!(fixture.corm(&["fsck"]).out().ok().stdout, "");
-}
-
-#[test]
-fn a_registry_whose_name_cannot_be_resolved_for_want_of_threads_is_an_error() {
-    need_root!();
-    if !can_fail() {
-        skip!("needs the registers of x86-64");
-    }
-    let fixture = Fixture::new();
-    let pull: &[&str] = &["pull", "--tls-verify=false", "localhost:1/new:1"];
-    let mut failed = 0;
-    for number in [libc::SYS_clone3, libc::SYS_clone] {
-        failed += fail_each(&fixture, number, libc::EAGAIN, pull, |out| {
-            assert!(out.code == Some(1) && !out.stderr.contains("panicked"), "{out:#?}");
-        });
-    }
-    assert!(failed > 0, "no thread was made");
-}
-
-#[test]
-fn a_read_that_fails_names_the_file() {
-    need_root!();
-    if !can_fail() {
-        skip!("needs the registers of x86-64");
-    }
-    let fixture = Fixture::new();
-    let tar = fixture.sandbox.path("tree.tar");
-    let tree = fixture.sandbox.path("tree/rootfs");
-    fixture.sandbox.program("tar").arg("-C").arg(tree).arg("-czf").arg(&tar).arg("etc").out().ok();
-    let import: &[&str] = &["import", tar.to_str().unwrap(), "new"];
-    let config: &[&str] = &["config", "--env", "a=b", "base", "new"];
-    for (args, number, errno) in [
-        (import, libc::SYS_read, libc::EIO),
-        (config, libc::SYS_read, libc::EIO),
-        (config, libc::SYS_pread64, libc::EIO),
-        (config, libc::SYS_pread64, libc::EINTR),
-    ] {
-        let mut failed = 0;
-        fail_each(&fixture, number, errno, args, |out| {
-            failed += usize::from(out.code != Some(0));
-            assert!(!names_nothing("corm", &out.stderr), "{out:#?}");
-        });
-        assert!(failed > 0 || errno == libc::EINTR, "{args:?}");
-    }
 }
