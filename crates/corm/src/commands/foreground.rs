@@ -26,7 +26,7 @@ pub(super) fn run(
     let report = |text: &str| context.report(LogLevel::Debug, text);
     let streams = Streams { foreground: true, interactive };
     let session = session::start(store, run, record, supervisor, streams, &report)?;
-    let ended = session.wait(true, &report)?;
+    let ended = session.wait(&report)?;
     if let Err(problem) = ended.cleanup {
         context.report(LogLevel::Warning, format_args!("corm: warning: {}", describe(&problem)));
     }

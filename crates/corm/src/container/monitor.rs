@@ -76,7 +76,7 @@ fn run_supervisor(
     term::replace_stdio(null.as_fd(), 2).context("standard streams")?;
     write_result(result_pipe, 0, "");
     // messages are dropped, because the caller's pipe may be closed
-    let _ = session.wait(false, &|_| {});
+    let _ = session.wait(&|_| {});
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use super::oom::OomCount;
 use super::run_dir::{RunDir, SupervisorLock, become_supervisor};
 use super::runtime::{error_message, failed_start};
 use super::status::{self, Last};
-use super::supervise::{self, Ended, Started};
+use super::supervise::{self, Ended, Started, Supervisor};
 use super::{cleanup, create, join, network, volume_options};
 use crate::store::ContainerRecord;
 use crate::store::Store;
@@ -57,9 +57,7 @@ pub struct Session<'a> {
     record: &'a ContainerRecord,
     supervisor: SupervisorLock,
     last: Last,
-    log: Log,
-    started: Started,
-    attached: Server,
+    supervised: Supervisor,
     oom: OomCount,
     /// Held until the end of the container.
     network: network::Held,
@@ -109,19 +107,19 @@ pub fn start<'a>(
     } else {
         with_pipes(command, &record.id, streams)
     };
-    let ends = match ends.map_err(NotStarted::from).and_then(|ran| ran.check(runtime.program())) {
-        Ok(ends) => ends,
-        Err(err) => {
-            // runtimes differ in what a failed start leaves
-            let _ = runtime.delete(&record.id);
-            let _ = network::teardown(run, &record.id);
-            return Err(err);
-        }
-    };
-    let started = ends.with_process(&pid_file)?;
-    report(&format!("process {} of {}", started.pid, super::super::config::short_id(&record.id)));
-    let oom = OomCount::of(started.pid);
-    Ok(Session { store, run, record, supervisor, last, log, started, attached, oom, network })
+    let ends = ends.map_err(NotStarted::from).and_then(|ran| ran.check(runtime.program()));
+    let supervised = ends.and_then(|ends| {
+        let started = ends.with_process(&pid_file)?;
+        Ok(supervise::supervise(started, log, attached, streams.foreground)?)
+    });
+    let supervised = supervised.inspect_err(|_| {
+        // runtimes differ in what a failed start leaves
+        let _ = runtime.delete(&record.id);
+        let _ = network::teardown(run, &record.id);
+    })?;
+    report(&format!("process {} of {}", supervised.pid(), super::super::config::short_id(&record.id)));
+    let oom = OomCount::of(supervised.pid());
+    Ok(Session { store, run, record, supervisor, last, supervised, oom, network })
 }
 
 /// Result of a finished call of the runtime.
@@ -250,8 +248,8 @@ impl Session<'_> {
     ///
     /// # Errors
     /// The exit status cannot be determined.
-    pub fn wait(mut self, foreground: bool, report: Reporter<'_>) -> Result<SessionEnd> {
-        let ended = supervise::supervise(self.started, self.log, self.attached, foreground);
+    pub fn wait(mut self, report: Reporter<'_>) -> Result<SessionEnd> {
+        let ended = self.supervised.run();
         if let Ok(Ended { status, .. }) = ended {
             self.last.finished = Some(jiff::Timestamp::now().to_string());
             self.last.status = Some(status);

@@ -213,15 +213,15 @@ pub struct Ended {
     pub output: Result<()>,
 }
 
-/// Supervises a container to its end. With `foreground` corm's own streams are
-/// connected.
+/// Prepares to supervise a container. With `foreground` corm's own streams are connected. Done before the start is
+/// reported, because a container without a supervisor ends.
 ///
 /// The caller has blocked signals since before the start of the container. They stay blocked, because the cleanup must
 /// not be interrupted.
 ///
 /// # Errors
-/// The end cannot be waited for.
-pub fn supervise(started: Started, log: Log, attached: Server, foreground: bool) -> Result<Ended> {
+/// No descriptors, no memory.
+pub fn supervise(started: Started, log: Log, attached: Server, foreground: bool) -> Result<Supervisor> {
     let signals = signal::descriptor(foreground::signals()).context("signalfd")?;
     let Started { pid, pidfd, output, errors, input } = started;
     let terminal = errors.is_none();
@@ -241,7 +241,7 @@ pub fn supervise(started: Started, log: Log, attached: Server, foreground: bool)
         fcntl(input, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).context("input")?;
     }
     let from = input.as_ref().and_then(|_| term::stdio(0)).filter(|_| foreground);
-    let mut supervisor = Supervisor {
+    Ok(Supervisor {
         pid,
         signals,
         pidfd,
@@ -254,11 +254,11 @@ pub fn supervise(started: Started, log: Log, attached: Server, foreground: bool)
         attached,
         keyboard,
         foreground,
-    };
-    supervisor.run()
+    })
 }
 
-struct Supervisor {
+/// A started container with what its supervision needs.
+pub struct Supervisor {
     pid: i32,
     signals: OwnedFd,
     pidfd: OwnedFd,
@@ -271,7 +271,16 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn run(&mut self) -> Result<Ended> {
+    /// Returns the pid of the container's first process.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Supervises the container to its end.
+    ///
+    /// # Errors
+    /// The end cannot be waited for.
+    pub fn run(mut self) -> Result<Ended> {
         let ended = loop {
             if let Some(ended) = self.step()? {
                 break ended;
@@ -316,6 +325,11 @@ impl Supervisor {
         let pause = if hung_up { PollTimeout::from(HANGUP_PAUSE_MS) } else { PollTimeout::NONE };
         match poll(&mut set, pause) {
             Err(Errno::EINTR) => return Ok(None),
+            // the kernel lacks memory for a moment: the container is not ended for that
+            Err(Errno::ENOMEM) => {
+                std::thread::sleep(std::time::Duration::from_millis(u64::from(HANGUP_PAUSE_MS)));
+                return Ok(None);
+            }
             other => drop(other.context("poll")?),
         }
         let is_ready = |at: usize| set.get(at).and_then(PollFd::any).unwrap_or(false);

@@ -2,7 +2,7 @@
 
 use super::Fixture;
 use test_support::faults::names_nothing;
-use test_support::trace::{Fault, Point, can_fail, fault_at};
+use test_support::trace::{Call, Fault, Point, can_fail, fault_at, list};
 use test_support::*;
 
 /// Fails each call `number` of a verb, one in a run, and returns how many there were; `after` looks at each run.
@@ -133,4 +133,32 @@ fn a_read_that_fails_names_the_file() {
         });
         assert!(failed > 0 || errno == libc::EINTR, "{args:?}");
     }
+}
+
+#[test]
+fn a_start_whose_supervisor_cannot_prepare_is_an_error() {
+    need_root!();
+    if !can_fail() {
+        skip!("needs the registers of x86-64");
+    }
+    let fixture = Fixture::new();
+    fixture.corm(&["create", "--name", "c", "base", "sleep", "1000"]).out().ok();
+    let seen = list(fixture.corm(&["start", "c"])).seen;
+    fixture.corm(&["stop", "-t", "0", "c"]).out().ok();
+    let of_supervisor = |call: &&Call| matches!(call.point, Point::Child(..)) && call.number == libc::SYS_signalfd4;
+    let points: Vec<_> = seen.iter().filter(of_supervisor).map(|call| call.point).collect();
+    assert!(!points.is_empty(), "the supervisor calls signalfd4");
+    let mut failed = 0;
+    for point in points {
+        let run = fault_at(fixture.corm(&["start", "c"]), point, Fault::Fail(libc::ENOMEM));
+        if run.hit == Some(libc::SYS_signalfd4) {
+            failed += 1;
+            let told = run.out.code == Some(1) && run.out.stderr.contains("signalfd");
+            assert!(told, "{point:?}: {:#?}", run.out);
+        }
+        fixture.corm(&["stop", "-t", "0", "c"]).out();
+    }
+    assert!(failed > 0, "no call failed");
+    fixture.remove("starts that failed");
+    fixture.is_clean("starts that failed");
 }
