@@ -36,7 +36,7 @@ fn wait_until(store: &Store, name: &str, args: &args::Wait) -> Result<()> {
     let wanted = |names: &[&str]| args.conditions.iter().any(|text| names.contains(&text.as_str()));
     loop {
         let record = match store.find_container(&id) {
-            Err(_) if !store.has_container(&id) && wanted(&["removing"]) => return print::line(-1),
+            Err(_) if wanted(&["removing"]) && !store.has_container(&id)? => return print::line(-1),
             found => found?,
         };
         let (words, code): (&[&str], i32) = match status::of(store, &run, &record)? {
