@@ -39,15 +39,17 @@ mod theirs {
         }
     }
 
-    /// Returns the numbers of calls with several rules, one of which has several conditions. Where the second condition of
-    /// such a rule fails, libseccomp's program takes the default action and does not try the other rules.
+    /// Returns the numbers of calls with several rules, one of which has a condition. Where a later comparison of such a rule
+    /// fails (of a second condition, or of the other half of an argument), libseccomp's program takes the default action
+    /// and does not try the other rules.
     fn with_several_rules(profile: &LinuxSeccomp) -> HashSet<u32> {
         let rules: Vec<_> = profile.syscalls().iter().flatten().collect();
-        let all = |name: &String| rules.iter().filter(|rule| rule.names().contains(name)).collect::<Vec<_>>();
         let conditions = |rule: &LinuxSyscall| rule.args().as_ref().map_or(0, Vec::len);
         let several = |name: &&String| {
-            let own = all(name);
-            own.len() > 1 && own.iter().any(|rule| conditions(rule) > 1)
+            let own = rules.iter().flat_map(|rule| rule.names().iter().map(move |one| (one, rule)));
+            let own: Vec<_> = own.filter(|(one, _)| one == name).map(|(_, rule)| conditions(rule)).collect();
+            // conditions on one argument are a rule each
+            own.iter().map(|count| (*count).max(1)).sum::<usize>() > 1 && own.iter().any(|count| *count > 0)
         };
         let names = rules.iter().flat_map(|rule| rule.names()).filter(several);
         let archs = [ScmpArch::X8664, ScmpArch::X86, ScmpArch::X32, ScmpArch::Aarch64];
