@@ -1,5 +1,7 @@
 //! The program croci: parses the command line, runs the verb, prints at most one error and exits.
 
+#![no_main]
+
 use std::io::Write as _;
 
 use base::error::Report;
@@ -10,8 +12,16 @@ use croci::cli::Outcome;
 use croci::cli::args::Verb;
 use croci::commands;
 
-fn main() -> std::process::ExitCode {
-    let status = match cli::parse(std::env::args_os()) {
+linux::program!(call);
+
+// musl's allocator asks the kernel for memory and gives it back 90 times in a run
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
+/// Does what the command line says and returns the exit status.
+fn call() -> u8 {
+    match cli::parse(linux::binary::arguments()) {
         Outcome::Run(command) => run(&command),
         Outcome::Print(text) => {
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -23,8 +33,7 @@ fn main() -> std::process::ExitCode {
             let _ = std::io::stderr().write_all(usage.as_bytes());
             failure(verb == Some("exec"))
         }
-    };
-    std::process::ExitCode::from(status)
+    }
 }
 
 /// Runs a verb and returns croci's exit status: 1 after an error, 128 + N when signal N interrupted croci.

@@ -116,7 +116,8 @@ pub fn run(command: &Command, log: &Log) -> Result<i32> {
         None => host::default_root()?,
     };
     log.debug(|| {
-        let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        let words: Vec<String> =
+            linux::binary::arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
         format!("version {}, state root {root:?}: {}", env!("CARGO_PKG_VERSION"), words.join(" "))
     });
     let context = Context { store: Store::new(root), log, global };

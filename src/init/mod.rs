@@ -288,6 +288,10 @@ fn become_user(
     // closes descriptors of the host before any code of the container runs
     drop(root);
     close_rest(plan, opened, channel)?;
+    if matches!(opened.start_sync, StartSync::Fifo(_)) {
+        // what follows is little code, and then a wait that may be long
+        linux::image::release_code();
+    }
     // before the limits, because they may allow no further thread
     let handover = handover(plan, channel)?;
     // late, because they limit croci's own steps too (address space, open files)

@@ -234,7 +234,7 @@ pub(crate) fn process_id(pid: i32) -> Result<ProcessId> {
 /// As open(2) and read(2), but for a file that does not exist.
 pub(crate) fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
-    match std::fs::read_to_string(path) {
+    match std::fs::File::open(path).and_then(linux::file::read_text) {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         text => Ok(text.with_context(|| format!("read {path}"))?.trim_end().to_owned()),
     }

@@ -11,14 +11,16 @@
 //! The second run is recognised by the path of its binary. In a dissolved mount that is "/", the root of the clone; no
 //! other file has that path.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use libc::{c_char, c_int};
+use libc::c_char;
+#[cfg(target_env = "gnu")]
+use libc::c_int;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -92,7 +94,7 @@ fn sealed_copy(binary: &File) -> io::Result<OwnedFd> {
 
 /// Executes the program behind `file` with this process's arguments and environment.
 fn execute(file: BorrowedFd<'_>) -> io::Error {
-    let words: Vec<CString> = std::env::args_os().filter_map(|word| CString::new(word.into_vec()).ok()).collect();
+    let words: Vec<CString> = arguments().into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect();
     let mut argv: Vec<*const c_char> = words.iter().map(|word| word.as_ptr()).collect();
     argv.push(std::ptr::null());
     // SAFETY: argv is an array of NUL-terminated strings that ends with a null pointer and lives through the call;
@@ -108,11 +110,38 @@ unsafe extern "C" {
     static environ: *const *const c_char;
 }
 
-/// Address of the arguments on the stack, stored before `main`.
+/// Address of the arguments on the stack, stored before anything reads them.
 static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(std::ptr::null_mut());
 
+/// Notes where the arguments are, from the start of a program without the standard library's.
+///
+/// # Safety
+/// `arguments` is what the kernel, and so the C library, gives `main`.
+pub(crate) unsafe fn note_arguments(arguments: *mut *const c_char) {
+    ARGUMENTS.store(arguments, Ordering::Relaxed);
+}
+
+/// Returns the arguments of the program, its name first.
+pub fn arguments() -> Vec<OsString> {
+    let mut next = ARGUMENTS.load(Ordering::Relaxed).cast_const();
+    if next.is_null() {
+        return std::env::args_os().collect();
+    }
+    let mut words = Vec::new();
+    // SAFETY: an array of pointers to NUL-terminated strings that ends with a null pointer, as `main` has it; both stay for the
+    // life of the process, and no other thread clears them.
+    unsafe {
+        while !(*next).is_null() {
+            words.push(OsStr::from_bytes(CStr::from_ptr(*next).to_bytes()).to_owned());
+            next = next.add(1);
+        }
+    }
+    words
+}
+
+#[cfg(target_env = "gnu")]
 #[used]
-// SAFETY: libc calls what this section points to before `main`, with these arguments.
+// SAFETY: glibc calls what this section points to before `main`, with these arguments.
 #[unsafe(link_section = ".init_array")]
 static NOTE_ARGUMENTS: extern "C" fn(c_int, *mut *const c_char, *mut *const c_char) = {
     extern "C" fn note(_count: c_int, arguments: *mut *const c_char, _environment: *mut *const c_char) {

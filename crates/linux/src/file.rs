@@ -5,6 +5,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
+use std::io::Read as _;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt as _;
 
@@ -15,9 +16,10 @@ use rustix::fs::{FlockOperation, IFlags, XattrFlags};
 ///
 /// # Errors
 /// As read(2).
-pub fn read_text(mut file: impl io::Read) -> io::Result<String> {
-    let mut bytes = Vec::with_capacity(1024);
-    file.read_to_end(&mut bytes)?;
+pub fn read_text(file: impl io::Read) -> io::Result<String> {
+    let mut bytes = Vec::with_capacity(4096);
+    // by `take`, because a File asks for its size and place first, and such files have none
+    io::Read::take(file, u64::MAX).read_to_end(&mut bytes)?;
     Ok(String::from_utf8(bytes).unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()))
 }
 

@@ -7,6 +7,7 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+#[cfg(all(not(debug_assertions), panic = "abort"))]
 mod backtrace;
 pub mod binary;
 pub mod bpf;
@@ -14,6 +15,7 @@ pub mod btrfs;
 pub mod cred;
 pub mod event;
 pub mod file;
+pub mod image;
 pub mod keyring;
 pub mod mount;
 pub mod net;
@@ -28,6 +30,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod start;
 pub mod term;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
