@@ -1,17 +1,22 @@
 # Each target is a few lines; what they do is in scripts/, bench/, conformance/ and vm/. Root, on a Debian machine.
 TARGET  := x86_64-unknown-linux-gnu
-RELEASE := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release
+BUILT   := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(BUILT)/$(TARGET)/release
+# croci alone is linked with musl, whose start costs nothing (docs/dev/decisions.md)
+MUSL    := $(shell uname -m)-unknown-linux-musl
+CROCI   := $(BUILT)/$(MUSL)/release/croci
 PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image test-callers test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image install uninstall deps clean
+.PHONY: help build test test-image test-callers test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image budgets install uninstall deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
 build: ## Build the static release binaries croci and corm
-	scripts/toolchain cargo build --release --locked
+	scripts/toolchain cargo build --release --locked -p corm -p conformance
+	scripts/toolchain cargo build --release --locked --target $(MUSL) -p croci --bin croci
 
 test: ## Install what the tests need, then run every test (unit, and as root against the kernel)
 	scripts/toolchain scripts/test.sh
@@ -47,13 +52,13 @@ doc: ## The documentation of the library, without a warning
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 
 conformance: build ## Our conformance suite against the release binary, as a table (RUNTIME=/path: another one, whose failures are no error)
-	RUST_BACKTRACE=1 cargo run --quiet --locked -p conformance -- --format table --runtime $(or $(RUNTIME),$(RELEASE)/croci) || [ $$? = 1 -a -n "$(RUNTIME)" ]
+	RUST_BACKTRACE=1 cargo run --quiet --locked -p conformance -- --format table --runtime $(or $(RUNTIME),$(CROCI)) || [ $$? = 1 -a -n "$(RUNTIME)" ]
 
 conformance-docs: build ## Write docs/generated/conformance.md from runs of our suite, here and on pure cgroup v2
-	scripts/conformance-docs.sh $(RELEASE)/croci
+	scripts/conformance-docs.sh $(CROCI)
 
 conformance-official: build ## The suite of opencontainers/runtime-tools, on the native and the cgroup v1 view
-	conformance/official/run-all $(or $(RUNTIME),$(RELEASE)/croci)
+	conformance/official/run-all $(or $(RUNTIME),$(CROCI))
 
 test-vm: ## A sample of the tests on pure cgroup v2, in guests without and with systemd, as root and not
 	scripts/test-vm.sh
@@ -61,15 +66,18 @@ test-vm: ## A sample of the tests on pure cgroup v2, in guests without and with 
 test-vm-full: ## The same with every test that makes containers, and the conformance suite by both managers
 	scripts/test-vm.sh --full
 
-bench: build ## croci against the fastest peer, on cgroup v1 and v2; N=60 samples (see bench/README.md)
-	bench/run $(RELEASE)/croci
+budgets: build ## What each verb costs, counted without a clock, against bench/budgets
+	@status=0; bench/budgets.py $(CROCI) || status=$$?; [ $$status = 77 ] || exit $$status
+
+bench: build ## croci against the fastest peer, on cgroup v1 and v2; N=100 samples, WRITE=1 into the documents (see bench/README.md)
+	bench/run $(CROCI)
 
 bench-image: build ## corm against umoci and Podman: unpacking, bundles, containers; N=5 rounds
 	scripts/deps-image.sh
-	bench/image.py $(RELEASE)/corm $(RELEASE)/croci --n $(or $(N),5)
+	bench/image.py $(RELEASE)/corm $(CROCI) --n $(or $(N),5)
 
 install: build ## Install croci and corm below PREFIX (/usr/local)
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(RELEASE)/croci $(RELEASE)/corm
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(CROCI) $(RELEASE)/corm
 
 uninstall: ## Remove what `make install` has installed
 	rm -f $(DESTDIR)$(PREFIX)/bin/croci $(DESTDIR)$(PREFIX)/bin/corm

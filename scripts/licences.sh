@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 scripts/apt-install python3
-cargo metadata --format-version 1 --locked --all-features --filter-platform x86_64-unknown-linux-gnu |
+cargo metadata --format-version 1 --locked --all-features --filter-platform x86_64-unknown-linux-gnu --filter-platform x86_64-unknown-linux-musl |
     python3 -c '
 import json, re, sys
 

@@ -15,7 +15,8 @@ done
 scripts/criu.sh >/dev/null || true
 export PATH=$cache/croci-criu:$PATH
 if [ -z "${RUNTIME:-}" ]; then
-    cargo build --locked --release --quiet --bin croci
-    RUNTIME=${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/release/croci
+    target=$(uname -m)-unknown-linux-musl
+    cargo build --locked --release --quiet --target "$target" -p croci --bin croci
+    RUNTIME=${CARGO_TARGET_DIR:-target}/$target/release/croci
 fi
 exec tests/engines/run --runtime crun --runtime "$RUNTIME" ${RECORD:+--record "$RECORD"} "$@"

@@ -141,12 +141,20 @@ pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr, follow: bool) -> io::Result<Sta
     Ok(Stat(nix::sys::stat::fstatat(dir, name, flags)?))
 }
 
+/// Renames an entry; the new name must not exist yet. [renameat2(2)](https://man7.org/linux/man-pages/man2/rename.2.html)
+///
+/// # Errors
+/// `EEXIST`, and as renameat2(2).
+pub fn rename_new(from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>, new: &CStr) -> io::Result<()> {
+    Ok(rustix::fs::renameat_with(from, name, to, new, rustix::fs::RenameFlags::NOREPLACE)?)
+}
+
 /// Returns the type of the file system of an open file.
 ///
 /// # Errors
 /// As fstatfs(2).
 pub fn fs_magic(fd: BorrowedFd<'_>) -> io::Result<i64> {
-    Ok(nix::sys::statfs::fstatfs(fd)?.filesystem_type().0)
+    Ok(nix::sys::statfs::fstatfs(fd)?.filesystem_type().0 as _)
 }
 
 /// Returns whether a file is of a file system that shows the kernel's own state, such as procfs.

@@ -181,7 +181,7 @@ pub fn unshare(flags: i32) -> io::Result<()> {
 /// # Errors
 /// `ENOTTY`: the file is no namespace.
 pub fn namespace_type(fd: BorrowedFd<'_>) -> io::Result<i32> {
-    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
     // SAFETY: this request takes no argument.
     let kind = cvt(unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) }.into())?;
     Ok(kind as i32)

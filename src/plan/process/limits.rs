@@ -30,7 +30,8 @@ pub(super) fn plan(limits: &[PosixRlimit]) -> Result<Vec<Rlimit>> {
 }
 
 fn resource(kind: Kind) -> (&'static str, u32) {
-    match kind {
+    // an enum of C, whose type is another one in each C library
+    let (name, number) = match kind {
         Kind::RlimitCpu => ("RLIMIT_CPU", libc::RLIMIT_CPU),
         Kind::RlimitFsize => ("RLIMIT_FSIZE", libc::RLIMIT_FSIZE),
         Kind::RlimitData => ("RLIMIT_DATA", libc::RLIMIT_DATA),
@@ -47,5 +48,6 @@ fn resource(kind: Kind) -> (&'static str, u32) {
         Kind::RlimitNice => ("RLIMIT_NICE", libc::RLIMIT_NICE),
         Kind::RlimitRtprio => ("RLIMIT_RTPRIO", libc::RLIMIT_RTPRIO),
         Kind::RlimitRttime => ("RLIMIT_RTTIME", libc::RLIMIT_RTTIME),
-    }
+    };
+    (name, number as _)
 }

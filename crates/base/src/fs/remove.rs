@@ -126,11 +126,11 @@ fn move_up(dir: BorrowedFd<'_>, entry: &CStr, top: BorrowedFd<'_>, number: u64) 
     let mut number = u128::from(number) << 64;
     loop {
         let name = CString::new(format!(".{number:x}"))?;
-        match nix::fcntl::renameat2(dir, entry, top, name.as_c_str(), nix::fcntl::RenameFlags::RENAME_NOREPLACE) {
+        match path::rename_new(dir, entry, top, &name) {
             Ok(()) => return Ok(Some(name)),
-            Err(nix::Error::EEXIST) => number += 1,
-            Err(nix::Error::EXDEV) => return Ok(None),
-            Err(err) => return Err(err.into()),
+            Err(err) if errno(&err) == libc::EEXIST => number += 1,
+            Err(err) if errno(&err) == libc::EXDEV => return Ok(None),
+            Err(err) => return Err(err),
         }
     }
 }

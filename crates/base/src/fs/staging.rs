@@ -12,9 +12,9 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat, renameat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, renameat};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -165,12 +165,14 @@ impl StagedEntry {
     }
 
     fn publish_new_as(&mut self, dir: BorrowedFd<'_>, to: &Path) -> Result<bool> {
-        match renameat2(&self.dir, self.name.as_os_str(), dir, to, RenameFlags::RENAME_NOREPLACE) {
+        let names = [self.name.as_os_str(), to.as_os_str()].map(|name| CString::new(name.as_bytes()));
+        let [Ok(name), Ok(new)] = names else { bail!("rename to {to:?}: a NUL in the name") };
+        match linux::path::rename_new(self.dir.as_fd(), &name, dir, &new) {
             Ok(()) => {
                 self.published = true;
                 Ok(true)
             }
-            Err(Errno::EEXIST | Errno::ENOTEMPTY) => Ok(false),
+            Err(err) if matches!(err.raw_os_error(), Some(libc::EEXIST | libc::ENOTEMPTY)) => Ok(false),
             Err(err) => Err(err).with_context(|| format!("rename to {to:?}")),
         }
     }
