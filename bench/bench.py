@@ -4,22 +4,24 @@
   bench.py [options] name=path [name=path ...]
 
   --view v1|v2|host   cgroup layout to show the runtimes, in a private mount namespace (host mounts untouched)
-  --scenarios LIST    comma list of: startup,run,seccomp,steps,exec,rss,seq,many,mounts   (default all)
+  --scenarios LIST    comma list of: startup,run,seccomp,steps,callers,exec,rss,seq,many,list,mounts   (default all)
   --n N               samples per runtime (default 50)      --warmup N (default 3)
   --seq N             containers in the sequential scenario (default 100), --seq-rounds (default 3)
   --many N            containers kept in 'many' (default 200)
-  --mounts N          extra host tmpfs mounts in 'mounts' (default 500)
+  --list N            containers in 'list' (default 1000)
+  --mounts LIST       extra host tmpfs mounts in 'mounts' (default 500,2000)
   --ref NAME          runtime the ratios refer to (default: crun if present, else the first)
   --rootfs DIR        rootfs holding a static busybox with true/sleep   (default: made from the host's busybox-static)
   --seccomp FILE      linux.seccomp, or a config.json that has one, for the 'seccomp' scenario (default: Docker's)
-  --floor PATH        the floor program; joins 'run' as pseudo runtime 'floor'
+  --floor DIR         directory of floor, floor-exec and nothing, which join 'run', 'exec' and 'startup' as pseudo runtimes
   --json FILE         write every sample as json ('-' for stdout)
   --nice N            renice the bench (children inherit), e.g. -20 on a shared machine
   --wait-quiet LOAD   before each scenario wait until the 1-minute load is below LOAD (max --wait-max s)
   --pin CPUS          sched_setaffinity, e.g. 0 or 0,1
   name=path can carry extra global args:  'crun-nocg=/x/crun --cgroup-manager=disabled'
 """
-import argparse, ctypes, json, os, shlex, shutil, signal, statistics as st, sys, time, tempfile, re, subprocess
+import bundle
+import argparse, ctypes, json, os, random, shlex, shutil, signal, statistics as st, sys, time, tempfile, re, subprocess
 
 libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS = 0x20000; MS_REC = 16384; MS_PRIVATE = 1 << 18
@@ -27,32 +29,6 @@ def cmount(src, dst, typ, flags=0, data=None):
     e = lambda s: None if s is None else s.encode()
     if libc.mount(e(src), e(dst), e(typ), flags, e(data)) != 0:
         raise OSError(ctypes.get_errno(), f"mount {src} {dst} {typ}")
-
-SPEC = {
- "ociVersion": "1.0.2",
- "process": {"terminal": False, "user": {"uid": 0, "gid": 0}, "args": ["true"],
-  "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"], "cwd": "/",
-  "capabilities": {k: ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"] for k in ("bounding", "effective", "permitted")},
-  "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}], "noNewPrivileges": True},
- "root": {"path": "rootfs", "readonly": True}, "hostname": "runc",
- "mounts": [
-  {"destination": "/proc", "type": "proc", "source": "proc"},
-  {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
-  {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
-  {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]},
-  {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
-  {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
-  {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]}],
- "linux": {"resources": {"devices": [{"allow": False, "access": "rwm"}]},
-  "namespaces": [{"type": t} for t in ("pid", "network", "ipc", "uts", "mount")],
-  "maskedPaths": ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi"],
-  "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]}}
-
-def spec(args, view, rootfs, seccomp=None):
-    s = json.loads(json.dumps(SPEC)); s["process"]["args"] = args; s["root"]["path"] = rootfs
-    if view == "v2": s["linux"]["namespaces"].append({"type": "cgroup"})   # as `runc spec` does on v2
-    if seccomp: s["linux"]["seccomp"] = seccomp
-    return s
 
 class RT:
     def __init__(self, name, cmd, base):
@@ -89,21 +65,9 @@ class Bench:
     def __init__(self, o, rts):
         self.o = o; self.rts = rts; self.dead = {}; self.hangs = {}; self.data = {}; self.serial = 0
         self.work = tempfile.mkdtemp(prefix="bench-peers-", dir=o.workdir)
-        self.b = {}
-        sec = json.load(open(o.seccomp)) if o.seccomp and os.path.exists(o.seccomp) else None
-        if sec and "linux" in sec: sec = sec["linux"]["seccomp"]
-        if not o.rootfs: o.rootfs = self.make_rootfs()
-        for key, args, sc in (("true", ["true"], None), ("sleep", ["sleep", "1000000"], None), ("sec", ["true"], sec)):
-            d = os.path.join(self.work, key); os.makedirs(d)
-            json.dump(spec(args, o.view, o.rootfs, sc), open(d + "/config.json", "w"), indent=1); self.b[key] = d
-        self.has_sec = sec is not None
-    def make_rootfs(self):
-        bb = shutil.which("busybox"); d = os.path.join(self.work, "rootfs")
-        if not bb: sys.exit("bench.py: no busybox: apt-get install busybox-static, or give --rootfs")
-        for x in ("bin", "proc", "sys", "dev", "tmp", "etc"): os.makedirs(os.path.join(d, x))
-        shutil.copy(bb, d + "/bin/busybox")
-        for a in ("true", "sleep", "sh", "cat"): os.symlink("busybox", f"{d}/bin/{a}")
-        return d
+        o.rootfs = o.rootfs or bundle.make_rootfs(self.work)
+        self.b = {key: bundle.bundle(self.work, name, o.view, o.rootfs, o.seccomp) for key, name in (("true", "true"), ("sleep", "sleep"), ("sec", "seccomp"))}
+        self.has_sec = bundle.seccomp_of(o.seccomp) is not None
     def cid(self, r): self.serial += 1; return f"bp{os.getpid()}-{r.name}-{self.serial}"
     def add(self, scen, metric, r, v): self.data.setdefault(scen, {}).setdefault(metric, {}).setdefault(r if isinstance(r, str) else r.name, []).append(v)
     def addcall(self, scen, r, m, prefix=""):
@@ -112,8 +76,8 @@ class Bench:
     def each(self, scen, fn, n=None, warm=None):
         n = self.o.n if n is None else n; warm = self.o.warmup if warm is None else warm
         for i in range(-warm, n):
-            rs = self.live(scen); k = i % max(1, len(rs))
-            for r in rs[k:] + rs[:k]:
+            rs = self.live(scen); random.shuffle(rs)
+            for r in rs:
                 try:
                     for attempt in range(4):
                         try: fn(r, i >= 0); break
@@ -142,30 +106,63 @@ class Bench:
         except (ProcessLookupError, Fail): pass
         call(r.argv("delete", "--force", cid), check=False)
     # --- scenarios
+    def with_pseudo(self, name, command, scenario):
+        """A program that is no runtime joins the scenario under this name."""
+        if not self.o.floor: return scenario()
+        self.rts.append(RT(name, f"{self.o.floor}/{command}", self.work))
+        try: scenario()
+        finally: self.rts.pop()
     def startup(self):
-        self.each("startup", lambda r, keep: (lambda m: keep and self.addcall("startup", r, m))(call([r.path, "--version"])))
-    def run_with(self, scen, key):
+        def f(r, keep):
+            m = call([r.path] if r.name == "nothing" else [r.path, "--version"])
+            if keep: self.addcall("startup", r, m)
+        self.with_pseudo("nothing", "nothing", lambda: self.each("startup", f))
+    def run_with(self, scen, key, prefix=""):
         def f(r, keep):
             if r.name == "floor":
                 m = call([r.path] + r.extra)
             else: m = call(r.argv("run", "--bundle", self.b[key], self.cid(r)))
-            if keep: self.addcall(scen, r, m)
+            if keep: self.addcall(scen, r, m, prefix)
         self.each(scen, f)
     def run(self):
-        if self.o.floor:
-            fl = RT("floor", f"{self.o.floor} -q -r {self.o.rootfs} -m {self.o.view} -j {'into' if self.o.view == 'v2' else 'tasks'}", self.work); self.rts.append(fl)
-        try: self.run_with("run", "true")
-        finally:
-            if self.o.floor: self.rts.pop()
+        self.with_pseudo("floor", f"floor -q -r {self.o.rootfs} -m {self.o.view} -j {'into' if self.o.view == 'v2' else 'tasks'}", lambda: self.run_with("run", "true"))
     def seccomp(self):
         if not self.has_sec: raise SystemExit(f"bench.py: no seccomp profile at {self.o.seccomp}: give --seccomp FILE")
         self.run_with("seccomp", "sec")
     def mounts(self):
-        d = "/tmp/manymounts"; os.makedirs(d, exist_ok=True); cmount("tmpfs", d, "tmpfs")
-        for i in range(self.o.mounts):
-            os.mkdir(f"{d}/{i}"); cmount("tmpfs", f"{d}/{i}", "tmpfs")
-        try: self.run_with("mounts", "true")
+        d = os.path.join(self.work, "mounts"); os.makedirs(d, exist_ok=True); cmount("tmpfs", d, "tmpfs")
+        made = 0
+        try:
+            for n in sorted(int(n) for n in self.o.mounts.split(",")):
+                while made < n:
+                    os.mkdir(f"{d}/{made}"); cmount("tmpfs", f"{d}/{made}", "tmpfs"); made += 1
+                self.run_with("mounts", "true", f"{n}.")
         finally: libc.umount2(d.encode(), 2)
+    def callers(self):
+        """create as conmon and containerd's shim call it."""
+        def f(r, keep):
+            cid = self.cid(r); pf = os.path.join(self.work, "pid"); pid = None
+            try:
+                m = call(r.argv("--log", os.path.join(self.work, "log.json"), "--log-format", "json", "create", "--bundle", self.b["sleep"], "--pid-file", pf, cid))
+                pid = int(open(pf).read())
+            finally:
+                if pid: self.destroy(r, cid, pid)
+            if keep: self.addcall("callers", r, m)
+        self.each("callers", f)
+    def list(self):
+        made = []
+        try:
+            for r in self.live("list"):
+                try:
+                    for i in range(self.o.list):
+                        cid = self.cid(r); pid, _ = self.create(r, cid); made.append((r, cid, pid))
+                except (Fail, Hung) as e: self.dead[(r.name, "list")] = str(e); print(f"# list: {r.name} dropped: {e}", file=sys.stderr)
+            def f(r, keep):
+                m = call(r.argv("list"))
+                if keep: self.addcall("list", r, m)
+            self.each("list", f, n=min(self.o.n, 40))
+        finally:
+            for r, cid, pid in made: self.destroy(r, cid, pid)
     def steps(self):
         def f(r, keep):
             cid = self.cid(r); ms = {}; pid = None
@@ -187,7 +184,11 @@ class Bench:
                 try:
                     cid = self.cid(r); pid, _ = self.create(r, cid); c[r.name] = (r, cid, pid); call(r.argv("start", cid))
                 except Fail as e: self.dead[(r.name, "exec")] = str(e); print(f"# exec: {r.name} dropped: {e}", file=sys.stderr)
-            self.each("exec", lambda r, keep: (lambda m: keep and self.addcall("exec", r, m))(call(r.argv("exec", c[r.name][1], "true"))))
+            target = next(iter(c.values()), None)
+            def f(r, keep):
+                m = call([r.path, str(target[2]), "/bin/true"] if r.name == "floor" else r.argv("exec", c[r.name][1], "true"))
+                if keep: self.addcall("exec", r, m)
+            if target: self.with_pseudo("floor", "floor-exec", lambda: self.each("exec", f))
         finally:
             for r, cid, pid in c.values(): self.destroy(r, cid, pid)
     def rss(self):
@@ -264,7 +265,7 @@ class Bench:
     def report(self, out=sys.stdout):
         ref = self.o.ref
         names = [r.name for r in self.rts]
-        want = {"startup": ["wall_us", "cpu_us"], "run": ["wall_us", "cpu_us", "usr_us", "sys_us", "ctxsw", "minflt"], "seccomp": ["wall_us", "cpu_us"], "mounts": ["wall_us", "cpu_us"], "exec": ["wall_us", "cpu_us"], "seq": ["wall_us", "cpu_us", "usr_us", "sys_us"]}
+        want = {"startup": ["wall_us", "cpu_us"], "run": ["wall_us", "cpu_us", "usr_us", "sys_us", "ctxsw", "minflt"], "seccomp": ["wall_us", "cpu_us"], "exec": ["wall_us", "cpu_us"], "seq": ["wall_us", "cpu_us", "usr_us", "sys_us"]}
         for scen, ms in self.data.items():
             print(f"\n== {scen} (view {self.o.view})", file=out)
             keys = want.get(scen) or [k for k in ms if not re.search(r"(usr_us|sys_us|ctxsw|minflt)$", k)]
@@ -280,10 +281,10 @@ class Bench:
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("runtimes", nargs="+"); ap.add_argument("--view", choices=["v1", "v2", "host"], default="v2")
-    ap.add_argument("--scenarios", default="startup,run,seccomp,steps,exec,rss,seq,many,mounts")
-    for a, d in (("n", 50), ("warmup", 3), ("seq", 100), ("seq-rounds", 3), ("many", 200), ("mounts", 500)): ap.add_argument("--" + a, type=int, default=d)
+    ap.add_argument("--scenarios", default="startup,run,seccomp,steps,callers,exec,rss,seq,many,list,mounts")
+    for a, d in (("n", 50), ("warmup", 3), ("seq", 100), ("seq-rounds", 3), ("many", 200), ("list", 1000)): ap.add_argument("--" + a, type=int, default=d)
     ap.add_argument("--ref"); ap.add_argument("--rootfs"); ap.add_argument("--seccomp", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "docker-seccomp.json"))
-    ap.add_argument("--floor"); ap.add_argument("--json"); ap.add_argument("--nice", type=int); ap.add_argument("--pin"); ap.add_argument("--workdir", default="/run", help="state and bundles live on a private tmpfs mounted here")
+    ap.add_argument("--floor"); ap.add_argument("--mounts", default="500,2000"); ap.add_argument("--json"); ap.add_argument("--nice", type=int); ap.add_argument("--pin"); ap.add_argument("--workdir", default="/run", help="state and bundles live on a private tmpfs mounted here")
     ap.add_argument("--block-sigchld", default="", help="comma list of runtimes to start with SIGCHLD blocked"); ap.add_argument("--hang", type=float, default=20.0, help="seconds after which a runtime counts as hung"); ap.add_argument("--wait-quiet", type=float); ap.add_argument("--wait-max", type=float, default=600)
     o = ap.parse_args()
     global HANG_S; HANG_S = o.hang
