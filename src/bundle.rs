@@ -47,6 +47,15 @@ pub(crate) fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
     Ok(Bundle { dir, text, config })
 }
 
+/// Reads the configuration of the bundle at `dir`, without parsing it.
+///
+/// # Errors
+/// As [`open`], but for what is wrong in the configuration.
+pub(crate) fn read_config(dir: &Path) -> Result<Vec<u8>> {
+    let path = dir.join("config.json");
+    read_regular(&path).with_context(|| hint(&path, dir))
+}
+
 fn hint(path: &Path, dir: &Path) -> String {
     if path.exists() { format!("{path:?}") } else { format!("{path:?} (is {dir:?} a bundle?)") }
 }

@@ -41,6 +41,13 @@ impl Cgroup {
         file.and_then(|file| try_read(&file).ok()).and_then(|text| value_of(&text, "oom_kill")).unwrap_or_default()
     }
 
+    /// Returns how many forks failed so far because the pids limit of the cgroup was reached.
+    pub(crate) fn refused_forks(&self) -> u64 {
+        let path = if self.record.is_pure_v2() { self.unified_path() } else { self.controller_path("pids") };
+        let text = path.and_then(|path| try_read(&format!("{path}/pids.events")).ok());
+        text.and_then(|text| value_of(&text, "max")).unwrap_or_default()
+    }
+
     /// Starts the watch. `None` where the container has no memory controller.
     pub(crate) fn oom_events(&self) -> Result<Option<OomWatch>> {
         let open = |path: &str| fs::File::open(path).with_context(|| format!("open {path}"));

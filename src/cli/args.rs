@@ -86,6 +86,14 @@ pub enum Verb {
     Spec(SpecArgs),
     /// `features`
     Features,
+    /// `wait ID…`
+    Wait(Vec<String>),
+    /// `why`
+    Why(Why),
+    /// `validate`
+    Validate(Validate),
+    /// `plan`
+    Plan(Plan),
     /// `explain [CODE|MESSAGE…]`
     Explain(Vec<String>),
     /// `checkpoint`
@@ -127,6 +135,35 @@ pub struct Kill {
     pub all: bool,
     /// `--regex`
     pub regex: bool,
+}
+
+/// `why`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Why {
+    /// Container ID.
+    pub id: String,
+    /// `--format`
+    pub format: Format,
+}
+
+/// `validate`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Validate {
+    /// `--bundle`, default `.`.
+    pub bundle: PathBuf,
+    /// `--host`: check that this machine has what is configured, too.
+    pub host: bool,
+    /// `--format`
+    pub format: Format,
+}
+
+/// `plan`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The flags of `create`.
+    pub create: Create,
+    /// `--format`
+    pub format: Format,
 }
 
 /// `delete`

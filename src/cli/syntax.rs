@@ -68,6 +68,7 @@ const PID_FILE: Flag = one("pid-file", None, "FILE", "Write the pid of the proce
 const NO_SUBREAPER: Flag = switch("no-subreaper", None, "Do not become the subreaper of orphaned processes");
 const NO_VERIFY: Flag =
     switch("no-verify", None, "Do not verify the process against its configuration before the program runs");
+const NO_PIVOT: Flag = switch("no-pivot", None, "Use MS_MOVE and chroot instead of pivot_root (for an initramfs)");
 const FORMAT: Flag = one("format", Some('f'), "FORMAT", "Output format: table or json [default: table]");
 const REGEX: Flag = switch("regex", Some('r'), "Treat ID as a regular expression");
 const BUNDLE: Flag = one("bundle", Some('b'), "DIR", "Bundle directory [default: .]");
@@ -78,7 +79,7 @@ const CREATE: &[Flag] = &[
     CONSOLE_SOCKET,
     PIDFD_SOCKET,
     PID_FILE,
-    switch("no-pivot", None, "Use MS_MOVE and chroot instead of pivot_root (for an initramfs)"),
+    NO_PIVOT,
     switch("no-new-keyring", None, "Do not create a session keyring, keep the caller's"),
     PRESERVE_FDS,
     NO_SUBREAPER,
@@ -182,7 +183,14 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "ID",
         count: (1, 1),
         has_trailing_args: false,
-        flags: &[CREATE, &[switch("detach", Some('d'), "Accepted and ignored: create never waits")], HELP],
+        flags: &[
+            CREATE,
+            &[
+                switch("detach", Some('d'), "Accepted and ignored: create never waits"),
+                switch("dry-run", None, "Show what would be done, as `plan`, and do nothing"),
+            ],
+            HELP,
+        ],
         make: convert::create,
     },
     VerbSpec {
@@ -358,6 +366,50 @@ pub(super) const VERBS: &[VerbSpec] = &[
         has_trailing_args: false,
         flags: &[CRIU, RESTORE, HELP],
         make: convert::restore,
+    },
+    VerbSpec {
+        name: "wait",
+        about: "Wait until containers have stopped, and show their exit statuses",
+        operands: "ID...",
+        count: (1, ANY),
+        has_trailing_args: false,
+        flags: &[HELP],
+        make: convert::wait,
+    },
+    VerbSpec {
+        name: "why",
+        about: "Show what became of a container: its end, limits that were reached, denials",
+        operands: "ID",
+        count: (1, 1),
+        has_trailing_args: false,
+        flags: &[&[FORMAT], HELP],
+        make: convert::why,
+    },
+    VerbSpec {
+        name: "validate",
+        about: "Show all problems of a bundle's configuration",
+        operands: "",
+        count: (0, 0),
+        has_trailing_args: false,
+        flags: &[&[BUNDLE, switch("host", None, "Check also that this machine has what is configured"), FORMAT], HELP],
+        make: convert::validate,
+    },
+    VerbSpec {
+        name: "plan",
+        about: "Show what create would do, step by step, without doing it",
+        operands: "[ID]",
+        count: (0, 1),
+        has_trailing_args: false,
+        flags: &[
+            &[
+                BUNDLE,
+                one("config", None, "FILE", "Read the configuration from this file instead of config.json"),
+                NO_PIVOT,
+                FORMAT,
+            ],
+            HELP,
+        ],
+        make: convert::plan,
     },
     VerbSpec {
         name: "explain",

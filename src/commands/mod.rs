@@ -11,6 +11,7 @@ mod kill;
 mod list;
 mod mounts;
 mod pause;
+mod plan;
 mod ps;
 mod restore;
 mod run;
@@ -18,6 +19,9 @@ mod spec;
 mod start;
 mod state;
 mod update;
+mod validate;
+mod wait;
+mod why;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -148,6 +152,10 @@ fn dispatch(context: &Context<'_>, command: &Command) -> Result<i32> {
         Verb::Events(args) => events::events(context, args),
         Verb::Spec(args) => spec::spec(args),
         Verb::Features => features::features(),
+        Verb::Wait(ids) => wait::wait(context, ids),
+        Verb::Why(args) => why::why(context, args),
+        Verb::Validate(args) => validate::validate(context, args),
+        Verb::Plan(args) => plan::plan(context, args),
         Verb::Explain(words) => explain::explain(words),
         Verb::Checkpoint(args) => checkpoint::checkpoint(context, args),
         Verb::Restore(args) => restore::restore(context, args),

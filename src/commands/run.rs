@@ -1,6 +1,6 @@
 //! `run`: creates and starts a container; without `--detach` waits until it exits, and deletes it.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 
@@ -21,7 +21,10 @@ use crate::runtime::terminal::Foreground;
 use crate::runtime::transaction::Committed;
 use crate::state::Entry;
 use crate::state::Record;
+use crate::state::exit;
+use crate::state::exit::Exit;
 use base::error::Report;
+use linux::process::ExitStatus;
 
 /// Runs the container.
 pub(super) fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
@@ -108,7 +111,23 @@ fn wait(
     if let Some(notify) = notify {
         notify.finish();
     }
-    if keep { ended } else { cleanup(context, &entry, &record, &hooks, ended) }
+    if keep {
+        keep_exit(&entry, &init.pidfd, &ended);
+        return ended;
+    }
+    cleanup(context, &entry, &record, &hooks, ended)
+}
+
+/// Keeps the end of a container that stays, for `state`, `wait` and `why`.
+fn keep_exit(entry: &Entry, pidfd: &OwnedFd, ended: &Result<i32>) {
+    let Ok(status) = ended else { return };
+    let from_status = match status {
+        // older kernels tell no more
+        129..=192 => ExitStatus::Killed(status - 128),
+        _ => ExitStatus::Exited(*status),
+    };
+    let told = linux::pidfd_info::exit_status(pidfd.as_fd()).ok().flatten();
+    exit::keep(entry, &Exit::now(told.unwrap_or(from_status)));
 }
 
 /// Logs an error when the OOM killer may have killed the process: it ended by SIGKILL and the cgroup's number of OOM

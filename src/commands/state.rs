@@ -6,12 +6,16 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{Context, LoadedContainer, print};
+use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::config;
 use crate::runtime::verify;
+use crate::state::Entry;
 use crate::state::Record;
 use crate::state::Status;
+use crate::state::exit;
 use base::host;
+use base::signal;
 
 /// Time for another process to complete `create`. Short, because a hook of that process may call `state`, too.
 const CREATION: Duration = Duration::from_millis(100);
@@ -33,6 +37,38 @@ pub(super) struct Document<'a> {
     #[serde(rename = "systemd-scope", skip_serializing_if = "Option::is_none")]
     systemd_scope: Option<&'a str>,
     owner: String,
+    /// How a stopped container has ended, as far as it is known; an addition of croci.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit: Option<ExitDocument>,
+}
+
+/// The member `exit` of the state.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ExitDocument {
+    /// As in a shell: 128 + n for signal n.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<i32>,
+    /// Name of the signal that killed the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<String>,
+    /// The OOM killer has killed a process of the container.
+    oom_killed: bool,
+    /// When the end was learned of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+}
+
+/// Returns what is known of the end of a stopped container; nothing if nothing is.
+fn exit_document(entry: &Entry, record: &Record) -> Result<Option<ExitDocument>> {
+    let exit = exit::find(entry, record)?;
+    let oom_killed = Cgroup::open(&record.cgroup).oom_kills() > 0;
+    if exit.is_none() && !oom_killed {
+        return Ok(None);
+    }
+    let exit = exit.unwrap_or_default();
+    let (status, signal) = (exit.shell_status(), exit.signal.map(signal::name));
+    Ok(Some(ExitDocument { status, signal, oom_killed, time: exit.time }))
 }
 
 /// Returns the state document of a container; `pid` is 0 when it is stopped.
@@ -48,6 +84,7 @@ pub(super) fn document(record: &Record, status: Status, pid: i32) -> Document<'_
         annotations: &record.annotations,
         systemd_scope: record.cgroup.scope.as_ref().map(|scope| scope.unit.as_str()),
         owner: host::user_name(record.owner),
+        exit: None,
     }
 }
 
@@ -72,7 +109,10 @@ pub(super) fn state(context: &Context<'_>, args: &args::State) -> Result<i32> {
         print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
         return Ok(i32::from(!report.ok));
     }
-    let document = document(&record, status, init.map_or(0, |init| init.pid));
+    let mut document = document(&record, status, init.map_or(0, |init| init.pid));
+    if status == Status::Stopped {
+        document.exit = exit_document(&entry, &record)?;
+    }
     print(&format!("{}\n", serde_json::to_string_pretty(&document)?))?;
     Ok(0)
 }

@@ -18,6 +18,7 @@ pub(crate) mod notify;
 pub(crate) mod options;
 pub(crate) mod outputs;
 pub(crate) mod prepare;
+pub(crate) mod preview;
 pub(crate) mod rdt;
 pub(crate) mod restore;
 pub(crate) mod seccomp_listener;

@@ -83,6 +83,12 @@ fn compile_for(family: &abi::Family, seccomp: &LinuxSeccomp) -> Result<Filter> {
     })
 }
 
+/// Returns the name of a system call of the native ABI.
+pub(crate) fn name_of(number: u32) -> Option<&'static str> {
+    let row = abi::NATIVE.rows.iter().find(|row| row.numbers.first() == Some(&number))?;
+    std::str::from_utf8(row.name()).ok()
+}
+
 /// Lists the system calls in a profile that no ABI of this machine has, for `run.oci.seccomp_fail_unknown_syscall`.
 pub(crate) fn unknown_names(seccomp: &LinuxSeccomp) -> Vec<&str> {
     let calls = seccomp.syscalls().as_deref().unwrap_or_default();

@@ -4,6 +4,7 @@
 //! container's process and its cgroup.
 
 mod elsewhere;
+pub(crate) mod exit;
 mod lock;
 pub(crate) mod record;
 pub(crate) mod status;

@@ -63,6 +63,11 @@ pub fn parse(text: &str) -> Result<i32> {
     }
 }
 
+/// Returns the name of a signal without `SIG`: `KILL`; for one without a name its number.
+pub fn name(signal: i32) -> String {
+    NAMES.iter().find(|(_, known)| *known == signal).map_or_else(|| signal.to_string(), |(name, _)| (*name).to_owned())
+}
+
 /// Reports whether the default action of a signal ends the process.
 pub fn terminates(number: i32) -> bool {
     let harmless = [

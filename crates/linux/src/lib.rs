@@ -21,6 +21,7 @@ pub mod mount;
 pub mod net;
 pub mod open;
 pub mod path;
+pub mod pidfd_info;
 pub mod place;
 pub mod process;
 pub mod query;

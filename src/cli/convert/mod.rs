@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::args::{
-    CgroupManager, Create, Delete, Events, Exec, Format, Global, Kill, List, LogFormat, LogLevel, Ps, Run, SpecArgs,
-    State, Update, Verb,
+    CgroupManager, Create, Delete, Events, Exec, Format, Global, Kill, List, LogFormat, LogLevel, Plan, Ps, Run,
+    SpecArgs, State, Update, Validate, Verb, Why,
 };
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
@@ -82,6 +82,9 @@ fn creation(args: &mut ParsedArgs) -> Result<Create> {
 }
 
 pub(super) fn create(args: &mut ParsedArgs) -> Result<Verb> {
+    if args.switch("dry-run")? {
+        return Ok(Verb::Plan(Plan { create: creation(args)?, format: Format::Table }));
+    }
     args.switch("detach")?; // accepted because go-runc can send it
     creation(args).map(Verb::Create)
 }
@@ -237,6 +240,31 @@ pub(super) fn spec(args: &mut ParsedArgs) -> Result<Verb> {
         file: args.path("file"),
         rootless: args.switch("rootless")?,
     }))
+}
+
+pub(super) fn wait(args: &mut ParsedArgs) -> Result<Verb> {
+    Ok(Verb::Wait(std::mem::take(&mut args.operands)))
+}
+
+pub(super) fn why(args: &mut ParsedArgs) -> Result<Verb> {
+    Ok(Verb::Why(Why { format: args.choice("format", FORMATS)?, id: args.id() }))
+}
+
+pub(super) fn validate(args: &mut ParsedArgs) -> Result<Verb> {
+    let bundle = args.path("bundle").unwrap_or_else(|| PathBuf::from("."));
+    Ok(Verb::Validate(Validate { bundle, host: args.switch("host")?, format: args.choice("format", FORMATS)? }))
+}
+
+pub(super) fn plan(args: &mut ParsedArgs) -> Result<Verb> {
+    let create = Create {
+        bundle: args.path("bundle").unwrap_or_else(|| PathBuf::from(".")),
+        config: args.path("config"),
+        no_pivot: args.switch("no-pivot")?,
+        ..Create::default()
+    };
+    let format = args.choice("format", FORMATS)?;
+    let id = if args.operands.is_empty() { "plan".to_owned() } else { args.id() };
+    Ok(Verb::Plan(Plan { create: Create { id, ..create }, format }))
 }
 
 pub(super) fn explain(args: &mut ParsedArgs) -> Result<Verb> {

@@ -165,6 +165,8 @@ codes! {
         "The message names the rule.";
     SeccompExec "seccomp.exec" "The seccomp filter forbids a call that is needed to start the program." "allow execve (and what is named) in linux.seccomp; `croci run --record-seccomp FILE` writes a profile that fits"
         "The filter is in force before the program's first instruction.";
+    SeccompKilled "seccomp.killed" "The seccomp filter killed the program at a system call that it forbids." "allow the call in linux.seccomp; `croci why ID` names it where the kernel log can be read"
+        "The program ended by SIGSYS. A filter that answers with an errno (SCMP_ACT_ERRNO) makes the call fail instead.";
     SeccompAgent "seccomp.agent" "The seccomp agent cannot be reached." "start the agent that listens on linux.seccomp.listenerPath"
         "SCMP_ACT_NOTIFY needs a program that accepts the notification descriptor.";
     HookFailed "hook.failed" "A hook failed." "run the hook by hand with the container's state on its standard input"

@@ -1,0 +1,135 @@
+//! What became of a container: `wait`, `why`, the member `exit` of `state`; and what would become of one: `validate`,
+//! `plan`, `create --dry-run`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use test_support::*;
+
+/// Runs a container in the foreground, which stays.
+fn ended(c: &Container) -> Value {
+    c.run_with(&["--keep"]).out().no_panic();
+    c.state()
+}
+
+#[test]
+fn the_exit_status_of_a_container_that_stays() {
+    need_root!();
+    let c = Container::sh("exit 7");
+    assert_eq!(ended(&c)["exit"]["status"], 7);
+    c.croci(["wait", &c.id]).out().ok();
+    assert_eq!(c.croci(["wait", &c.id]).out().ok().text(), "7");
+    let why = c.croci(["why", &c.id]).out().ok();
+    assert!(why.text().starts_with("stopped: exited with status 7 at 20"), "{why:?}");
+    c.delete().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn a_wait_learns_of_each_fatal_signal() {
+    need_root!();
+    for name in ["KILL", "SEGV", "ABRT", "TERM"] {
+        // a pid namespace's first process would ignore what it has no handler for
+        let c = Container::new(&["sleep", "1000"]).edit(|config| {
+            let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| namespace["type"] != "pid");
+        });
+        let c = c.up();
+        let wait = c.croci(["wait", &c.id]).spawn();
+        wait_for("wait has the pidfd", || {
+            let fds = std::fs::read_dir(format!("/proc/{}/fd", wait.pid())).into_iter().flatten().flatten();
+            fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|to| to.to_string_lossy().contains("pidfd"))
+        });
+        c.kill(name).ok();
+        let out = wait.wait().ok();
+        let status: i32 = out.text().parse().unwrap();
+        let exit = c.state()["exit"].clone();
+        assert_eq!((&exit["signal"], &exit["status"]), (&json!(name), &json!(status)), "{exit}");
+        assert!(status > 128 && exit["time"].is_string() && exit["oomKilled"] == false, "{exit}");
+        c.croci(["why", &c.id]).out().ok().stdout.find(&format!("({name})")).expect("the signal's name");
+        c.delete_force().ok();
+        c.nothing_left();
+    }
+}
+
+#[test]
+fn limits_that_were_reached_are_named() {
+    need_root!();
+    let c = Container::sh("x=a; while :; do x=$x$x; done").edit(|config| {
+        config["linux"]["resources"]["memory"] = json!({"limit": 16_000_000});
+    });
+    let state = ended(&c);
+    assert_eq!((&state["exit"]["signal"], &state["exit"]["oomKilled"]), (&json!("KILL"), &json!(true)), "{state}");
+    let why = c.croci(["why", "--format", "json", &c.id]).out().ok().json();
+    assert_eq!(why["findings"][1]["code"], "cgroup.oom", "{why}");
+    c.delete().ok();
+    let c = Container::sh("for i in 1 2 3 4 5; do sleep 5 & done; wait").edit(|config| {
+        config["linux"]["resources"]["pids"] = json!({"limit": 3});
+    });
+    ended(&c);
+    let why = c.croci(["why", &c.id]).out().ok();
+    assert!(why.stdout.contains("linux.resources.pids.limit is 3 [cgroup.pids_limit]"), "{why:?}");
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn a_call_that_the_filter_kills_is_the_reason() {
+    need_root!();
+    let c = Container::new(&["mkdir", "/x"]).edit(|config| {
+        let rule = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"});
+        config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+    });
+    assert_eq!(ended(&c)["exit"]["signal"], "SYS");
+    let why = c.croci(["why", &c.id]).out().ok();
+    assert!(why.stdout.contains("[seccomp.killed]"), "{why:?}");
+    c.delete().ok();
+}
+
+#[test]
+fn validate_lists_all_problems_with_their_places() {
+    need_root!();
+    let c = Container::new(&["true"]).edit(|config| {
+        config["process"]["cwd"] = json!(7);
+        config["hostname"] = json!("h".repeat(70));
+        config["linux"]["rootfsPropagation"] = json!("shard");
+    });
+    c.write_config();
+    let validate = |flags: &[&str]| c.croci(["validate", "--bundle"]).arg(&c.bundle).args(flags).out();
+    let found = validate(&["--format", "json"]).exits(1).json();
+    let pointers: Vec<&str> =
+        found["problems"].as_array().unwrap().iter().map(|one| one["pointer"].as_str().unwrap()).collect();
+    assert_eq!(pointers.len(), 3, "{found}");
+    for pointer in ["/process/cwd", "/hostname", "/linux/rootfsPropagation"] {
+        assert!(pointers.contains(&pointer), "{pointer}: {found}");
+    }
+    validate(&[]).exits(1).stdout.find("(did you mean \"shared\"?)").expect("a suggestion");
+    let good = Container::within(&c.sandbox, &["true"]).edit(|config| {
+        config["mounts"].as_array_mut().unwrap().push(json!({
+            "destination": "/a", "source": "/no/such/source", "options": ["bind"]
+        }));
+    });
+    good.write_config();
+    let validate = |flags: &[&str]| c.croci(["validate", "--bundle"]).arg(&good.bundle).args(flags).out();
+    assert!(validate(&[]).ok().stdout.ends_with("valid\n"));
+    validate(&["--host"]).exits(1).stdout.find("[mount.source_missing]").expect("the host has no such file");
+    c.nothing_left();
+}
+
+#[test]
+fn a_plan_has_the_steps_and_takes_none() {
+    need_root!();
+    let c = Container::new(&["true"]);
+    c.write_config();
+    let plan = |args: &[&str]| c.croci(args).arg("--bundle").arg(&c.bundle).arg(&c.id).out().ok();
+    let text = plan(&["plan"]).stdout;
+    for step in ["cgroup", "namespace", "mount", "user", "program    \"true\""] {
+        assert!(text.lines().any(|line| line.starts_with(step)), "{step}: {text}");
+    }
+    assert_eq!(plan(&["create", "--dry-run"]).stdout, text);
+    let json = plan(&["plan", "--format", "json"]).json();
+    assert_eq!(
+        json["steps"].as_array().unwrap().len(),
+        text.lines().filter(|line| !line.starts_with("warning")).count()
+    );
+    c.nothing_left();
+}
