@@ -62,7 +62,7 @@ fn ways(flag: &Flag) -> Vec<String> {
 fn base(verb: &str) -> &'static str {
     match verb {
         "exec" => "c1 ls",
-        "list" | "spec" | "features" => "",
+        "list" | "spec" | "features" | "validate" => "",
         "mounts" => "add c1 f",
         _ => "c1",
     }
