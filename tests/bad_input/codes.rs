@@ -118,7 +118,7 @@ fn values_of_the_configuration() {
         (|c| set(c, "/annotations", json!({ "a": 1 })), "config.type", "annotations.a"),
         (|c| set(c, "/process/args", json!([])), "config.invalid", "process.args"),
         (|c| set(c, "/process/args", json!([""])), "exec.not_found", "process.args[0]"),
-        (|c| set(c, "/process/cwd", json!("tmp")), "exec.cwd", "process.cwd"),
+        (|c| set(c, "/process/cwd", json!("tmp")), "process.cwd", "process.cwd"),
         (|c| set(c, "/process/env", json!(["JUST_A_NAME"])), "config.invalid", "process.env[0]"),
         (|c| set(c, "/process/user/uid", json!(-1)), "process.user", "process.user.uid"),
         (
@@ -269,7 +269,7 @@ fn the_program() {
         (|c| set(c, "/process/args", json!(["/no/such/program"])), "exec.not_found", ""),
         (|c| set(c, "/process/args", json!(["/etc/passwd"])), "exec.denied", ""),
         (|c| set(c, "/process/args", json!(["/etc"])), "exec.directory", ""),
-        (|c| set(c, "/process/cwd", json!("/etc/passwd")), "exec.cwd", ""),
+        (|c| set(c, "/process/cwd", json!("/etc/passwd")), "process.cwd", ""),
         (
             |c| set(c, "/process/capabilities", json!({"ambient": "CAP_CHOWN"})),
             "config.type",

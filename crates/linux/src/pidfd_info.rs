@@ -53,6 +53,7 @@ mod tests {
     use std::os::fd::AsFd as _;
 
     #[test]
+    #[allow(clippy::zombie_processes, reason = "the wait of this crate reaps it")]
     fn the_end_of_a_process_is_known_after_it_was_reaped() {
         for (script, want) in [("exit 7", ExitStatus::Exited(7)), ("kill -9 $$", ExitStatus::Killed(9))] {
             let child = std::process::Command::new("/bin/sh").args(["-c", script]).spawn().unwrap();

@@ -147,7 +147,7 @@ codes! {
         "process.args[0] must be a file.";
     ExecFormat "exec.format" "The program is not in a format that the kernel can execute." "use an image for this machine's architecture, or begin the script with #!"
         "It is built for another architecture (then binfmt_misc with QEMU can run it), an empty file, or a script without its first line.";
-    ExecCwd "exec.cwd" "The working directory cannot be entered." "create it in the image, or correct process.cwd"
+    ExecCwd "process.cwd" "The working directory cannot be entered." "create it in the image, or correct process.cwd"
         "It is not there, is no directory, or the user of process.user may not enter it.";
     ExecFailed "exec.failed" "The program cannot be executed." "the error of the kernel at the end of the message has the cause"
         "execve(2) lists what each error means.";
