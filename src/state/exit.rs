@@ -1,5 +1,5 @@
 //! How a container's process has ended, as far as it is known: by the verb that waited for it (`exit.json` in the state
-//! directory), or by the kernel while the process is a zombie. A process that nobody waited for leaves no trace.
+//! directory), or by the kernel while the process is a zombie. A process that was not waited for leaves no trace.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::SystemTime;
