@@ -135,6 +135,29 @@ fn create_keeps_none_of_the_callers_pipes() {
     assert_eq!(c.status(), "running");
 }
 
+/// `--config` and `update --resources` read a pipe as by `<(...)` of a shell.
+#[test]
+fn configuration_and_resources_from_a_pipe() {
+    need_root!();
+    if !is_croci() {
+        skip!("runc has no --config");
+    }
+    let c = Container::new(&["sleep", "1000"]);
+    c.write_config();
+    let other = c.sandbox.path("other.json");
+    std::fs::rename(c.bundle.join("config.json"), &other).unwrap();
+    let script = r#"set -e
+        "$@" create --config <(cat "$OTHER") --bundle "$BUNDLE" "$ID" </dev/null >/dev/null
+        "$@" update --resources <(echo '{"pids":{"limit":55}}') "$ID"
+        "$@" state "$ID""#;
+    let bash = c.sandbox.program("bash").args(["-c", script, "bash"]).arg(runtime()).arg("--root").arg(&c.sandbox.root);
+    let out = bash.env("OTHER", &other).env("BUNDLE", &c.bundle).env("ID", &c.id).out().ok();
+    assert_eq!(out.json()["status"], "created");
+    assert_eq!(cgroup::read(c.pid(), "pids", "pids.max", "pids.max").as_deref(), Some("55"));
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
 #[test]
 fn config_flag_names_another_file() {
     need_root!();
