@@ -12,6 +12,7 @@ pub mod commands;
 pub mod commit;
 pub mod config;
 pub mod container;
+pub mod containerfile;
 pub mod copy;
 pub mod create;
 pub mod driver;
