@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod build;
+pub mod builder;
 pub mod bundle;
 pub mod cli;
 pub mod commands;

@@ -32,6 +32,9 @@ const HIDDEN_DIGITS: usize = 16;
 /// Start of the name of a note in `tmp`. No other entry there has it, because their names are digits and digests.
 const NOTE: &str = "note.";
 
+/// Name in a directory of `tmp` at which its process may mount something, because [`sweep`] detaches it.
+pub const MOUNT: &str = "mount";
+
 /// An unfinished file or directory; `Drop` removes it unless it was published.
 #[derive(Debug)]
 pub struct StagedEntry {
@@ -385,8 +388,10 @@ pub fn sweep(tmp: &Path) -> Result<usize> {
             continue;
         }
         // a killed process may have left a mount there; nothing else would be removed because of it
-        if let Ok(name) = CString::new(path.as_os_str().as_bytes()) {
-            let _ = linux::mount::detach(&name);
+        for place in [&path, &path.join(MOUNT)] {
+            if let Ok(name) = CString::new(place.as_os_str().as_bytes()) {
+                let _ = linux::mount::detach(&name);
+            }
         }
         remove_tree(&path)?;
         drop(lock);

@@ -1,5 +1,7 @@
 //! Manifests of new images.
 
+use std::collections::{BTreeMap, HashMap};
+
 use anyhow::{Context as _, Result};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
 
@@ -28,6 +30,19 @@ pub fn new_image(store: &Store, layers: &[Layer], mut config: ImageConfiguration
 /// # Errors
 /// As [`new_image`].
 pub fn new_manifest(store: &Store, layers: &[Layer], config: &[u8]) -> Result<Digest> {
+    new_annotated(store, layers, config, &BTreeMap::new())
+}
+
+/// Stores a manifest as [`new_manifest`] does, with annotations.
+///
+/// # Errors
+/// As [`new_image`].
+pub fn new_annotated(
+    store: &Store,
+    layers: &[Layer],
+    config: &[u8],
+    annotations: &BTreeMap<String, String>,
+) -> Result<Digest> {
     let (digest, size) = store.put_blob(config)?;
     let describe = |media_type: MediaType, size: u64, digest: &Digest| -> Result<Descriptor> {
         Ok(Descriptor::new(media_type, size, digest.to_string().parse::<oci_spec::image::Digest>()?))
@@ -38,13 +53,22 @@ pub fn new_manifest(store: &Store, layers: &[Layer], config: &[u8]) -> Result<Di
         let compression = store.compression_of(&layer.blob)?;
         describe(MediaType::from(compression.media_type()), size, &layer.blob)
     };
-    let manifest = ImageManifestBuilder::default()
+    let mut builder = ImageManifestBuilder::default();
+    if !annotations.is_empty() {
+        builder = builder.annotations(annotations.clone().into_iter().collect::<HashMap<_, _>>());
+    }
+    let manifest = builder
         .schema_version(SCHEMA_VERSION)
         .media_type(MediaType::ImageManifest)
         .config(describe(MediaType::ImageConfig, size, &digest)?)
         .layers(layers.iter().map(layer).collect::<Result<Vec<_>>>()?)
         .build()?;
-    let bytes = serde_json::to_vec(&manifest)?;
+    // via a `Value`, whose keys are sorted, because annotations are an unordered map
+    let bytes = if annotations.is_empty() {
+        serde_json::to_vec(&manifest)?
+    } else {
+        serde_json::to_vec(&serde_json::to_value(&manifest)?)?
+    };
     parse_manifest(&bytes)?;
     Ok(store.put_blob(&bytes)?.0)
 }

@@ -13,7 +13,7 @@ use super::model::layer::Layer;
 use super::store::Store;
 
 pub use listing::last_changes;
-pub use manifest::{new_image, new_manifest};
+pub use manifest::{new_annotated, new_image, new_manifest};
 pub use recompress::recompressed;
 
 /// Stores the tar that `produce` writes as the blob of a layer; returns the layer and the size of its blob.

@@ -1,6 +1,7 @@
 //! corm's verbs, one file each: load, check, act, print.
 
 mod attach;
+mod build;
 mod bundle;
 mod commit;
 mod config;
@@ -134,6 +135,7 @@ fn run_image(context: &Context, verb: ImageVerb) -> Result<u8> {
         ImageVerb::Rmi { all, force, ignore, images } => rmi::run(context, &images, rmi::How { all, force, ignore }),
         ImageVerb::Exists(name) => exists::run(context.store()?.find_image(&name)),
         ImageVerb::Prune { all, force } => prune::images(context, all, force),
+        ImageVerb::Build(args) => build::run(context, &args),
         ImageVerb::Pull(args) => pull::run(context, &args),
         ImageVerb::Push(args) => push::run(context, &args),
     }

@@ -26,7 +26,7 @@ pub struct History {
 }
 
 /// A configuration that is being edited.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Edit(Map<String, Value>);
 
 impl Edit {
@@ -67,6 +67,37 @@ impl Edit {
 
     fn config(&mut self) -> Result<&mut Map<String, Value>> {
         Self::child(&mut self.0, "config")
+    }
+
+    /// Returns a value of the `config` object.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get("config")?.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Returns a list of strings of the `config` object; an absent one is empty.
+    pub fn strings(&self, name: &str) -> Vec<String> {
+        let list = self.get(name).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        list.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect()
+    }
+
+    /// Returns a text of the `config` object; an absent one is empty.
+    pub fn text(&self, name: &str) -> &str {
+        self.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Removes a value of the `config` object.
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        self.0.get_mut("config")?.as_object_mut()?.remove(name)
+    }
+
+    /// Sets a value beside the `config` object.
+    pub fn set_top(&mut self, name: &str, value: Value) {
+        self.0.insert(name.to_owned(), value);
+    }
+
+    /// Returns a value beside the `config` object.
+    pub fn top(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
     }
 
     /// Sets a value of the `config` object.
@@ -154,6 +185,14 @@ impl Edit {
         given.labels.iter().try_for_each(|(key, value)| self.label(key, value))
     }
 
+    /// Applies an instruction whose value is expanded, as [`Edit::change`] does.
+    ///
+    /// # Errors
+    /// As [`Edit::change`].
+    pub fn apply_instruction(&mut self, name: &str, value: &str) -> Result<()> {
+        self.instruction(name, value)
+    }
+
     /// Applies an instruction of a Dockerfile, as `commit --change` of Docker and Podman takes it.
     ///
     /// # Errors
@@ -204,7 +243,10 @@ impl Edit {
     }
 
     /// Adds keys to an object whose values are empty objects.
-    fn add_keys(&mut self, name: &str, keys: &[String]) -> Result<()> {
+    ///
+    /// # Errors
+    /// The value of this name is no object.
+    pub fn add_keys(&mut self, name: &str, keys: &[String]) -> Result<()> {
         let set = Self::child(self.config()?, name)?;
         set.extend(keys.iter().map(|key| (key.clone(), json!({}))));
         Ok(())
@@ -257,7 +299,10 @@ fn command_line(text: &str) -> Result<Vec<String>> {
 }
 
 /// Parses ports: `80`, `80/tcp 53/udp`.
-fn ports(text: &str) -> Result<Vec<String>> {
+///
+/// # Errors
+/// A word is no port.
+pub fn ports(text: &str) -> Result<Vec<String>> {
     let port = |word: &str| -> Result<String> {
         let (number, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
         let known = ["tcp", "udp", "sctp"].contains(&protocol);

@@ -259,7 +259,10 @@ impl Volume {
 }
 
 /// Parses a destination in the container: absolute and normalised.
-pub(super) fn destination_path(text: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// A path that no volume may have.
+pub fn destination_path(text: &str) -> Result<PathBuf> {
     let path = Path::new(text);
     ensure!(path.is_absolute(), "{text:?}: not an absolute path");
     ensure!(!text.contains(|c: char| c.is_control()), "{text:?}: has control characters");
@@ -277,7 +280,7 @@ pub(super) fn destination_path(text: &str) -> Result<PathBuf> {
 ///
 /// # Errors
 /// As for `--volume`, and a path below `/dev`.
-pub(super) fn of_image(text: &str) -> Result<PathBuf> {
+pub fn of_image(text: &str) -> Result<PathBuf> {
     let path = destination_path(text).context("config.Volumes of the image")?;
     ensure!(!path.starts_with("/dev"), "config.Volumes of the image: {text:?}: is in /dev");
     Ok(path)

@@ -55,7 +55,7 @@ pub fn forget(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<(
 /// # Errors
 /// Its directory or tree cannot be removed.
 pub fn remove(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
-    if record.setup.purpose == Purpose::Run {
+    if record.setup.purpose != Purpose::Bundle {
         status::runtime(run, record).delete(&record.id)?;
         network::teardown(run, &record.id)?;
     }

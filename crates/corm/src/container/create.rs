@@ -92,8 +92,21 @@ pub fn create(
     new: &New<'_>,
     report: Reporter<'_>,
 ) -> Result<(ContainerRecord, Option<SupervisorLock>)> {
-    let configuration = read_configuration(store, image)?;
-    let mut prepared = Prepared::new(store, &configuration, new)?;
+    create_with(store, image, &read_configuration(store, image)?, new, report)
+}
+
+/// Creates a container as [`create`] does, with this configuration in the place of the image's.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_with(
+    store: &Store,
+    image: &ImageRecord,
+    configuration: &ImageConfiguration,
+    new: &New<'_>,
+    report: Reporter<'_>,
+) -> Result<(ContainerRecord, Option<SupervisorLock>)> {
+    let mut prepared = Prepared::new(store, configuration, new)?;
     let _adding = store.shared()?;
     store.unpack(&image.layers, &|_, _| {})?;
     // blocked from here on, because a signal would leave a part of a container; what follows is short
@@ -102,7 +115,7 @@ pub fn create(
     let name = choose_name(store, new, &id)?;
 
     let mut unfinished = Unfinished { store, run: new.run, id: &id, done: false };
-    let (config, points) = prepared.fill((store, new.run), image, &configuration, &id, report)?;
+    let (config, points) = prepared.fill((store, new), image, configuration, &id, report)?;
     let dir = store.container_dir(&id);
     note_purpose(store, new.purpose, &dir)?;
     let _locks = std::mem::take(&mut prepared.locks);
@@ -149,7 +162,7 @@ fn setup(new: &New<'_>, prepared: Prepared, points: Vec<PathBuf>) -> Setup {
 /// Notes what the purpose of a container asks for: that its files survive a power cut, and that its bundle is not complete.
 fn note_purpose(store: &Store, purpose: Purpose, dir: &Path) -> Result<()> {
     // a bundle must survive; the tree of `copy` is a copy, which is worth less than no container
-    if purpose == Purpose::Bundle || store.driver().kind() == DriverKind::Copy {
+    if purpose == Purpose::Bundle || purpose == Purpose::Run && store.driver().kind() == DriverKind::Copy {
         store.note_unsynced();
     }
     if purpose == Purpose::Bundle { mark_unpublished(dir) } else { Ok(()) }
@@ -208,7 +221,7 @@ impl Prepared {
     /// has to create.
     fn fill(
         &mut self,
-        (store, run): (&Store, Option<&RunDir>),
+        (store, new): (&Store, &New<'_>),
         image: &ImageRecord,
         configuration: &ImageConfiguration,
         id: &str,
@@ -226,15 +239,15 @@ impl Prepared {
         } else {
             join::hostname(store, &self.joins)?
         };
-        let joined = network::namespace_path(run, &self.options.network, id);
+        let joined = network::namespace_path(new.run, &self.options.network, id);
         let place = place(image, (id, &hostname), &dir, (&rootfs, root.as_fd()), joined)?;
         let mut config = config::runtime_config(configuration, &self.options, &place)?;
         if let Some(wanted) = &self.options.settings.accounts {
             accounts::add(&mut config, wanted, place.root, place.dir)?;
         }
         volume_options::chown(&self.options.volumes, owner(&config)?, store.root())?;
-        let points = create_files(&config, &self.options, &place)?;
-        write_config(&config, &dir, report)?;
+        let points = create_files(&config, (&self.options, new.purpose), &place)?;
+        write_config(&config, (&dir, new.purpose), report)?;
         Ok((config, points))
     }
 }
@@ -288,12 +301,18 @@ fn place<'a>(
 
 /// Creates the files that the configuration names: those with the host's names, and the working directory. Returns the
 /// mount points that the runtime has to create.
-fn create_files(config: &Value, options: &RunOptions, place: &Place<'_>) -> Result<Vec<PathBuf>> {
+fn create_files(
+    config: &Value,
+    (options, purpose): (&RunOptions, Purpose),
+    place: &Place<'_>,
+) -> Result<Vec<PathBuf>> {
     let text = |pointer: &str| config.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let hostname = options.hostname.as_deref().unwrap_or(place.hostname);
     files::write_names(place.dir, hostname, options.host_network, &options.settings.names)?;
     let list = config.pointer("/mounts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let points = mounts::missing_points(place.root, list, &options.volumes)?;
+    // a step of a build leaves no mount point in the layer
+    let kept = if purpose == Purpose::Build { &[][..] } else { &options.volumes };
+    let points = mounts::missing_points(place.root, list, kept)?;
     // below a volume the runtime creates it
     let cwd = Path::new(text("/process/cwd"));
     if !options.volumes.iter().any(|volume| cwd.starts_with(&volume.destination)) {
@@ -302,12 +321,14 @@ fn create_files(config: &Value, options: &RunOptions, place: &Place<'_>) -> Resu
     Ok(points)
 }
 
-fn write_config(config: &Value, dir: &Path, report: Reporter<'_>) -> Result<()> {
+fn write_config(config: &Value, (dir, purpose): (&Path, Purpose), report: Reporter<'_>) -> Result<()> {
     let path = dir.join("config.json");
     let mut file = File::create_new(&path).with_context(|| format!("write {path:?}"))?;
     file.write_all(&serde_json::to_vec(config)?).with_context(|| format!("write {path:?}"))?;
-    // a record names it
-    file.sync_all().with_context(|| format!("sync {path:?}"))?;
+    // a record names it, and a step of a build does not survive a power cut
+    if purpose != Purpose::Build {
+        file.sync_all().with_context(|| format!("sync {path:?}"))?;
+    }
     report(&format!("configuration {}", path.display()));
     Ok(())
 }

@@ -56,6 +56,8 @@ pub enum Purpose {
     Run,
     /// A bundle, which another program runs.
     Bundle,
+    /// A step of a build, whose tree becomes a layer. It lives as long as its supervisor.
+    Build,
 }
 
 /// Run options in a container's record.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -244,6 +244,14 @@ fn receive_master(listener: &UnixListener, errors: &OwnedFd) -> Result<Option<Ow
 }
 
 impl Session<'_> {
+    /// Sends the output to a pipe, as [`Supervisor::pipe_to`] does.
+    ///
+    /// # Errors
+    /// No descriptors.
+    pub fn pipe_to(&mut self, to: &OwnedFd, stop: BorrowedFd<'_>) -> Result<()> {
+        self.supervised.pipe_to(to, stop)
+    }
+
     /// Waits for the end of the program and cleans up.
     ///
     /// # Errors

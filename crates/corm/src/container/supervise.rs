@@ -18,6 +18,7 @@ use linux::event;
 use linux::process;
 use linux::process::ExitStatus;
 use linux::signal;
+use linux::signal::SignalSet;
 use linux::term;
 
 /// Bytes of one read.
@@ -254,6 +255,7 @@ pub fn supervise(started: Started, log: Log, attached: Server, foreground: bool)
         attached,
         keyboard,
         foreground,
+        stop: None,
     })
 }
 
@@ -268,12 +270,27 @@ pub struct Supervisor {
     attached: Server,
     keyboard: Option<RawMode>,
     foreground: bool,
+    /// Readable once the container is to be killed; taken when it was.
+    stop: Option<OwnedFd>,
 }
 
 impl Supervisor {
     /// Returns the pid of the container's first process.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Sends the output of the container to a pipe, and kills the container when `stop` is readable; no signal is forwarded.
+    ///
+    /// # Errors
+    /// No descriptors.
+    pub fn pipe_to(&mut self, to: &OwnedFd, stop: BorrowedFd<'_>) -> Result<()> {
+        for output in &mut self.outputs {
+            output.to = Some(to.try_clone().context("pipe")?);
+        }
+        self.signals = signal::descriptor(SignalSet::EMPTY).context("signalfd")?;
+        self.stop = Some(stop.try_clone_to_owned().context("the end of a build")?);
+        Ok(())
     }
 
     /// Supervises the container to its end.
@@ -305,6 +322,7 @@ impl Supervisor {
         };
         let signals = watch(self.signals.as_fd(), PollFlags::POLLIN);
         let ended = watch(self.pidfd.as_fd(), PollFlags::POLLIN);
+        let stop = self.stop.as_ref().map(|stop| watch(stop.as_fd(), PollFlags::POLLIN));
         let mut hung_up = false;
         // only streams that can make progress: poll(2) reports a hang-up whatever is requested
         for output in &self.outputs {
@@ -333,7 +351,11 @@ impl Supervisor {
             other => drop(other.context("poll")?),
         }
         let is_ready = |at: usize| set.get(at).and_then(PollFd::any).unwrap_or(false);
-        let (signals, ended) = (is_ready(signals), is_ready(ended));
+        let (signals, ended, stop) = (is_ready(signals), is_ready(ended), stop.is_some_and(is_ready));
+        if stop {
+            self.stop = None;
+            drop(process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL));
+        }
         for output in &mut self.outputs {
             output.hung_up = false;
             if !output.is_pending() && !self.attached.is_full() {

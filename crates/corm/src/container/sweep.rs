@@ -30,6 +30,12 @@ pub fn sweep(store: &Store, run: &RunDir, _exclusive: &Lock) -> Result<usize> {
             continue;
         }
         let Some(_supervisor) = run.lock_supervisor(&record.id)? else { continue };
+        if record.setup.purpose == Purpose::Build {
+            // also a running one, because its build was killed
+            cleanup::remove(store, run, &record)?;
+            swept += 1;
+            continue;
+        }
         let now = status::runtime(run, &record).state(&record.id)?;
         if now.is_some_and(|now| now != RuntimeStatus::Stopped) {
             continue;
@@ -43,6 +49,21 @@ pub fn sweep(store: &Store, run: &RunDir, _exclusive: &Lock) -> Result<usize> {
         swept += 1;
     }
     Ok(swept + sweep_files(store, run)?)
+}
+
+/// Removes the steps of builds that were killed, also running ones; returns their number. A step of a running build has a
+/// supervisor from before it has a record.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn sweep_builds(store: &Store, run: &RunDir) -> Result<usize> {
+    let mut swept = 0;
+    for record in store.containers()?.into_iter().filter(|record| record.setup.purpose == Purpose::Build) {
+        let Some(_supervisor) = run.lock_supervisor(&record.id)? else { continue };
+        cleanup::remove(store, run, &record)?;
+        swept += 1;
+    }
+    Ok(swept)
 }
 
 /// Removes the container of a bundle that was never complete, or is gone because `unbundle` was killed; returns whether it

@@ -149,7 +149,7 @@ impl Pattern {
 fn class(letters: &mut std::iter::Peekable<std::str::Chars<'_>>, text: &str) -> Result<Token> {
     let negated = letters.next_if_eq(&'^').is_some();
     let mut ranges = Vec::new();
-    let mut one = |letters: &mut std::iter::Peekable<std::str::Chars<'_>>| match letters.next() {
+    let one = |letters: &mut std::iter::Peekable<std::str::Chars<'_>>| match letters.next() {
         Some('\\') => letters.next(),
         other => other,
     };

@@ -55,6 +55,11 @@ impl Platform {
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: variant.map(str::to_owned) }
     }
 
+    /// Returns operating system, architecture and variant.
+    pub fn parts(&self) -> (&str, &str, Option<&str>) {
+        (&self.os, &self.architecture, self.variant.as_deref())
+    }
+
     /// Returns whether an image runs on this platform, by its configuration.
     pub fn runs(&self, config: &ImageConfiguration) -> bool {
         // tools that write no platform write images for any

@@ -8,6 +8,7 @@ mod catalog;
 mod challenge;
 mod client;
 mod credentials;
+mod download;
 mod fetch;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
@@ -21,6 +22,7 @@ mod upload;
 mod url;
 
 pub use client::{Access, Client, Options, ResolvedManifest};
+pub use download::{Downloaded, download};
 pub use credentials::{AuthFile, AuthSource, Credentials};
 pub(crate) use fetch::Fetch;
 pub use http::{HttpError, Timeouts};

@@ -174,7 +174,7 @@ fn publish(staged: StagedEntry, blobs: &Path, digest: &Digest) -> Result<()> {
 ///
 /// # Errors
 /// As read(2).
-pub(super) fn hash_file(mut file: &File) -> io::Result<(Digest, u64)> {
+pub fn hash_file(mut file: &File) -> io::Result<(Digest, u64)> {
     file.rewind()?;
     let mut hashing = Hashing::new(file);
     let mut buffer = vec![0; 256 << 10];

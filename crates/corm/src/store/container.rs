@@ -131,12 +131,17 @@ impl Store {
         if !is_id(&record.id) {
             bail!("container id {:?}: not {ID_LENGTH} digits of 0-9a-f", record.id);
         }
-        self.sync()?;
+        // a step of a build is garbage after a power cut
+        let of_build = record.setup.purpose == Purpose::Build;
+        if !of_build {
+            self.sync()?;
+        }
         let _records = self.records()?;
         if self.containers()?.iter().any(|other| other.name == record.name && other.id != record.id) {
             bail!("a container named '{}' exists already", record.name);
         }
-        if self.read_container(&record.id)?.is_none() && self.read_record(&record.image)?.is_none() {
+        // the steps of a build have layers without an image
+        if !of_build && self.read_container(&record.id)?.is_none() && self.read_record(&record.image)?.is_none() {
             bail!("No image named '{}' exists", record.image_name);
         }
         self.has_volumes(record)?;
@@ -172,7 +177,11 @@ impl Store {
         // a power cut ends a container and may lose it entirely, because a tree without a record is garbage; a bundle is
         // a file of the user, and one that was created only is to be started later
         let kept = record.setup.purpose == Purpose::Bundle || record.setup.created;
-        let durability = if kept { Durability::Full } else { Durability::Content };
+        let durability = match record.setup.purpose {
+            Purpose::Build => Durability::None,
+            _ if kept => Durability::Full,
+            _ => Durability::Content,
+        };
         atomic_file::write(&self.tmp(), &file, &serde_json::to_vec_pretty(record)?, durability)
     }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::container::ROOTFS;
+use super::image::chain_ids;
 use super::{Lock, Store};
 use crate::driver::Tree;
 use crate::model::digest::Digest;
@@ -111,6 +112,11 @@ impl Store {
             used.blobs.extend([image.id, image.manifest]);
             used.blobs.extend(image.index);
             used.blobs.extend(image.layers.into_iter().map(|layer| layer.blob));
+        }
+        for entry in self.cache_entries()? {
+            let chain = chain_ids(entry.layers.iter().map(|layer| &layer.diff_id));
+            used.layers.extend(chain.into_iter().rev().take(if self.driver.keeps_each() { usize::MAX } else { 1 }));
+            used.blobs.extend(entry.layers.into_iter().map(|layer| layer.blob).chain(entry.manifest));
         }
         used.blobs.extend(self.blobs_of_lists()?);
         for container in self.containers()? {

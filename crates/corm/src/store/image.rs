@@ -56,7 +56,7 @@ impl ImageRecord {
 }
 
 /// Computes the chain IDs of a list of DiffIDs.
-pub(super) fn chain_ids<'a>(diff_ids: impl Iterator<Item = &'a Digest>) -> Vec<Digest> {
+pub fn chain_ids<'a>(diff_ids: impl Iterator<Item = &'a Digest>) -> Vec<Digest> {
     let mut chain: Vec<Digest> = Vec::new();
     for diff_id in diff_ids {
         chain.push(digest::chain(chain.last(), diff_id));

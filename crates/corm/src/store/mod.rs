@@ -10,7 +10,7 @@
 //! ROOT/containers/ID/    record.json and other files of a container
 //! ROOT/layers/HEX/       the driver's layers, by chain id
 //! ROOT/trees/ID/         the driver's containers
-//! ROOT/volumes/NAME/     named volumes
+//! ROOT/volumes/NAME/     named volumes             ROOT/build-cache/HEX.json   what steps of builds made
 //! ROOT/tmp/              unfinished entries; renamed when complete; notes about those beside an output path
 //! ```
 //! Every entry is published by one rename and removed by one: a kill at any time leaves the old state or the new one,
@@ -19,6 +19,7 @@
 
 mod ancestors;
 mod blob;
+mod build_cache;
 mod compare;
 mod container;
 mod durable;
@@ -41,12 +42,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-pub use blob::BlobWriter;
+pub use blob::{BlobWriter, hash_file};
+pub use build_cache::CacheEntry;
 pub use container::{ContainerRecord, ROOTFS, is_id};
 use durable::Unsynced;
 pub use fsck::Problem;
 pub use gc::Freed;
-pub use image::ImageRecord;
+pub use image::{ImageRecord, chain_ids};
 pub use list::{Annotations, ImageList, ListEntry, Lists};
 pub use lock::Lock;
 pub use output::OutputNote;

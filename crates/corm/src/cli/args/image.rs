@@ -117,6 +117,8 @@ pub enum ImageVerb {
         /// No progress.
         quiet: bool,
     },
+    /// `build CONTEXT`
+    Build(Box<super::Build>),
     /// `pull REF`
     Pull(Pull),
     /// `push IMAGE REF`

@@ -1,5 +1,6 @@
 //! The parsed command line, a type for each verb.
 
+mod build;
 mod common;
 mod container;
 mod image;
@@ -11,6 +12,7 @@ mod system;
 pub mod views;
 mod volume;
 
+pub use build::Build;
 pub use common::{Format, Global, LogLevel};
 pub use container::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Update, Wait};
 pub use image::{Archive, Config, ImageVerb, Pull, Push, Save};

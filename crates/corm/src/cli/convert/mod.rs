@@ -1,5 +1,6 @@
 //! Conversion of parsed flags to the types of `args`: one function per verb, in files as those of `syntax`.
 
+pub(super) mod build;
 mod common;
 pub(super) mod containers;
 pub(super) mod images;

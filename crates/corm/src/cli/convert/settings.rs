@@ -50,6 +50,29 @@ pub(super) fn settings(given: &mut ParsedArgs) -> Result<Settings> {
     })
 }
 
+/// Converts the flags of `build` that limit its commands and name hosts for them.
+pub(super) fn of_build(given: &mut ParsedArgs) -> Result<Settings> {
+    let hosts = given.texts("add-host")?;
+    Ok(Settings {
+        limits: Limits {
+            memory: given.parsed("memory", memory)?.flatten(),
+            memory_swap: given.parsed("memory-swap", values::size)?.filter(|&bytes| bytes != 0),
+            cpu_quota: given.parsed("cpu-quota", values::signed)?.filter(|&quota| quota != 0),
+            cpu_period: given.parsed("cpu-period", cpu_period)?.filter(|&period| period != 0),
+            cpu_shares: given
+                .parsed("cpu-shares", |text| values::unsigned(text, 262_144))?
+                .filter(|&shares| shares != 0),
+            cpuset_cpus: given.parsed("cpuset-cpus", limits::cpu_list)?,
+            cpuset_mems: given.parsed("cpuset-mems", limits::cpu_list)?,
+            shm_size: given.parsed("shm-size", shm_size)?,
+            ulimits: each(given, "ulimit", Ulimit::parse)?,
+            ..Limits::default()
+        },
+        names: Names::parse(&hosts, &[], &[], &[])?,
+        ..Settings::default()
+    })
+}
+
 /// Converts each value of a repeatable flag; an error names the flag and the value.
 fn each<T>(given: &mut ParsedArgs, name: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
     let texts = given.texts(name)?;

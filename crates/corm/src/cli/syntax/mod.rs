@@ -1,6 +1,7 @@
 //! corm's verbs and flags: constant tables for the parser, the help and the tests. A file for each kind of verb, and
 //! `groups` for the verbs that have a second name.
 
+mod build;
 mod common;
 mod containers;
 mod groups;
@@ -33,6 +34,7 @@ pub(super) const CORM: Program<Global, Verb> = Program {
     make: convert::global,
     verbs: &[
         images::VERBS,
+        build::VERBS,
         registry::VERBS,
         manifest::VERBS,
         run::VERBS,

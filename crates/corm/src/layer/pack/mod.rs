@@ -3,6 +3,7 @@
 //! The format is pax over ustar, which Go's archive/tar reads, the basis of Docker, Podman, skopeo and umoci. `header`
 //! writes the headers.
 
+mod compose;
 mod header;
 
 use std::collections::{HashMap, HashSet};
@@ -31,6 +32,8 @@ use linux::file;
 use linux::path;
 use linux::path::Stat;
 
+pub use compose::{Attributes, Composer, Keep, Rewrite};
+
 /// Minimum bytes of holes for a sparse file in the archive. Smaller holes are written as zeros, which compress well and
 /// become holes again, because tar-split cannot rebuild an archive with sparse files from its entries.
 const MIN_HOLE_BYTES: u64 = 64 << 20;
@@ -51,7 +54,7 @@ pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
 /// # Errors
 /// Names the file that cannot be read.
 pub fn files(dir: BorrowedFd<'_>, name: &CStr, path: &[u8], out: &mut dyn Write) -> Result<()> {
-    let mut packer = Packer { of_layer: false, ..Packer::new(out)? };
+    let mut packer = Packer { of_layer: false, crosses: true, ..Packer::new(out)? };
     packer.subtree(dir, name, path)?;
     packer.end()
 }
@@ -126,6 +129,8 @@ struct Packer<'a> {
     latest: Option<Time>,
     /// Whether the archive is a layer.
     of_layer: bool,
+    /// Whether what is mounted in the tree is read, too.
+    crosses: bool,
 }
 
 /// What was written for an entry.
@@ -147,7 +152,7 @@ impl<'a> Packer<'a> {
             }
             _ => None,
         };
-        Ok(Self { out, links: HashMap::new(), latest, of_layer: true })
+        Ok(Self { out, links: HashMap::new(), latest, of_layer: true, crosses: false })
     }
 
     /// Writes the entry `name` of `dir` as `path`, and what is below it.
@@ -174,7 +179,7 @@ impl<'a> Packer<'a> {
 
     /// Opens a file for reading; a mount is an error in a layer.
     fn open(&self, dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> Result<OwnedFd> {
-        if self.of_layer {
+        if !self.crosses {
             return open_below(dir, name, flags);
         }
         Ok(path::openat(dir, name, flags | libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK, 0)?)
@@ -182,7 +187,7 @@ impl<'a> Packer<'a> {
 
     /// Returns the names in a directory that are written.
     fn names(&self, dir: BorrowedFd<'_>) -> Result<Vec<CString>> {
-        let of_kernel = !self.of_layer && path::is_of_kernel(dir)?;
+        let of_kernel = self.crosses && path::is_of_kernel(dir)?;
         if of_kernel { Ok(Vec::new()) } else { Ok(sorted_names(dir)?) }
     }
 
@@ -224,10 +229,15 @@ impl<'a> Packer<'a> {
 
     /// Writes the entry `name` of `dir` as `path`.
     fn entry(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<Written> {
-        self.entry_itself(dir, name, path).with_context(|| shown(path))
+        let write = |packer: &mut Self| match packer.describe(dir, name, path)? {
+            Some((entry, stat)) => packer.put(dir, name, entry, &stat),
+            None => Ok(Written::Nothing),
+        };
+        write(self).with_context(|| shown(path))
     }
 
-    fn entry_itself(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<Written> {
+    /// Reads the attributes of an entry; `None` for one that no archive can have, with a warning.
+    fn describe(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<Option<(Entry, Stat)>> {
         if self.of_layer && name.to_bytes().starts_with(WHITEOUT) {
             bail!("a name that begins with \".wh.\" deletes something in a layer, so no layer can hold such a file");
         }
@@ -236,7 +246,7 @@ impl<'a> Packer<'a> {
             Ok(kind) => kind,
             Err(reason) => {
                 super::warn(&format!("{}: {reason}", shown(path)));
-                return Ok(Written::Nothing);
+                return Ok(None);
             }
         };
         if stat.links() > 1 && kind != TarEntryType::Directory {
@@ -258,8 +268,13 @@ impl<'a> Packer<'a> {
             size: 0,
             kind,
         };
+        Ok(Some((entry, stat)))
+    }
+
+    /// Writes a described entry, with the content of a file.
+    fn put(&mut self, dir: BorrowedFd<'_>, name: &CStr, entry: Entry, stat: &Stat) -> Result<Written> {
         match entry.kind {
-            TarEntryType::File => self.file(dir, name, entry, &stat)?,
+            TarEntryType::File => self.file(dir, name, entry, stat)?,
             _ => header::write(self.out, &entry, 0)?,
         }
         Ok(if stat.is_dir() { Written::Directory } else { Written::Other })

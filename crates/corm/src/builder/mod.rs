@@ -1,0 +1,343 @@
+//! `corm build`: an image from a Containerfile, without a daemon.
+//!
+//! ```text
+//! containerfile ─▶ plan (stages, needs) ─▶ stage, one thread each ─▶ image
+//!                                           configuration: scope, stage
+//!                                           COPY ADD WORKDIR: source, copy: a layer is packed from files
+//!                                           RUN: mounts, command: a container, whose changes are a layer
+//! ```
+//! Each instruction with files has a key of all that it depends on; the store's cache has the layers by it.
+
+pub mod cancel;
+pub mod chmod;
+pub mod command;
+pub mod context;
+pub mod copy;
+pub mod expose;
+pub mod fetch;
+pub mod files;
+pub mod image;
+pub mod mounts;
+pub mod options;
+pub mod plan;
+pub mod report;
+pub mod scope;
+pub mod source;
+pub mod stage;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use crate::cli::args;
+use crate::commit::now;
+use crate::container::run_dir::RunDir;
+use crate::container::{runtime, sweep};
+use crate::driver::View;
+use crate::model::layer::Layer;
+use crate::model::platform::Platform;
+use crate::store::{ImageRecord, Store, chain_ids};
+use cancel::Cancel;
+use context::Context;
+use mounts::Shared;
+use options::Options;
+use plan::{Base, Plan, Stage};
+use report::Report;
+use scope::Given;
+use stage::{Made, Named, StageRun};
+
+/// Returns the image of a name for a platform, pulled where that is asked for or needed.
+pub type Pull<'a> = &'a (dyn Fn(&str, Option<&str>) -> Result<ImageRecord> + Sync);
+
+/// What a caller gives to a build besides its flags.
+pub struct Caller<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// Finds base images.
+    pub pull: Pull<'a>,
+    /// The OCI runtime; absent: the default one.
+    pub runtime: Option<&'a Path>,
+}
+
+/// A build.
+pub struct Build<'a> {
+    store: &'a Store,
+    run: RunDir,
+    pull: Pull<'a>,
+    runtime: Option<&'a Path>,
+    plan: &'a Plan,
+    given: &'a Given,
+    options: &'a Options,
+    context: &'a Context,
+    contexts: &'a BTreeMap<String, Context>,
+    report: &'a Report,
+    cancel: &'a Cancel,
+    /// Directory in memory for secrets.
+    private: PathBuf,
+    /// Time of the image, RFC 3339.
+    created: String,
+    /// The same in seconds since 1970.
+    now: i64,
+    shared: Mutex<State>,
+    changed: Condvar,
+}
+
+/// What the stages share.
+#[derive(Default)]
+struct State {
+    /// The stages that are done; `None` for one that failed.
+    made: BTreeMap<usize, Option<Arc<Made>>>,
+    /// Images that were found, by name and platform.
+    images: BTreeMap<(String, Option<String>), Arc<Made>>,
+    /// Names of `--build-arg` that were used.
+    used: BTreeSet<String>,
+}
+
+/// Builds the image; returns its record.
+///
+/// # Errors
+/// Names the file, the line and the instruction that failed.
+pub fn build(caller: &Caller<'_>, args: &args::Build) -> Result<ImageRecord> {
+    let options = Options::new(args)?;
+    let store = caller.store;
+    let cancel = Cancel::new()?;
+    let report = Report::new(args.quiet);
+    let run = RunDir::of(store.root())?;
+    sweep::sweep_builds(store, &run)?;
+    let _adding = store.shared()?;
+    let mut context = open_context(store, &args.context, args.file.as_deref())?;
+    let file = context.containerfile(args.file.as_deref(), args.ignore_file.as_deref())?;
+    let (contexts, images) = named_contexts(store, &options)?;
+    let target = args.target.as_deref();
+    let given = Given::new(&args.build_args, &options.platform, target.unwrap_or_default())?;
+    let names: Vec<String> = options.contexts.iter().map(|(name, _)| name.clone()).collect();
+    let plan = Plan::new(file, &given, target, &names)?;
+    let id = store.new_id()?;
+    // held to the end: the secrets in its directory are removed by the next removal after a kill
+    let held = run.lock_supervisor(&id)?;
+    let private = run.container_dir(&id);
+    let pull = |name: &str, platform: Option<&str>| (caller.pull)(images.get(name).map_or(name, String::as_str), platform);
+    let created = now()?;
+    let build = Build {
+        store,
+        run,
+        pull: &pull,
+        runtime: caller.runtime,
+        plan: &plan,
+        given: &given,
+        options: &options,
+        context: &context,
+        contexts: &contexts,
+        report: &report,
+        cancel: &cancel,
+        private,
+        now: created.parse::<jiff::Timestamp>().context("time")?.as_second(),
+        created,
+        shared: Mutex::default(),
+        changed: Condvar::new(),
+    };
+    let image = build.whole();
+    let removed = build.run.remove_files(&id);
+    drop(held);
+    let image = image?;
+    removed?;
+    build.warn_of_unused();
+    Ok(image)
+}
+
+/// Opens the context: a directory, a tar on standard input, a repository or a tar elsewhere.
+fn open_context(store: &Store, text: &str, file: Option<&Path>) -> Result<Context> {
+    if text == "-" {
+        if file == Some(Path::new("-")) {
+            bail!("-f - and the context - both are standard input");
+        }
+        return Context::standard_input(store);
+    }
+    if fetch::is_address(text) { fetch::context(store, text) } else { Context::dir(Path::new(text)) }
+}
+
+/// Opens the named contexts: directories, and names of images.
+fn named_contexts(store: &Store, options: &Options) -> Result<(BTreeMap<String, Context>, BTreeMap<String, String>)> {
+    let (mut contexts, mut images) = (BTreeMap::new(), BTreeMap::new());
+    for (name, place) in &options.contexts {
+        match place.strip_prefix("docker-image://").or_else(|| place.strip_prefix("container-image://")) {
+            Some(image) => drop(images.insert(name.clone(), image.to_owned())),
+            None => {
+                let opened = open_context(store, place, None);
+                contexts.insert(name.clone(), opened.with_context(|| format!("--build-context {name}"))?);
+            }
+        }
+    }
+    Ok((contexts, images))
+}
+
+impl<'a> Build<'a> {
+    /// Builds all needed stages side by side, then the image.
+    fn whole(&'a self) -> Result<ImageRecord> {
+        let (done, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
+        let made = std::thread::scope(|scope| {
+            let watch = scope.spawn(|| self.cancel.watch(done.as_fd()));
+            let threads: Vec<_> =
+                self.plan.needed.iter().map(|&stage| scope.spawn(move || self.stage(stage))).collect();
+            let mut failed = None;
+            for thread in threads {
+                let done = thread.join().unwrap_or_else(|_| Err(anyhow!("a stage failed unexpectedly")));
+                // the first failure is the cause of the others
+                if let Err(err) = done
+                    && failed.as_ref().is_none_or(|before: &anyhow::Error| before.is::<Ended>())
+                {
+                    failed = Some(err);
+                }
+            }
+            drop(end);
+            let watched = watch.join().unwrap_or_else(|_| Err(anyhow!("the watch of signals failed")));
+            failed.map_or(watched, Err)
+        });
+        if let Some(signal) = self.cancel.signal() {
+            bail!("interrupted by signal {signal}");
+        }
+        made?;
+        let made = self.wait_for(self.plan.target)?;
+        let image = image::finish(self, &made, &self.options.names)?;
+        if let Some(output) = &self.options.output {
+            image::output(self, &made, &image, output)?;
+        }
+        Ok(image)
+    }
+
+    /// Builds a stage, and tells those that wait for it.
+    fn stage(&'a self, stage: usize) -> Result<()> {
+        let made = StageRun::run(self, stage);
+        let (made, result) = match made {
+            Ok(made) => (Some(Arc::new(made)), Ok(())),
+            Err(err) => (None, Err(err)),
+        };
+        if made.is_none() {
+            self.cancel.end(-1);
+        }
+        self.state().made.insert(stage, made);
+        self.changed.notify_all();
+        result
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a stage.
+    ///
+    /// # Errors
+    /// It failed.
+    fn wait_for(&self, stage: usize) -> Result<Arc<Made>> {
+        let mut state = self.state();
+        loop {
+            match state.made.get(&stage) {
+                Some(Some(made)) => return Ok(made.clone()),
+                Some(None) => return Err(Ended.into()),
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// Returns what a stage begins with.
+    fn base(&self, stage: &Stage) -> Result<Made> {
+        match &stage.base {
+            Base::Scratch => {
+                let platform = stage.platform.as_deref().map(Platform::parse).transpose()?;
+                Made::scratch(platform.as_ref().unwrap_or(&self.options.platform))
+            }
+            Base::Stage(stage) => Ok((*self.wait_for(*stage)?).clone()),
+            Base::Image(name) => {
+                if self.contexts.contains_key(&name.to_ascii_lowercase()) {
+                    bail!("FROM {name:?}: this context is a directory and no image");
+                }
+                Ok((*self.image(name, stage.platform.as_deref())?).clone())
+            }
+        }
+    }
+
+    /// Returns an image, pulled once, whose layers are unpacked.
+    fn image(&self, name: &str, platform: Option<&str>) -> Result<Arc<Made>> {
+        let key = (name.to_owned(), platform.map(str::to_owned));
+        // under the lock, because two stages with the same base would pull it twice
+        let mut state = self.state();
+        if let Some(made) = state.images.get(&key) {
+            return Ok(made.clone());
+        }
+        let image = (self.pull)(name, platform)?;
+        self.store.unpack(&image.layers, &|_, _| {})?;
+        let mut config = crate::config::edit::Edit::new(&self.store.read_blob(&image.id)?)?;
+        if config.strings("Env").is_empty() {
+            config.set("Env", serde_json::json!([stage::PATH]))?;
+        }
+        let of_base = image.layers.len();
+        let made = Arc::new(Made { layers: image.layers, config, of_base, base: Some((image.id, name.to_owned())) });
+        state.images.insert(key, made.clone());
+        Ok(made)
+    }
+
+    /// Returns the source of files that a name of no stage means.
+    fn named(&'a self, name: &str) -> Result<Named<'a>> {
+        if let Some(context) = self.contexts.get(&name.to_ascii_lowercase()) {
+            return Ok(Named::Context(context));
+        }
+        Ok(Named::Made(self.image(name, None)?, format!("image {name}")))
+    }
+
+    /// Returns the main context.
+    fn context(&self) -> &'a Context {
+        self.context
+    }
+
+    /// Opens the tree of these layers.
+    fn view(&self, layers: &[Layer]) -> Result<Box<dyn View>> {
+        self.store.driver().view(&chain_ids(layers.iter().map(|layer| &layer.diff_id)))
+    }
+
+    /// Returns what mounts need of the build.
+    fn shared(&self) -> Shared<'_> {
+        Shared {
+            private: &self.private,
+            secrets: &self.options.secrets,
+            agents: &self.options.agents,
+        }
+    }
+
+    /// Returns the path of the runtime.
+    fn runtime(&self) -> Result<PathBuf> {
+        runtime::find(self.runtime)
+    }
+
+    /// Notes arguments that a stage has used.
+    fn use_args(&self, used: &BTreeSet<String>) {
+        self.state().used.extend(used.iter().cloned());
+    }
+
+    /// Warns of arguments that no stage has declared.
+    fn warn_of_unused(&self) {
+        let state = self.state();
+        let proxies: Vec<&str> = self.given.proxies().map(|(name, _)| name).collect();
+        let is_used = |name: &str| {
+            state.used.contains(name) || self.plan.globals.used.contains(name) || proxies.contains(&name)
+        };
+        let unused: Vec<&str> = self.given.args.keys().map(String::as_str).filter(|name| !is_used(name)).collect();
+        if !unused.is_empty() {
+            self.report.warn(&format!("--build-arg: no ARG declares {}", unused.join(", ")));
+        }
+    }
+}
+
+/// The error of a stage that needs one that failed.
+#[derive(Debug)]
+struct Ended;
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a stage that it needs failed")
+    }
+}
+
+impl std::error::Error for Ended {}

@@ -1,0 +1,170 @@
+//! Options of a build, parsed and checked before anything begins.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::mounts::{Secret, secret};
+use crate::cli::args;
+use crate::config::network::Mode;
+use crate::config::settings::Settings;
+use crate::model::platform::Platform;
+use crate::model::reference;
+
+/// Where the result is written, besides the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// The tree, into a directory.
+    Local(PathBuf),
+    /// The tree, as a tar.
+    Tar(PathBuf),
+    /// The image, as an OCI archive.
+    Oci(PathBuf),
+    /// The image, as a docker archive.
+    Docker(PathBuf),
+}
+
+/// Options.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Names of the image.
+    pub names: Vec<String>,
+    /// Platform of the image.
+    pub platform: Platform,
+    /// Use nothing of the cache.
+    pub no_cache: bool,
+    /// Labels of the image.
+    pub labels: Vec<(String, String)>,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// Replace the layers of the build by one.
+    pub squash: bool,
+    /// Those of the base image, too.
+    pub squash_all: bool,
+    /// Network of commands.
+    pub network: Mode,
+    /// Limits and names of hosts.
+    pub settings: Settings,
+    /// Secrets.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Sockets of SSH agents.
+    pub agents: BTreeMap<String, PathBuf>,
+    /// Named contexts.
+    pub contexts: Vec<(String, String)>,
+    /// Where the result is written.
+    pub output: Option<Output>,
+}
+
+impl Options {
+    /// Checks the flags.
+    ///
+    /// # Errors
+    /// Names the flag and the value.
+    pub fn new(args: &args::Build) -> Result<Self> {
+        let names = args.tags.iter().map(|name| reference::local_name(name).with_context(|| format!("--tag {name:?}")));
+        let platform = args.platform.as_deref().map(Platform::parse).transpose().context("--platform")?;
+        let network = match args.network.as_deref() {
+            None => Mode::None,
+            Some("default" | "private") => Mode::Bridge(crate::config::network::DEFAULT_NETWORK.to_owned()),
+            Some(text) => Mode::parse(text).with_context(|| format!("--network {text:?}"))?,
+        };
+        args.settings.check(true)?;
+        let mut secrets = BTreeMap::new();
+        for text in &args.secrets {
+            let (id, given) = secret(text).with_context(|| format!("--secret {text:?}"))?;
+            ensure!(secrets.insert(id, given).is_none(), "--secret {text:?}: this ID is given twice");
+        }
+        Ok(Self {
+            names: names.collect::<Result<_>>()?,
+            platform: platform.unwrap_or_else(Platform::host),
+            no_cache: args.no_cache,
+            labels: args.labels.iter().map(|text| pair("--label", text)).collect::<Result<_>>()?,
+            annotations: args.annotations.iter().map(|text| pair("--annotation", text)).collect::<Result<_>>()?,
+            squash: args.squash || args.squash_all,
+            squash_all: args.squash_all,
+            network,
+            settings: args.settings.clone(),
+            secrets,
+            agents: args.ssh.iter().map(|text| agent(text).with_context(|| format!("--ssh {text:?}"))).collect::<Result<_>>()?,
+            contexts: args.contexts.iter().map(|text| context(text)).collect::<Result<_>>()?,
+            output: args.output.as_deref().map(|text| output(text).with_context(|| format!("--output {text:?}"))).transpose()?,
+        })
+    }
+
+    /// Returns the names of hosts that commands see, for the keys of the cache.
+    pub fn host_names(&self) -> Value {
+        json!(self.settings.names.hosts.iter().map(|host| format!("{host:?}")).collect::<Vec<_>>())
+    }
+}
+
+/// Parses `K=V`; one without a value is empty.
+fn pair(flag: &str, text: &str) -> Result<(String, String)> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    ensure!(!key.is_empty(), "{flag} {text:?}: not of the form NAME=VALUE");
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Parses `NAME=PLACE` of `--build-context`.
+fn context(text: &str) -> Result<(String, String)> {
+    let (name, place) = text.split_once('=').unwrap_or_default();
+    ensure!(!name.is_empty() && !place.is_empty(), "--build-context {text:?}: not of the form NAME=PLACE");
+    Ok((name.to_ascii_lowercase(), place.to_owned()))
+}
+
+/// Parses `ID[=SOCKET]`; without a socket it is that of `SSH_AUTH_SOCK`.
+fn agent(text: &str) -> Result<(String, PathBuf)> {
+    let (id, socket) = text.split_once('=').map_or((text, None), |(id, socket)| (id, Some(PathBuf::from(socket))));
+    let own = || std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let socket = socket.or_else(own).context("SSH_AUTH_SOCK is not set: no agent runs")?;
+    let socket = std::fs::canonicalize(&socket).with_context(|| format!("{socket:?}"))?;
+    use std::os::unix::fs::FileTypeExt as _;
+    let meta = socket.symlink_metadata().with_context(|| format!("{socket:?}"))?;
+    ensure!(meta.file_type().is_socket(), "{socket:?}: is no socket of an agent; ssh-add adds a key to one");
+    Ok((id.to_owned(), socket))
+}
+
+/// Parses `type=KIND,dest=PATH`, or a directory alone; `-` is a tar on standard output.
+fn output(text: &str) -> Result<Output> {
+    if !text.contains('=') {
+        return Ok(if text == "-" { Output::Tar("-".into()) } else { Output::Local(text.into()) });
+    }
+    let (mut kind, mut dest) = (None, None);
+    for field in text.split(',') {
+        match field.split_once('=') {
+            Some(("type", value)) => kind = Some(value),
+            Some(("dest", value)) if !value.is_empty() => dest = Some(PathBuf::from(value)),
+            _ => bail!("{field:?}: is not type=KIND or dest=PATH"),
+        }
+    }
+    let dest = dest.context("needs dest=PATH")?;
+    Ok(match kind {
+        None | Some("local") => Output::Local(dest),
+        Some("tar") => Output::Tar(dest),
+        Some("oci") => Output::Oci(dest),
+        Some("docker") => Output::Docker(dest),
+        Some(other) => bail!("type={other:?}: is not local, tar, oci or docker"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn outputs_are_parsed() {
+        for (text, wanted) in [
+            ("dir", Output::Local("dir".into())),
+            ("-", Output::Tar("-".into())),
+            ("type=tar,dest=/x", Output::Tar("/x".into())),
+            ("dest=x,type=oci", Output::Oci("x".into())),
+        ] {
+            assert_eq!(output(text).unwrap(), wanted, "{text}");
+        }
+        for bad in ["type=tar", "type=x,dest=y", "dest=", "a=b"] {
+            assert!(output(bad).is_err(), "{bad}");
+        }
+    }
+}
