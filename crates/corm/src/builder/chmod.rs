@@ -34,7 +34,10 @@ impl Chmod {
             let mode = u32::from_str_radix(text, 8).ok().filter(|&mode| mode <= 0o7777);
             return Ok(Self::Octal(mode.with_context(|| format!("{text:?}: not an octal number up to 7777"))?));
         }
-        text.split(',').map(|clause| Clause::parse(clause).with_context(|| format!("{text:?}"))).collect::<Result<_>>().map(Self::Symbolic)
+        text.split(',')
+            .map(|clause| Clause::parse(clause).with_context(|| format!("{text:?}")))
+            .collect::<Result<_>>()
+            .map(Self::Symbolic)
     }
 
     /// Returns the permissions for those that a file has.

@@ -15,12 +15,12 @@ use crate::build;
 use crate::config::RunOptions;
 use crate::config::network::{Mode, Network};
 use crate::config::settings::Settings;
+use crate::container::Purpose;
 use crate::container::changes;
 use crate::container::cleanup;
 use crate::container::create::{self, New};
 use crate::container::run_dir::RunDir;
 use crate::container::session::{self, Streams};
-use crate::container::Purpose;
 use crate::layer::pack;
 use crate::model::digest::{self, Digest};
 use crate::model::layer::Layer;
@@ -198,8 +198,7 @@ impl Job<'_> {
         if changes.list.is_empty() {
             return Ok(None);
         }
-        let (layer, _) =
-            build::write_blob(self.store, |out| pack::changes(changes.root.as_fd(), &changes.list, out))?;
+        let (layer, _) = build::write_blob(self.store, |out| pack::changes(changes.root.as_fd(), &changes.list, out))?;
         // the tree can be the layer's, unless it has mount points that the layer lacks
         if !changes.filtered {
             let below = chain_ids(self.layers.iter().map(|layer| &layer.diff_id)).pop();

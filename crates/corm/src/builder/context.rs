@@ -121,11 +121,14 @@ impl Context {
     /// There is none; a parse error of either file.
     pub fn containerfile(&mut self, given: Option<&Path>, ignore: Option<&Path>) -> Result<Containerfile> {
         let (name, bytes) = match given {
-            Some(path) if path == Path::new("-") => ("standard input".to_owned(), read_all("standard input", io::stdin())?),
+            Some(path) if path == Path::new("-") => {
+                ("standard input".to_owned(), read_all("standard input", io::stdin())?)
+            }
             Some(path) => (path.to_string_lossy().into_owned(), self.of_caller(path)?),
             None => {
                 let found = FILES.into_iter().find_map(|name| self.read(name).transpose().map(|read| (name, read)));
-                let (name, bytes) = found.with_context(|| format!("the context has neither {}", FILES.join(" nor ")))?;
+                let (name, bytes) =
+                    found.with_context(|| format!("the context has neither {}", FILES.join(" nor ")))?;
                 (name.to_owned(), bytes?)
             }
         };
@@ -140,7 +143,8 @@ impl Context {
             Ok(file) => read_file(&context(), file),
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
                 let text = path.to_str().with_context(|| format!("{}: is not UTF-8", context()))?;
-                self.read(text)?.with_context(|| format!("{}: no such file, neither here nor in the context", context()))
+                self.read(text)?
+                    .with_context(|| format!("{}: no such file, neither here nor in the context", context()))
             }
             Err(err) => Err(err).with_context(context),
         }

@@ -61,6 +61,8 @@ pub struct Job<'a> {
     pub extras: Vec<Extra>,
     /// Owner of everything; `None` for that of the sources.
     pub owner: Option<(u32, u32)>,
+    /// Owner of what archives have; `None` for that of the archive.
+    pub archive_owner: Option<(u32, u32)>,
     /// `--chmod`
     pub chmod: Option<Chmod>,
     /// `--parents`
@@ -145,7 +147,12 @@ impl Job<'_> {
         let there = self.lower.and_then(|lower| stat(lower, &path));
         let many = self.found.len() + self.extras.len() > 1;
         let unpacks = || self.found.iter().any(|found| self.archive(found).is_some());
-        let is_dir = says_dir || many || self.parents || there == Some(true) || self.found.iter().any(|found| found.is_dir) || unpacks();
+        let is_dir = says_dir
+            || many
+            || self.parents
+            || there == Some(true)
+            || self.found.iter().any(|found| found.is_dir)
+            || unpacks();
         ensure!(there != Some(false) || !is_dir, "{text:?}: is no directory in the image");
         Ok(Target { path, is_dir })
     }
@@ -201,7 +208,11 @@ impl Job<'_> {
     fn keep(&self, found: &Found, below: &[u8], is_dir: bool) -> Keep {
         let below = String::from_utf8_lossy(below);
         let in_source = if below.is_empty() { found.base().to_string_lossy() } else { below.clone() };
-        let in_tree = [&*found.path.to_string_lossy(), &*below].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+        let in_tree = [&*found.path.to_string_lossy(), &*below]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("/");
         let ignore = self.tree.as_ref().and_then(|tree| tree.ignore);
         let rules = [(ignore, &*in_tree), (Some(&self.exclude), &*in_source)];
         let mut keep = Keep::Yes;
@@ -249,7 +260,7 @@ impl Job<'_> {
                 *to = place(to)?;
             }
             entry.path = path;
-            if let Some((uid, gid)) = self.owner {
+            if let Some((uid, gid)) = self.archive_owner {
                 (entry.uid, entry.gid) = (uid, gid);
             }
             if let Some(chmod) = &self.chmod {

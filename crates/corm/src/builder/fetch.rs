@@ -39,7 +39,8 @@ pub fn is_http(text: &str) -> bool {
 /// Returns whether a text is the address of a repository.
 pub fn is_git(text: &str) -> bool {
     let path = text.split('#').next().unwrap_or_default();
-    ["git://", "git@", "ssh://"].iter().any(|scheme| text.starts_with(scheme)) || is_http(text) && path.ends_with(".git")
+    ["git://", "git@", "ssh://"].iter().any(|scheme| text.starts_with(scheme))
+        || is_http(text) && path.ends_with(".git")
 }
 
 /// Fetches a source of `ADD`.

@@ -36,9 +36,7 @@ impl Opened<'_> {
     /// Returns the tree.
     fn tree(&self) -> Result<Tree<'_>> {
         Ok(match &self.named {
-            Named::Context(context) => {
-                Tree { root: context.root(), ignore: Some(&context.ignore), name: &self.name }
-            }
+            Named::Context(context) => Tree { root: context.root(), ignore: Some(&context.ignore), name: &self.name },
             Named::Made(..) => {
                 let root = self.root.as_ref().context("the tree is not open")?;
                 Tree { root: root.as_fd(), ignore: None, name: &self.name }
@@ -55,7 +53,9 @@ impl<'a> StageRun<'a> {
             None => Named::Context(self.build.context()),
         };
         let (view, name) = match &named {
-            Named::Context(_) => (None, from.map_or_else(|| "the context".to_owned(), |name| format!("context {name}"))),
+            Named::Context(_) => {
+                (None, from.map_or_else(|| "the context".to_owned(), |name| format!("context {name}")))
+            }
             Named::Made(made, name) => (Some(self.build.view(&made.layers)?), name.clone()),
         };
         let root = view.as_ref().map(|view| view.root()).transpose()?;
@@ -83,7 +83,13 @@ impl<'a> StageRun<'a> {
             found: Vec::new(),
             extras: self.documents(args)?,
             owner: self.owner(args, lower.as_fd(), of_context)?,
-            chmod: args.chmod.as_deref().map(|mode| self.word(mode).and_then(|mode| Chmod::parse(&mode))).transpose().context("--chmod")?,
+            archive_owner: self.owner(args, lower.as_fd(), false)?,
+            chmod: args
+                .chmod
+                .as_deref()
+                .map(|mode| self.word(mode).and_then(|mode| Chmod::parse(&mode)))
+                .transpose()
+                .context("--chmod")?,
             parents: args.parents,
             exclude: self.excludes(args)?,
             unpack: is_add && args.unpack != Some(false),
@@ -167,7 +173,8 @@ impl<'a> StageRun<'a> {
         let view = self.view()?;
         let lower = view.root()?;
         let there = is_root(dir)
-            || crate::container::files::open_in(lower.as_fd(), std::path::Path::new(dir.trim_start_matches('/'))).is_ok();
+            || crate::container::files::open_in(lower.as_fd(), std::path::Path::new(dir.trim_start_matches('/')))
+                .is_ok();
         let job = Job {
             lower: Some(lower.as_fd()),
             destination: format!("{dir}/"),
@@ -175,6 +182,7 @@ impl<'a> StageRun<'a> {
             found: Vec::new(),
             extras: Vec::new(),
             owner: Some((0, 0)),
+            archive_owner: None,
             chmod: None,
             parents: false,
             exclude: Ignore::default(),
@@ -269,7 +277,9 @@ impl<'a> StageRun<'a> {
             None | Some("default") => of_build.clone(),
             Some("none") => Mode::None,
             Some("host") if *of_build == Mode::Host => Mode::Host,
-            Some("host") => bail!("--network=host: needs --network=host of the build, because the host's network is the caller's to give"),
+            Some("host") => bail!(
+                "--network=host: needs --network=host of the build, because the host's network is the caller's to give"
+            ),
             Some(other) => bail!("--network={other:?}: is not default, none or host"),
         })
     }
@@ -288,8 +298,12 @@ impl<'a> StageRun<'a> {
     /// Returns the entry of the history for a command, with the arguments that it depends on, as Docker writes it.
     fn created_by(&self, words: &[String]) -> String {
         let env = self.made.config.strings("Env");
-        let args: Vec<String> = self.scope.values().filter(|(name, _)| super::scope::of_env(&env, name).is_none())
-            .map(|(name, value)| format!("{name}={value}")).collect();
+        let args: Vec<String> = self
+            .scope
+            .values()
+            .filter(|(name, _)| super::scope::of_env(&env, name).is_none())
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let words = words.join(" ");
         if args.is_empty() { words } else { format!("|{} {} {words}", args.len(), args.join(" ")) }
     }
@@ -325,7 +339,12 @@ impl<'a> StageRun<'a> {
             }
             MountType::Cache => mounts.cache(self.build.store, mount, must()?, &|| {
                 let Some(files) = self.mounted(mount)? else { return Ok(None) };
-                let from = linux::path::openat(files.found.dir.as_fd(), &files.found.name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0);
+                let from = linux::path::openat(
+                    files.found.dir.as_fd(),
+                    &files.found.name,
+                    libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW,
+                    0,
+                );
                 Ok(Some(from.context("source")?))
             }),
             MountType::Tmpfs => mounts.tmpfs(mount, must()?),
@@ -357,6 +376,7 @@ impl Files<'_> {
             found: Tree { ignore: None, ..tree }.find(if text.is_empty() { "/" } else { text })?,
             extras: Vec::new(),
             owner: None,
+            archive_owner: None,
             chmod: None,
             parents: false,
             exclude: Ignore::default(),

@@ -58,8 +58,12 @@ pub fn put(build: &Build<'_>, made: &Made, names: &[String]) -> Result<ImageReco
     }
     let manifest = build::new_annotated(store, &made.layers, &bytes, &build.options.annotations)?;
     let image = store.put_image(&manifest, names, source)?;
-    let entry =
-        CacheEntry { layers: made.layers.clone(), changed: false, manifest: Some(manifest), created: build.created.clone() };
+    let entry = CacheEntry {
+        layers: made.layers.clone(),
+        changed: false,
+        manifest: Some(manifest),
+        created: build.created.clone(),
+    };
     store.put_cached(&key, &entry)?;
     Ok(image)
 }
@@ -157,7 +161,13 @@ pub fn output(build: &Build<'_>, made: &Made, image: &ImageRecord, to: &Output) 
             let given = image.names.first().cloned().unwrap_or_default();
             let format = if matches!(to, Output::Oci(_)) { Archive::Oci } else { Archive::Docker };
             let named = [Named { image: image.clone(), given }];
-            archive::save(build.store, &named, format, None, Some(path).filter(|path| *path != Path::new("-")).map(|path| &**path))
+            archive::save(
+                build.store,
+                &named,
+                format,
+                None,
+                Some(path).filter(|path| *path != Path::new("-")).map(|path| &**path),
+            )
         }
     }
 }

@@ -119,7 +119,8 @@ pub fn build(caller: &Caller<'_>, args: &args::Build) -> Result<ImageRecord> {
     // held to the end: the secrets in its directory are removed by the next removal after a kill
     let held = run.lock_supervisor(&id)?;
     let private = run.container_dir(&id);
-    let pull = |name: &str, platform: Option<&str>| (caller.pull)(images.get(name).map_or(name, String::as_str), platform);
+    let pull =
+        |name: &str, platform: Option<&str>| (caller.pull)(images.get(name).map_or(name, String::as_str), platform);
     let created = now()?;
     let build = Build {
         store,
@@ -299,11 +300,7 @@ impl<'a> Build<'a> {
 
     /// Returns what mounts need of the build.
     fn shared(&self) -> Shared<'_> {
-        Shared {
-            private: &self.private,
-            secrets: &self.options.secrets,
-            agents: &self.options.agents,
-        }
+        Shared { private: &self.private, secrets: &self.options.secrets, agents: &self.options.agents }
     }
 
     /// Returns the path of the runtime.
@@ -320,9 +317,8 @@ impl<'a> Build<'a> {
     fn warn_of_unused(&self) {
         let state = self.state();
         let proxies: Vec<&str> = self.given.proxies().map(|(name, _)| name).collect();
-        let is_used = |name: &str| {
-            state.used.contains(name) || self.plan.globals.used.contains(name) || proxies.contains(&name)
-        };
+        let is_used =
+            |name: &str| state.used.contains(name) || self.plan.globals.used.contains(name) || proxies.contains(&name);
         let unused: Vec<&str> = self.given.args.keys().map(String::as_str).filter(|name| !is_used(name)).collect();
         if !unused.is_empty() {
             self.report.warn(&format!("--build-arg: no ARG declares {}", unused.join(", ")));

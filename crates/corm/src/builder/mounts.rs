@@ -163,7 +163,8 @@ impl Mounts {
         let name = cache_name(mount, target);
         for number in 1..=MAX_PRIVATE {
             let name = if number == 1 { name.clone() } else { format!("{name}-{number}") };
-            let labels = BTreeMap::from([(CACHE_LABEL.to_owned(), mount.id.clone().unwrap_or_else(|| target.to_owned()))]);
+            let labels =
+                BTreeMap::from([(CACHE_LABEL.to_owned(), mount.id.clone().unwrap_or_else(|| target.to_owned()))]);
             let new = store.create_volume(&name, labels)?;
             let data = store.volume_data(&name);
             if new {
@@ -319,7 +320,12 @@ fn prepare_cache(data: &Path, mount: &RunMount, fill: &dyn Fn() -> Result<Option
     let open = mount_util::open_dir(data)?;
     if let Some(from) = fill()? {
         let to = mount_util::open_dir(data)?;
-        base::fs::copy::fill_tree_of(from.as_fd(), Path::new("the source of the cache"), to, &base::fs::copy::Options::default())?;
+        base::fs::copy::fill_tree_of(
+            from.as_fd(),
+            Path::new("the source of the cache"),
+            to,
+            &base::fs::copy::Options::default(),
+        )?;
     }
     let (uid, gid) = owner(mount)?;
     path::chown_fd(open.as_fd(), uid, gid).context("owner of the cache")?;
@@ -365,7 +371,9 @@ mod tests {
         ] {
             assert_eq!(secret(text).unwrap(), (wanted.0.to_owned(), wanted.1), "{text}");
         }
-        for bad in ["", "a", "src=/x", "id=,src=/x", "id=../x", "id=a/b", "id=a,x=y", "id=a,type=env", "id=a,src=b,env=c"] {
+        for bad in
+            ["", "a", "src=/x", "id=,src=/x", "id=../x", "id=a/b", "id=a,x=y", "id=a,type=env", "id=a,src=b,env=c"]
+        {
             assert!(secret(bad).is_err(), "{bad}");
         }
     }

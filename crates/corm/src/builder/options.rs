@@ -87,9 +87,17 @@ impl Options {
             network,
             settings: args.settings.clone(),
             secrets,
-            agents: args.ssh.iter().map(|text| agent(text).with_context(|| format!("--ssh {text:?}"))).collect::<Result<_>>()?,
+            agents: args
+                .ssh
+                .iter()
+                .map(|text| agent(text).with_context(|| format!("--ssh {text:?}")))
+                .collect::<Result<_>>()?,
             contexts: args.contexts.iter().map(|text| context(text)).collect::<Result<_>>()?,
-            output: args.output.as_deref().map(|text| output(text).with_context(|| format!("--output {text:?}"))).transpose()?,
+            output: args
+                .output
+                .as_deref()
+                .map(|text| output(text).with_context(|| format!("--output {text:?}")))
+                .transpose()?,
         })
     }
 

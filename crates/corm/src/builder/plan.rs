@@ -74,7 +74,9 @@ impl Plan {
         ensure!(!plan.stages.is_empty(), "{}: has no FROM", plan.file);
         plan.target = match target {
             None => plan.stages.len() - 1,
-            Some(wanted) => plan.find(wanted, plan.stages.len()).with_context(|| format!("--target {wanted:?}: no such stage"))?,
+            Some(wanted) => {
+                plan.find(wanted, plan.stages.len()).with_context(|| format!("--target {wanted:?}: no such stage"))?
+            }
         };
         plan.need(plan.target);
         Ok(plan)
@@ -113,7 +115,10 @@ impl Plan {
     /// Finds a stage before `end` by name or number.
     pub fn find(&self, text: &str, end: usize) -> Option<usize> {
         let stages = self.stages.get(..end)?;
-        stages.iter().rposition(|stage| is_named(stage, text)).or_else(|| text.parse().ok().filter(|&number| number < end))
+        stages
+            .iter()
+            .rposition(|stage| is_named(stage, text))
+            .or_else(|| text.parse().ok().filter(|&number| number < end))
     }
 
     /// Notes a stage and those that it needs.
@@ -178,12 +183,9 @@ mod tests {
     fn only_needed_stages_are_built() {
         let text = "ARG v=1\nFROM a:$v AS one\nFROM scratch AS two\nFROM one AS three\nRUN --mount=target=/m,from=two x\n\
                     FROM b AS four\nFROM b\nCOPY --from=0 /a /b\n";
-        for (target, number, needed) in [
-            (None, 4, &[0, 4][..]),
-            (Some("THREE"), 2, &[0, 1, 2]),
-            (Some("1"), 1, &[1]),
-            (Some("four"), 3, &[3]),
-        ] {
+        for (target, number, needed) in
+            [(None, 4, &[0, 4][..]), (Some("THREE"), 2, &[0, 1, 2]), (Some("1"), 1, &[1]), (Some("four"), 3, &[3])]
+        {
             let plan = plan(text, target).unwrap();
             assert_eq!((plan.target, plan.needed), (number, needed.iter().copied().collect()), "{target:?}");
         }

@@ -122,7 +122,8 @@ impl Scope {
 
 /// Returns the value of a variable `K=V` in a list.
 pub fn of_env(env: &[String], name: &str) -> Option<String> {
-    let value = |variable: &String| variable.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+    let value =
+        |variable: &String| variable.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
     env.iter().rev().find_map(value)
 }
 

@@ -138,7 +138,8 @@ impl<'a> StageRun<'a> {
             Instruction::From { .. } => bail!("FROM: begins a stage"),
             Instruction::Arg(pairs) => {
                 for (name, default) in pairs {
-                    let (name, default) = (self.word(name)?, default.as_deref().map(|text| self.word(text)).transpose()?);
+                    let (name, default) =
+                        (self.word(name)?, default.as_deref().map(|text| self.word(text)).transpose()?);
                     self.scope.declare(&self.build.given, Some(&self.build.plan.globals), &name, default);
                 }
                 self.history(text.clone(), false)
@@ -329,7 +330,8 @@ impl<'a> StageRun<'a> {
 
     /// Adds an entry to the history.
     fn history(&mut self, created_by: String, layer: bool) -> Result<()> {
-        let line = History { created: self.build.created.clone(), created_by, empty_layer: !layer, ..History::default() };
+        let line =
+            History { created: self.build.created.clone(), created_by, empty_layer: !layer, ..History::default() };
         self.made.config.push_history(&line)
     }
 
@@ -360,7 +362,10 @@ impl<'a> StageRun<'a> {
             // also applies a layer that was packed
             store.unpack(&self.made.layers, &|_, _| {})?;
             let (layers, changed) = (self.made.layers.clone(), layer.is_some());
-            store.put_cached(&key, &CacheEntry { layers, changed, manifest: None, created: self.build.created.clone() })?;
+            store.put_cached(
+                &key,
+                &CacheEntry { layers, changed, manifest: None, created: self.build.created.clone() },
+            )?;
         }
         self.cached &= is_cached;
         self.build.report.end(&self.tag, is_cached, begun.elapsed());

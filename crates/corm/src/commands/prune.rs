@@ -99,8 +99,8 @@ fn remove_volumes(context: &Context, store: &Store) -> Result<u8> {
     })
 }
 
-/// Removes images without a name and without a container (`all`: named ones too), and everything that no record names.
-/// Waits until no process is adding.
+/// Removes images without a name and without a container (`all`: named ones too), the cache of builds, and everything that
+/// no record names. Waits until no process is adding.
 ///
 /// # Errors
 /// A record is damaged, or the file system refuses.
@@ -112,6 +112,7 @@ pub(super) fn system(context: &Context, all: bool, volumes: bool) -> Result<u8> 
     let exclusive = store.exclusive()?;
     let left = sweep::sweep(&store, &RunDir::of(store.root())?, &exclusive)?;
     let images = remove_images(&store, all)?.len();
+    store.cache_keys()?.iter().try_for_each(|key| store.remove_cached(key))?;
     let mut freed = store.collect_now(&exclusive)?;
     freed.leftovers += store.drop_partials(&exclusive)? + left;
     print::line(format_args!(

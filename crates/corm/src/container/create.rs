@@ -301,24 +301,31 @@ fn place<'a>(
 
 /// Creates the files that the configuration names: those with the host's names, and the working directory. Returns the
 /// mount points that the runtime has to create.
-fn create_files(
-    config: &Value,
-    (options, purpose): (&RunOptions, Purpose),
-    place: &Place<'_>,
-) -> Result<Vec<PathBuf>> {
+fn create_files(config: &Value, (options, purpose): (&RunOptions, Purpose), place: &Place<'_>) -> Result<Vec<PathBuf>> {
     let text = |pointer: &str| config.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let hostname = options.hostname.as_deref().unwrap_or(place.hostname);
     files::write_names(place.dir, hostname, options.host_network, &options.settings.names)?;
     let list = config.pointer("/mounts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    // a step of a build leaves no mount point in the layer
-    let kept = if purpose == Purpose::Build { &[][..] } else { &options.volumes };
-    let points = mounts::missing_points(place.root, list, kept)?;
+    let points = match purpose {
+        // a step of a build leaves no mount point in the layer, wherever symlinks of the image lead
+        Purpose::Build => mounts::missing_points(place.root, &resolved(list, place.root)?, &[])?,
+        _ => mounts::missing_points(place.root, list, &options.volumes)?,
+    };
     // below a volume the runtime creates it
     let cwd = Path::new(text("/process/cwd"));
     if !options.volumes.iter().any(|volume| cwd.starts_with(&volume.destination)) {
         files::make_dirs(place.root, cwd).context("working directory")?;
     }
     Ok(points)
+}
+
+/// Returns the mounts with their destinations in the tree, without symlinks.
+fn resolved(list: &[Value], root: BorrowedFd<'_>) -> Result<Vec<Value>> {
+    let one = |mount: &Value| {
+        let destination = mount.get("destination").and_then(Value::as_str).unwrap_or_default();
+        Ok(serde_json::json!({ "destination": within::resolve(root, Path::new(destination))? }))
+    };
+    list.iter().map(one).collect()
 }
 
 fn write_config(config: &Value, (dir, purpose): (&Path, Purpose), report: Reporter<'_>) -> Result<()> {

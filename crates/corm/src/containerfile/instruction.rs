@@ -9,6 +9,28 @@ use super::lines::{Heredoc, Statement, heredoc};
 use super::mount::RunMount;
 use super::pairs;
 
+/// The names of all instructions.
+const NAMES: [&str; 18] = [
+    "FROM",
+    "ARG",
+    "ENV",
+    "LABEL",
+    "RUN",
+    "COPY",
+    "ADD",
+    "CMD",
+    "ENTRYPOINT",
+    "SHELL",
+    "WORKDIR",
+    "USER",
+    "VOLUME",
+    "EXPOSE",
+    "STOPSIGNAL",
+    "HEALTHCHECK",
+    "ONBUILD",
+    "MAINTAINER",
+];
+
 /// A command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -131,6 +153,7 @@ pub(super) fn parse(statement: &Statement, escape: char) -> Result<Instruction> 
         "FROM" | "RUN" | "COPY" | "ADD" | "HEALTHCHECK" => FlagList::split(&statement.rest)?,
         _ => (FlagList::default(), statement.rest.clone()),
     };
+    ensure!(NAMES.contains(&name), "{name}: is no instruction");
     ensure!(!rest.is_empty() || name == "CMD" || name == "ENTRYPOINT", "{name}: needs an operand");
     let parsed = match name {
         "FROM" => from(&mut flags, &rest)?,
@@ -219,10 +242,7 @@ fn sources(flags: &mut FlagList, rest: &str, statement: &Statement, escape: char
     if rest.starts_with('[') {
         docs.clear();
     }
-    ensure!(
-        heredoc(&destination, escape)?.is_none(),
-        "{name}: the destination {destination:?} is a here-document"
-    );
+    ensure!(heredoc(&destination, escape)?.is_none(), "{name}: the destination {destination:?} is a here-document");
     Ok(CopyArgs {
         sources,
         destination,
@@ -250,12 +270,7 @@ fn add(flags: &mut FlagList, rest: &str, statement: &Statement, escape: char) ->
         Some("false") => Some(false),
         Some(other) => bail!("--unpack={other:?}: is neither true nor false"),
     };
-    Ok(CopyArgs {
-        checksum: flags.one("checksum")?,
-        keep_git_dir: flags.switch("keep-git-dir")?,
-        unpack,
-        ..args
-    })
+    Ok(CopyArgs { checksum: flags.one("checksum")?, keep_git_dir: flags.switch("keep-git-dir")?, unpack, ..args })
 }
 
 /// Parses a JSON list; `None` for another text.

@@ -88,7 +88,9 @@ impl RunMount {
 
     /// Sets one field.
     fn set(&mut self, name: &str, value: Option<&str>) -> Result<()> {
-        let text = || value.filter(|value| !value.is_empty()).map(str::to_owned).with_context(|| format!("{name}: needs a value"));
+        let text = || {
+            value.filter(|value| !value.is_empty()).map(str::to_owned).with_context(|| format!("{name}: needs a value"))
+        };
         match name {
             "type" => {}
             "target" | "dst" | "destination" => self.target = Some(text()?),

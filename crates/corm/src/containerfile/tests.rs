@@ -53,14 +53,18 @@ fn heredocs_are_read_to_their_end() {
 
 #[test]
 fn instructions_are_parsed() {
-    let from = Instruction::From { image: "a:1".into(), name: Some("b-2".into()), platform: Some("linux/arm64".into()) };
+    let from =
+        Instruction::From { image: "a:1".into(), name: Some("b-2".into()), platform: Some("linux/arm64".into()) };
     assert_eq!(one("FROM --platform=linux/arm64 a:1 As B-2"), from);
     assert_eq!(one("CMD echo  hi"), Instruction::Cmd(Command::Shell("echo  hi".into())));
     assert_eq!(one("CMD [ \"a\", \"b c\" ]"), Instruction::Cmd(Command::Exec(strings(&["a", "b c"]))));
     assert_eq!(one("CMD [a]"), Instruction::Cmd(Command::Shell("[a]".into())));
     assert_eq!(one("ENTRYPOINT []"), Instruction::Entrypoint(Command::Exec(vec![])));
     let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect::<Vec<_>>();
-    assert_eq!(one("ENV a=1 b=\"x y\" c=x\\ y"), Instruction::Env(pairs(&[("a", "1"), ("b", "\"x y\""), ("c", "x\\ y")])));
+    assert_eq!(
+        one("ENV a=1 b=\"x y\" c=x\\ y"),
+        Instruction::Env(pairs(&[("a", "1"), ("b", "\"x y\""), ("c", "x\\ y")]))
+    );
     assert_eq!(one("ENV a  b=c d"), Instruction::Env(pairs(&[("a", "b=c d")])));
     assert_eq!(one("LABEL \"a b\"=c"), Instruction::Label(pairs(&[("\"a b\"", "c")])));
     assert_eq!(one("ARG a b=c"), Instruction::Arg(vec![("a".into(), None), ("b".into(), Some("c".into()))]));
@@ -74,7 +78,9 @@ fn instructions_are_parsed() {
     assert_eq!((copy.exclude, copy.parents, copy.sources), (strings(&["*.o", "c"]), true, strings(&["a", "b"])));
     let Instruction::Healthcheck(check) = one("HEALTHCHECK --interval=1m30s --retries=3 CMD [\"a\"]") else { panic!() };
     assert_eq!((check.times[0], check.retries), (Some(std::time::Duration::from_secs(90)), Some(3)));
-    let Instruction::Run(run) = one("RUN --mount=type=cache,target=/c,sharing=locked --network=none make") else { panic!() };
+    let Instruction::Run(run) = one("RUN --mount=type=cache,target=/c,sharing=locked --network=none make") else {
+        panic!()
+    };
     assert_eq!((run.mounts[0].kind, run.mounts[0].sharing), (MountType::Cache, Sharing::Locked));
     assert_eq!((run.network.as_deref(), run.command), (Some("none"), Command::Shell("make".into())));
 }
@@ -178,9 +184,16 @@ fn mounts_are_parsed() {
     let secret = RunMount::parse("type=secret,id=a,required,mode=0440,uid=1,env=A").unwrap();
     assert!(secret.required && secret.env.as_deref() == Some("A"));
     assert_eq!(RunMount::parse("type=tmpfs,\"target=/a,b\",size=1m").unwrap().target.as_deref(), Some("/a,b"));
-    for bad in ["", "target", "type=tmpfs,target=/a,from=x", "type=bind,target=/a,size=1", "type=cache,target=/a,x=1",
-        "type=secret,id=a,required=maybe", "type=bind,target=/a,sharing=locked", "type=cache,target=/a,sharing=x"]
-    {
+    for bad in [
+        "",
+        "target",
+        "type=tmpfs,target=/a,from=x",
+        "type=bind,target=/a,size=1",
+        "type=cache,target=/a,x=1",
+        "type=secret,id=a,required=maybe",
+        "type=bind,target=/a,sharing=locked",
+        "type=cache,target=/a,sharing=x",
+    ] {
         assert!(RunMount::parse(bad).is_err(), "{bad}");
     }
 }

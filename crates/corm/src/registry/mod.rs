@@ -22,8 +22,8 @@ mod upload;
 mod url;
 
 pub use client::{Access, Client, Options, ResolvedManifest};
-pub use download::{Downloaded, download};
 pub use credentials::{AuthFile, AuthSource, Credentials};
+pub use download::{Downloaded, download};
 pub(crate) use fetch::Fetch;
 pub use http::{HttpError, Timeouts};
 pub use login::login;

@@ -16,7 +16,12 @@ const WHAT: &[Flag] = &[
     many("tag", Some('t'), "NAME", "Name of the image (repeatable)"),
     one("target", None, "STAGE", "Stage to build, by name or number [default: the last one]"),
     many("build-arg", None, "K=V", "Set an argument (repeatable)"),
-    many("build-context", None, "NAME=PLACE", "Another context: a directory, an address, docker-image://REF (repeatable)"),
+    many(
+        "build-context",
+        None,
+        "NAME=PLACE",
+        "Another context: a directory, an address, docker-image://REF (repeatable)",
+    ),
     PLATFORM,
     LABEL,
     many("annotation", None, "K=V", "Set an annotation of the manifest (repeatable)"),

@@ -56,6 +56,8 @@ pub struct Composer<'a> {
     packer: Packer<'a>,
     /// Directories that were written.
     written: HashSet<Vec<u8>>,
+    /// Symlinks of archives that were written: what is below them is below their targets.
+    links: HashSet<Vec<u8>>,
 }
 
 impl<'a> Composer<'a> {
@@ -68,7 +70,7 @@ impl<'a> Composer<'a> {
         if timeless {
             packer.latest = Some(Time { seconds: 0, nanoseconds: 0 });
         }
-        Ok(Self { packer, written: HashSet::new() })
+        Ok(Self { packer, written: HashSet::new(), links: HashSet::new() })
     }
 
     /// Ends the layer.
@@ -91,14 +93,22 @@ impl<'a> Composer<'a> {
         itself: bool,
         new: Attributes,
     ) -> Result<()> {
-        let mut ends: Vec<usize> = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).collect();
+        let mut ends: Vec<usize> =
+            path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).collect();
         ends.extend((itself && !path.is_empty()).then_some(path.len()));
         for end in ends {
             let path = path.get(..end).unwrap_or_default();
+            if self.links.contains(path) {
+                return Ok(());
+            }
             if !self.written.insert(path.to_vec()) {
                 continue;
             }
             if let Some(entry) = self.of_lower(lower, path)? {
+                // followed when the layer is applied, inside of the tree
+                if matches!(entry.kind, TarEntryType::Symlink(_)) {
+                    return Ok(());
+                }
                 ensure!(entry.kind == TarEntryType::Directory, "{}: is no directory in the image", shown(path));
                 header::write(self.packer.out, &entry, 0)?;
                 continue;
@@ -175,8 +185,10 @@ impl<'a> Composer<'a> {
                 Ok(header::pad(self.packer.out, size)?)
             }
             kind => {
-                if kind == TarEntryType::Directory {
-                    self.written.insert(entry.path.clone());
+                match kind {
+                    TarEntryType::Directory => drop(self.written.insert(entry.path.clone())),
+                    TarEntryType::Symlink(_) => drop(self.links.insert(entry.path.clone())),
+                    _ => {}
                 }
                 Ok(header::write(self.packer.out, &entry, 0)?)
             }
