@@ -143,6 +143,44 @@ pub fn layer(data: &[u8]) {
     fs::remove_dir_all(&dir).unwrap();
 }
 
+/// Parses a Containerfile, expands the words of its instructions, and reads the input as an ignore file.
+pub fn containerfile(data: &[u8]) {
+    use crate::containerfile::glob::Pattern;
+    use crate::containerfile::ignore::Ignore;
+    use crate::containerfile::words::Lexer;
+    use crate::containerfile::{Instruction, parse, parse_trigger};
+    let lookup = |name: &str| (!name.is_empty() && name.len() % 2 == 0).then(|| format!("$a/{name} *"));
+    match parse("Containerfile", data) {
+        Ok(file) => {
+            assert!(!file.steps.is_empty());
+            let lexer = Lexer::new(file.escape, &lookup);
+            let mut line = 0;
+            for step in &file.steps {
+                assert!(step.statement.line > line, "lines are in order");
+                line = step.statement.line;
+                lexer.word(&step.statement.rest).err().iter().for_each(check_error);
+                lexer.words(&step.statement.source()).err().iter().for_each(check_error);
+                if let Instruction::OnBuild(text) = &step.instruction {
+                    parse_trigger("ONBUILD", text).err().iter().for_each(check_error);
+                }
+            }
+        }
+        Err(err) => {
+            check_error(&err);
+            assert!(format!("{err:#}").starts_with("Containerfile"), "{err:#}");
+        }
+    }
+    let text = String::from_utf8_lossy(data);
+    match Ignore::parse("ignore", &text) {
+        Ok(ignore) => assert!(!ignore.excludes("a/b") || !ignore.is_empty()),
+        Err(err) => check_error(&err),
+    }
+    if let Ok(pattern) = Pattern::path(&text, true) {
+        let letters: Vec<char> = text.chars().take(200).collect();
+        assert!(pattern.ends(&letters).iter().all(|&end| end <= letters.len()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use test_support::corpus::{Target, replay};
@@ -151,8 +189,12 @@ mod tests {
 
     #[test]
     fn the_corpus_has_no_finding() {
-        let targets: [(&str, Target); 3] =
-            [("command_line", super::command_line), ("manifest", super::manifest), ("registry", super::registry)];
+        let targets: [(&str, Target); 4] = [
+            ("command_line", super::command_line),
+            ("manifest", super::manifest),
+            ("registry", super::registry),
+            ("containerfile", super::containerfile),
+        ];
         for (name, target) in targets {
             replay(CORPUS, name, target);
         }

@@ -61,8 +61,6 @@ pub struct Job<'a> {
     pub extras: Vec<Extra>,
     /// Owner of everything; `None` for that of the sources.
     pub owner: Option<(u32, u32)>,
-    /// Owner of what archives have; `None` for that of the archive.
-    pub archive_owner: Option<(u32, u32)>,
     /// `--chmod`
     pub chmod: Option<Chmod>,
     /// `--parents`
@@ -242,7 +240,7 @@ impl Job<'_> {
         Some(file)
     }
 
-    /// Writes the entries of an archive below the destination.
+    /// Writes the entries of an archive below the destination, with their owners and modes, as Docker and Buildah do.
     fn unpack(&self, layer: &mut Composer<'_>, target: &Target, mut file: File) -> Result<()> {
         file.rewind()?;
         layer::entries(file, self.limits, &mut |mut entry: Entry, data: &mut dyn Read| {
@@ -260,12 +258,6 @@ impl Job<'_> {
                 *to = place(to)?;
             }
             entry.path = path;
-            if let Some((uid, gid)) = self.archive_owner {
-                (entry.uid, entry.gid) = (uid, gid);
-            }
-            if let Some(chmod) = &self.chmod {
-                entry.mode = chmod.apply(entry.mode, entry.kind == TarEntryType::Directory);
-            }
             layer.of_archive(entry, data)
         })
     }

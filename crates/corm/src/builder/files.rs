@@ -83,7 +83,6 @@ impl<'a> StageRun<'a> {
             found: Vec::new(),
             extras: self.documents(args)?,
             owner: self.owner(args, lower.as_fd(), of_context)?,
-            archive_owner: self.owner(args, lower.as_fd(), false)?,
             chmod: args
                 .chmod
                 .as_deref()
@@ -182,7 +181,6 @@ impl<'a> StageRun<'a> {
             found: Vec::new(),
             extras: Vec::new(),
             owner: Some((0, 0)),
-            archive_owner: None,
             chmod: None,
             parents: false,
             exclude: Ignore::default(),
@@ -376,7 +374,6 @@ impl Files<'_> {
             found: Tree { ignore: None, ..tree }.find(if text.is_empty() { "/" } else { text })?,
             extras: Vec::new(),
             owner: None,
-            archive_owner: None,
             chmod: None,
             parents: false,
             exclude: Ignore::default(),

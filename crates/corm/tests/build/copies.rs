@@ -112,7 +112,7 @@ fn archives_are_unpacked_by_add_alone() {
         build(fixture, &["-t", "x"]).out().ok();
         let script =
             "stat -c '%u:%g %h' /t/sub/f /o/sub/f; readlink /t/ln; cat /z/sub/f /n/no.tar /n/plain; ls /c /raw";
-        assert_eq!(prints(fixture, script), "33:44 2\n1:2 2\nsub/f\nF\nnot a tar\nP\n/c:\na.tar\n\n/raw:\na.tgz");
+        assert_eq!(prints(fixture, script), "33:44 2\n33:44 2\nsub/f\nF\nnot a tar\nP\n/c:\na.tar\n\n/raw:\na.tgz");
     });
 }
 
