@@ -202,7 +202,7 @@ impl Job<'_> {
         // the tree can be the layer's, unless it has mount points that the layer lacks
         if !changes.filtered {
             let below = chain_ids(self.layers.iter().map(|layer| &layer.diff_id)).pop();
-            self.store.commit_layer(&step.record.id, &digest::chain(below.as_ref(), &layer.diff_id))?;
+            self.store.seal_layer(&step.record.id, &digest::chain(below.as_ref(), &layer.diff_id))?;
         }
         Ok(Some(layer))
     }

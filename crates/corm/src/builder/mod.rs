@@ -24,6 +24,7 @@ pub mod report;
 pub mod scope;
 pub mod source;
 pub mod stage;
+pub mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd as _;
@@ -37,6 +38,7 @@ use crate::commit::now;
 use crate::container::run_dir::RunDir;
 use crate::container::{runtime, sweep};
 use crate::driver::View;
+use crate::model::digest::Digest;
 use crate::model::layer::Layer;
 use crate::model::platform::Platform;
 use crate::store::{ImageRecord, Store, chain_ids};
@@ -94,13 +96,24 @@ struct State {
     images: BTreeMap<(String, Option<String>), Arc<Made>>,
     /// Names of `--build-arg` that were used.
     used: BTreeSet<String>,
+    /// Keys of the cache that steps have.
+    keys: Vec<Digest>,
 }
 
-/// Builds the image; returns its record.
+/// What a build has made.
+#[derive(Debug)]
+pub struct Built {
+    /// The image.
+    pub image: ImageRecord,
+    /// Keys of the cache that its steps have, for `--cache-to`.
+    pub keys: Vec<Digest>,
+}
+
+/// Builds the image.
 ///
 /// # Errors
 /// Names the file, the line and the instruction that failed.
-pub fn build(caller: &Caller<'_>, args: &args::Build) -> Result<ImageRecord> {
+pub fn build(caller: &Caller<'_>, args: &args::Build) -> Result<Built> {
     let options = Options::new(args)?;
     let store = caller.store;
     let cancel = Cancel::new()?;
@@ -146,7 +159,8 @@ pub fn build(caller: &Caller<'_>, args: &args::Build) -> Result<ImageRecord> {
     let image = image?;
     removed?;
     build.warn_of_unused();
-    Ok(image)
+    let keys = std::mem::take(&mut build.state().keys);
+    Ok(Built { image, keys })
 }
 
 /// Opens the context: a directory, a tar on standard input, a repository or a tar elsewhere.
@@ -306,6 +320,11 @@ impl<'a> Build<'a> {
     /// Returns the path of the runtime.
     fn runtime(&self) -> Result<PathBuf> {
         runtime::find(self.runtime)
+    }
+
+    /// Notes the key of a step.
+    fn use_key(&self, key: &Digest) {
+        self.state().keys.push(key.clone());
     }
 
     /// Notes arguments that a stage has used.

@@ -75,8 +75,6 @@ pub struct StageRun<'a> {
     pub scope: Scope,
     /// Tag of the current step.
     pub tag: Tag,
-    /// Whether every step so far was cached.
-    cached: bool,
 }
 
 impl<'a> StageRun<'a> {
@@ -94,7 +92,7 @@ impl<'a> StageRun<'a> {
         build.report.begin(&tag(1), &stage.from.statement.text);
         let place = || stage.from.place(&build.plan.file);
         let made = build.base(stage).with_context(place)?;
-        let mut run = Self { build, index, stage, made, scope: Scope::default(), tag: tag(1), cached: true };
+        let mut run = Self { build, index, stage, made, scope: Scope::default(), tag: tag(1) };
         run.triggers().with_context(place)?;
         for (at, step) in stage.steps.iter().enumerate() {
             build.cancel.check()?;
@@ -367,7 +365,7 @@ impl<'a> StageRun<'a> {
                 &CacheEntry { layers, changed, manifest: None, created: self.build.created.clone() },
             )?;
         }
-        self.cached &= is_cached;
+        self.build.use_key(&key);
         self.build.report.end(&self.tag, is_cached, begun.elapsed());
         self.history(created_by, layer.is_some())
     }

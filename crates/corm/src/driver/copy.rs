@@ -86,6 +86,13 @@ impl Driver for CopyDriver {
         self.dirs.publish_layer(self.start(Some(&self.dirs.container_tree(container)))?, id)
     }
 
+    fn seal(&self, container: &str, id: &Digest) -> Result<()> {
+        let staged = self.dirs.stage()?;
+        let tree = self.dirs.container_tree(container);
+        std::fs::rename(&tree, staged.path().join(TREE)).with_context(|| format!("rename {tree:?}"))?;
+        self.dirs.publish_layer(staged, id)
+    }
+
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
         mount_util::view_of(&self.dirs.top(chain)?)
     }

@@ -237,6 +237,12 @@ pub trait Driver: Send + Sync {
     /// unchanged. With snapshots nothing is copied.
     fn commit(&self, container: &str, id: &Digest) -> Result<()>;
 
+    /// Stores the tree of a container that is not mounted as [`Driver::commit`] does. Nothing but its removal is possible
+    /// afterwards, so that the tree itself may become the layer.
+    fn seal(&self, container: &str, id: &Digest) -> Result<()> {
+        self.commit(container, id)
+    }
+
     /// Returns a read-only view of a chain as one tree; `Drop` releases it.
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>>;
 

@@ -104,6 +104,18 @@ impl Store {
         self.note_layer(id)
     }
 
+    /// Stores the tree of a container that is removed next as a layer, unless there is one.
+    ///
+    /// # Errors
+    /// As [`crate::driver::Driver::seal`].
+    pub fn seal_layer(&self, container: &str, id: &Digest) -> Result<()> {
+        if self.driver.has(id) {
+            return Ok(());
+        }
+        self.driver.seal(container, id)?;
+        self.note_layer(id)
+    }
+
     /// Returns the name of a container whose mounted tree has the layer below it: such a layer cannot be replaced.
     pub(super) fn mounted_on(&self, id: &Digest) -> Result<Option<String>> {
         if self.driver.form() != LayerFormat::Delta {

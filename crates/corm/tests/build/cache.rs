@@ -89,3 +89,27 @@ fn equal_builds_are_equal_images() {
         assert!(created.as_str().unwrap().starts_with("2001-09-09T01:46:40"), "{created}");
     });
 }
+
+#[test]
+fn a_cache_goes_to_another_store_by_a_layout() {
+    need_root!();
+    over_all(|fixture| {
+        fixture.image("base");
+        let files = [("a", "1"), ("b", "1")];
+        let layout = format!("type=local,dest={}", fixture.sandbox.path("cache").display());
+        let from = layout.replace("dest", "src");
+        let none = built(fixture, TEXT, &files, &["--cache-from", &from]).ok();
+        assert!(none.stderr.contains("warning: --cache-from"), "{none:?}");
+        built(fixture, TEXT, &files, &["--cache-to", &layout]).ok();
+        let images = fixture.corm(["images", "-aq"]).out().ok().lines().len();
+        assert_eq!(images, 2, "the image of the cache is not kept");
+        fixture.corm(["rmi", "x"]).out().ok();
+        fixture.corm(["system", "prune"]).out().ok();
+        let again = built(fixture, TEXT, &files, &["--cache-from", &from]).ok();
+        assert_eq!(cached(&again), 5, "{again:?}");
+        assert_eq!(prints(fixture, "cat /b /c"), "11");
+        fixture.corm(["fsck"]).out().ok();
+        built(fixture, TEXT, &files, &["--cache-to", "type=x"]).fails();
+        fixture.no_container_left();
+    });
+}

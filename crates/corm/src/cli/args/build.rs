@@ -49,6 +49,10 @@ pub struct Build {
     pub quiet: bool,
     /// Named contexts `NAME=PLACE`.
     pub contexts: Vec<String>,
+    /// Caches to read: places of `copy`.
+    pub cache_from: Vec<String>,
+    /// Where the cache is written.
+    pub cache_to: Vec<String>,
     /// Access to registries.
     pub remote: Remote,
     /// Context: a directory, `-`, or an address.

@@ -44,6 +44,8 @@ pub(in crate::cli) fn build(given: &mut ParsedArgs) -> Result<Verb> {
         iidfile: given.path("iidfile"),
         quiet: given.switch("quiet")? || progress.as_deref() == Some("quiet"),
         contexts: given.texts("build-context")?,
+        cache_from: given.texts("cache-from")?,
+        cache_to: given.texts("cache-to")?,
         remote: remote(given)?,
         context: given.id(),
     };

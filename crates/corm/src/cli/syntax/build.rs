@@ -32,6 +32,8 @@ const WHAT: &[Flag] = &[
 /// Flags for how it is built.
 const HOW: &[Flag] = &[
     switch("no-cache", None, "Use nothing of the cache"),
+    many("cache-from", None, "PLACE", "Use the cache of oci:DIR:TAG or docker://REF, too (repeatable)"),
+    many("cache-to", None, "PLACE", "Write the cache of this build to oci:DIR:TAG or docker://REF (repeatable)"),
     switch("pull", None, "Pull base images: --pull=missing, always or never [default: missing; alone: always]"),
     many("secret", None, "id=ID,src=PATH", "Secret for RUN --mount=type=secret, or id=ID,env=NAME (repeatable)"),
     many("ssh", None, "ID[=SOCKET]", "SSH agent for RUN --mount=type=ssh [default: $SSH_AUTH_SOCK] (repeatable)"),

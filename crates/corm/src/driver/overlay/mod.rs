@@ -141,6 +141,14 @@ impl Driver for Overlay {
         self.dirs.publish_layer(staged, id)
     }
 
+    fn seal(&self, container: &str, id: &Digest) -> Result<()> {
+        let staged = self.dirs.stage()?;
+        let (upper, tree) = (self.upper(container), staged.path().join(TREE));
+        std::fs::rename(&upper, &tree).with_context(|| format!("rename {upper:?}"))?;
+        remove_own_attributes(&tree)?;
+        self.dirs.publish_layer(staged, id)
+    }
+
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
         Ok(Box::new(OverlayView(self.joined_lowers(chain)?)))
     }
