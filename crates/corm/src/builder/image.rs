@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::Build;
+use super::made::Made;
 use super::options::Output;
-use super::stage::Made;
 use crate::archive::{self, Named};
 use crate::build;
 use crate::cli::args::Archive;

@@ -17,6 +17,7 @@ pub mod expose;
 pub mod fetch;
 pub mod files;
 pub mod image;
+pub mod made;
 pub mod mounts;
 pub mod options;
 pub mod plan;
@@ -44,12 +45,13 @@ use crate::model::platform::Platform;
 use crate::store::{ImageRecord, Store, chain_ids};
 use cancel::Cancel;
 use context::Context;
+use made::Made;
 use mounts::Shared;
 use options::Options;
 use plan::{Base, Plan, Stage};
 use report::Report;
 use scope::Given;
-use stage::{Made, Named, StageRun};
+use stage::{Named, StageRun};
 
 /// Returns the image of a name for a platform, pulled where that is asked for or needed.
 pub type Pull<'a> = &'a (dyn Fn(&str, Option<&str>) -> Result<ImageRecord> + Sync);
@@ -286,7 +288,7 @@ impl<'a> Build<'a> {
         self.store.unpack(&image.layers, &|_, _| {})?;
         let mut config = crate::config::edit::Edit::new(&self.store.read_blob(&image.id)?)?;
         if config.strings("Env").is_empty() {
-            config.set("Env", serde_json::json!([stage::PATH]))?;
+            config.set("Env", serde_json::json!([made::PATH]))?;
         }
         let of_base = image.layers.len();
         let made = Arc::new(Made { layers: image.layers, config, of_base, base: Some((image.id, name.to_owned())) });

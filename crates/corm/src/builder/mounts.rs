@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::{File, Permissions};
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -126,7 +126,7 @@ impl Mounts {
     /// It cannot be mounted.
     pub fn bind(&mut self, store: &Store, found: &Found, target: &str, writable: bool) -> Result<()> {
         let source = path::openat(found.dir.as_fd(), &found.name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
-        let bound = attach(store, source, found.is_dir)?;
+        let bound = attach(store, source.as_fd(), found.is_dir)?;
         let overlay = writable && found.is_dir;
         self.volumes.push(Volume {
             source: bound.place.clone(),
@@ -333,7 +333,7 @@ fn prepare_cache(data: &Path, mount: &RunMount, fill: &dyn Fn() -> Result<Option
 }
 
 /// Mounts a file or a directory in the store, where the runtime finds it by a path without symlinks.
-fn attach(store: &Store, source: OwnedFd, is_dir: bool) -> Result<Bound> {
+fn attach(store: &Store, source: BorrowedFd<'_>, is_dir: bool) -> Result<Bound> {
     let staged = StagedEntry::dir(&store.tmp())?;
     let place = staged.path().join(MOUNT);
     if is_dir {
@@ -343,7 +343,7 @@ fn attach(store: &Store, source: OwnedFd, is_dir: bool) -> Result<Bound> {
     }
     let name = CString::new(place.as_os_str().as_bytes())?;
     let target = path::openat(nix::fcntl::AT_FDCWD, &name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
-    let tree = mount::clone_fd(source.as_fd(), false).context("clone the mount of the source")?;
+    let tree = mount::clone_fd(source, false).context("clone the mount of the source")?;
     mount::move_mount(tree.as_fd(), target.as_fd()).with_context(|| format!("mount at {place:?}"))?;
     Ok(Bound { place, staged: Some(staged) })
 }

@@ -8,11 +8,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::Build;
+use super::made::Made;
 use super::plan::{Base, Stage};
 use super::report::Tag;
 use super::scope::{Scope, of_env};
 use crate::build;
-use crate::config::edit::{Edit, History, ports};
+use crate::config::edit::{History, ports};
 use crate::config::process;
 use crate::containerfile::words::Lexer;
 use crate::containerfile::{Command, Healthcheck, Instruction, Step, parse_trigger};
@@ -23,43 +24,6 @@ use crate::store::{CacheEntry, chain_ids};
 
 /// The shell without `SHELL`.
 const SHELL: [&str; 2] = ["/bin/sh", "-c"];
-
-/// Variable of the environment that every image without one gets.
-pub const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What a stage has made.
-#[derive(Debug, Clone)]
-pub struct Made {
-    /// Layers, lowest first.
-    pub layers: Vec<Layer>,
-    /// Configuration.
-    pub config: Edit,
-    /// Number of layers of the base image.
-    pub of_base: usize,
-    /// The base image: its ID and its name.
-    pub base: Option<(Digest, String)>,
-}
-
-impl Made {
-    /// Returns the state of `FROM scratch`.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn scratch(platform: &crate::model::platform::Platform) -> Result<Self> {
-        let (os, architecture, variant) = platform.parts();
-        let mut config = json!({"architecture": architecture, "os": os, "config": {"Env": [PATH]},
-            "rootfs": {"type": "layers", "diff_ids": []}, "history": []});
-        if let Some(variant) = variant {
-            config["variant"] = json!(variant);
-        }
-        Ok(Self { layers: Vec::new(), config: Edit::new(config.to_string().as_bytes())?, of_base: 0, base: None })
-    }
-
-    /// Returns the chain ID of the topmost layer.
-    pub fn chain(&self) -> Option<Digest> {
-        chain_ids(self.layers.iter().map(|layer| &layer.diff_id)).pop()
-    }
-}
 
 /// A stage that is being built.
 pub struct StageRun<'a> {
@@ -138,7 +102,7 @@ impl<'a> StageRun<'a> {
                 for (name, default) in pairs {
                     let (name, default) =
                         (self.word(name)?, default.as_deref().map(|text| self.word(text)).transpose()?);
-                    self.scope.declare(&self.build.given, Some(&self.build.plan.globals), &name, default);
+                    self.scope.declare(self.build.given, Some(&self.build.plan.globals), &name, default);
                 }
                 self.history(text.clone(), false)
             }
@@ -188,6 +152,14 @@ impl<'a> StageRun<'a> {
             }
             Instruction::User(user) => self.instruction("USER", user)?,
             Instruction::StopSignal(signal) => self.instruction("STOPSIGNAL", signal)?,
+            other => self.configure_more(other, text)?,
+        })
+    }
+
+    /// Changes the rest of the configuration, as [`StageRun::configure`] does.
+    fn configure_more(&mut self, instruction: &Instruction, text: &str) -> Result<String> {
+        let named = |name: &str, value: &str| format!(" {name} {value}");
+        Ok(match instruction {
             Instruction::Volume(list) => {
                 let list = self.words(list)?;
                 for path in &list {

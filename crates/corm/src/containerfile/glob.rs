@@ -133,12 +133,11 @@ impl Pattern {
             Token::Char(wanted) if *wanted == letter => self.reach(next, index + 1, letter == '/'),
             Token::One if any => self.reach(next, index + 1, false),
             Token::Many if any => self.reach(next, index, false),
-            Token::All => self.reach(next, index, letter == '/'),
-            Token::Directories => self.reach(next, index, letter == '/'),
-            Token::Class(negated, ranges) if letter != '/' => {
-                if ranges.iter().any(|(low, high)| (low..=high).contains(&&letter)) != *negated {
-                    self.reach(next, index + 1, false);
-                }
+            Token::All | Token::Directories => self.reach(next, index, letter == '/'),
+            Token::Class(negated, ranges)
+                if letter != '/' && ranges.iter().any(|(low, high)| (low..=high).contains(&&letter)) != *negated =>
+            {
+                self.reach(next, index + 1, false);
             }
             _ => {}
         }

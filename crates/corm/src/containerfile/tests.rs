@@ -1,3 +1,5 @@
+//! Tables of statements, instructions, words and mounts.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use super::mount::{MountType, RunMount, Sharing};
 use super::words::Lexer;
