@@ -121,7 +121,10 @@ pub fn build(caller: &Caller<'_>, args: &args::Build) -> Result<Built> {
     let cancel = Cancel::new()?;
     let report = Report::new(args.quiet);
     let run = RunDir::of(store.root())?;
-    sweep::sweep_builds(store, &run)?;
+    // not while another build runs, whose step has no supervisor while its layer is packed
+    if let Some(exclusive) = store.try_exclusive()? {
+        sweep::sweep_builds(store, &run, &exclusive)?;
+    }
     let _adding = store.shared()?;
     let mut context = open_context(store, &args.context, args.file.as_deref())?;
     let file = context.containerfile(args.file.as_deref(), args.ignore_file.as_deref())?;
@@ -311,6 +314,8 @@ impl<'a> Build<'a> {
 
     /// Opens the tree of these layers.
     fn view(&self, layers: &[Layer]) -> Result<Box<dyn View>> {
+        // those of a cache from elsewhere are blobs so far
+        self.store.unpack(layers, &|_, _| {})?;
         self.store.driver().view(&chain_ids(layers.iter().map(|layer| &layer.diff_id)))
     }
 

@@ -18,8 +18,8 @@ use crate::store::{ContainerRecord, Lock, Store};
 ///
 /// # Errors
 /// A record is damaged, the runtime fails, or the file system refuses.
-pub fn sweep(store: &Store, run: &RunDir, _exclusive: &Lock) -> Result<usize> {
-    let mut swept = 0;
+pub fn sweep(store: &Store, run: &RunDir, exclusive: &Lock) -> Result<usize> {
+    let mut swept = sweep_builds(store, run, exclusive)?;
     for record in store.containers()? {
         if record.setup.purpose == Purpose::Bundle {
             swept += usize::from(sweep_bundle(store, run, &record)?);
@@ -30,12 +30,6 @@ pub fn sweep(store: &Store, run: &RunDir, _exclusive: &Lock) -> Result<usize> {
             continue;
         }
         let Some(_supervisor) = run.lock_supervisor(&record.id)? else { continue };
-        if record.setup.purpose == Purpose::Build {
-            // also a running one, because its build was killed
-            cleanup::remove(store, run, &record)?;
-            swept += 1;
-            continue;
-        }
         let now = status::runtime(run, &record).state(&record.id)?;
         if now.is_some_and(|now| now != RuntimeStatus::Stopped) {
             continue;
@@ -51,12 +45,11 @@ pub fn sweep(store: &Store, run: &RunDir, _exclusive: &Lock) -> Result<usize> {
     Ok(swept + sweep_files(store, run)?)
 }
 
-/// Removes the steps of builds that were killed, also running ones; returns their number. A step of a running build has a
-/// supervisor from before it has a record.
+/// Removes the steps of builds that were killed, also running ones; returns their number.
 ///
 /// # Errors
 /// As [`sweep`].
-pub fn sweep_builds(store: &Store, run: &RunDir) -> Result<usize> {
+pub fn sweep_builds(store: &Store, run: &RunDir, _exclusive: &Lock) -> Result<usize> {
     let mut swept = 0;
     for record in store.containers()?.into_iter().filter(|record| record.setup.purpose == Purpose::Build) {
         let Some(_supervisor) = run.lock_supervisor(&record.id)? else { continue };
