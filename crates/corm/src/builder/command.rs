@@ -30,6 +30,9 @@ use std::os::fd::AsFd as _;
 /// Longest line of output that is passed on at once, in bytes.
 const MAX_LINE: u64 = 64 << 10;
 
+/// Words in the output of a command that misses the network, in lower case.
+const NETWORK_WORDS: [&str; 6] = ["network", "resolv", "connect", "unreachable", "bad address", "name or service"];
+
 /// A command to run.
 pub struct Job<'a> {
     /// The store.
@@ -129,15 +132,16 @@ impl Job<'_> {
         self.cancel.check()?;
         if ended.status != 0 {
             self.report.tail(self.tag, &tail);
-            bail!("{}", self.failure(ended.status));
+            bail!("{}", self.failure(ended.status, &tail));
         }
         ended.cleanup?;
         self.layer(&step)
     }
 
     /// Returns the words for a command that failed.
-    fn failure(&self, status: i32) -> String {
-        let hint = if self.network == Mode::None { " (it has no network: see --network)" } else { "" };
+    fn failure(&self, status: i32, tail: &Tail) -> String {
+        let missed = self.network == Mode::None && tail.mentions(&NETWORK_WORDS);
+        let hint = if missed { " (it has no network: see --network)" } else { "" };
         match status {
             128.. => format!("the command was ended by signal {}{hint}", status - 128),
             _ => format!("the command failed with status {status}{hint}"),

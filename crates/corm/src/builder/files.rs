@@ -108,6 +108,11 @@ impl<'a> StageRun<'a> {
             }
             job.found.extend(tree.find(source)?);
         }
+        if let Some(first) =
+            sources.first().filter(|_| job.found.is_empty() && job.extras.is_empty() && held.is_empty())
+        {
+            bail!("{}", tree.missing(first));
+        }
         for context in &held {
             let all = Tree { root: context.root(), ignore: None, name: "the repository" };
             job.found.extend(all.find("/")?);

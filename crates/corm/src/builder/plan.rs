@@ -102,7 +102,7 @@ impl Plan {
         let image = expand(image)?;
         ensure!(!image.is_empty(), "FROM: the name of the base image is empty");
         let platform = platform.as_deref().map(expand).transpose()?.filter(|platform| !platform.is_empty());
-        let of_stage = self.stages.iter().rposition(|stage| is_named(stage, &image));
+        let of_stage = self.find(&image, self.stages.len());
         let base = match of_stage {
             Some(stage) => Base::Stage(stage),
             None if image == "scratch" && !contexts.iter().any(|name| name == "scratch") => Base::Scratch,

@@ -36,6 +36,14 @@ impl Tag {
 pub struct Tail(Vec<String>);
 
 impl Tail {
+    /// Returns whether one of the lines has one of these words, which are in lower case.
+    pub fn mentions(&self, words: &[&str]) -> bool {
+        self.0.iter().any(|line| {
+            let line = line.to_lowercase();
+            words.iter().any(|word| line.contains(word))
+        })
+    }
+
     /// Adds a line.
     pub fn push(&mut self, line: &str) {
         if self.0.len() == TAIL {

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use crate::container::within;
 use crate::containerfile::glob::{Pattern, is_pattern};
@@ -50,10 +50,10 @@ impl Found {
 }
 
 impl Tree<'_> {
-    /// Finds what a path or a pattern names, in the order of the names.
+    /// Finds what a path or a pattern names, in the order of the names; nothing may match a pattern.
     ///
     /// # Errors
-    /// Nothing.
+    /// A path that leads to nothing, a malformed pattern.
     pub fn find(&self, text: &str) -> Result<Vec<Found>> {
         let (before, after) = text.split_once("/./").unwrap_or(("", text));
         let pivot = clean(before);
@@ -68,11 +68,11 @@ impl Tree<'_> {
             let pivot: PathBuf = path.components().take(pivot.components().count()).collect();
             found.extend(self.one(&path, &pivot)?.filter(|found| self.keeps(found)));
         }
-        ensure!(!found.is_empty(), "{}", self.missing(text));
         Ok(found)
     }
 
-    fn missing(&self, text: &str) -> String {
+    /// Returns the error for a source that leads to nothing.
+    pub fn missing(&self, text: &str) -> String {
         let ignored = self.ignore.is_some_and(|ignore| ignore.excludes(&clean(text).to_string_lossy()));
         let why = if ignored { ": the ignore file leaves it out" } else { "" };
         format!("{text:?}: no such file or directory in {}{why}", self.name)
@@ -191,7 +191,6 @@ mod tests {
         for (text, wanted) in [
             ("out", "no such file"),
             ("a/up", "no such file"),
-            ("none*", "no such file"),
             ("skip/y", "the ignore file leaves it out"),
             ("b/x", "the ignore file leaves it out"),
             ("[", "has no end"),
@@ -199,6 +198,7 @@ mod tests {
             let err = format!("{:#}", tree.find(text).unwrap_err());
             assert!(err.contains(wanted), "{text}: {err}");
         }
+        assert!(tree.find("none*").unwrap().is_empty());
         let found = tree.find("a/./t*").unwrap();
         assert_eq!((&*found[0].pivot, &*found[0].given), (Path::new("a"), Path::new("a/two.txt")));
     }

@@ -48,7 +48,7 @@ fn owners_modes_times_links_and_kinds_are_kept_or_set() {
             .set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000))
             .unwrap();
         let text = "FROM base\nRUN echo 'u:x:70:71::/:' >> /etc/passwd; echo 'g:x:72:' >> /etc/group\nCOPY a /plain\nCOPY --chown=1:2 a /c1\n\
-                    COPY --chown=u a /c2\nCOPY --chown=u:g --chmod=604 a /c3\nCOPY --chown=9 d /c4\nCOPY --chmod=u+x,go=rX d /c5\nCOPY --link --chown=5:6 a /l/a\nCOPY d /t\n";
+                    COPY --chown=u a /c2\nCOPY --chown=u:g --chmod=604 a /c3\nCOPY --chown=9 d /c4\nCOPY --chmod=u+x,go=rX d /c5\nCOPY --link --chown=5:6 a /l/a\nCOPY none* d /t\n";
         std::fs::write(dir.join("Containerfile"), text).unwrap();
         build(fixture, &["-t", "x"]).out().ok();
         let script = "stat -c '%n %u:%g %a' /plain /c1 /c2 /c3 /c4 /c4/x /c5/x /l/a /t/x; stat -c '%h %Y' /t/x; readlink /t/link";
