@@ -20,7 +20,7 @@ use crate::containerfile::{Command, Healthcheck, Instruction, Step, parse_trigge
 use crate::driver::View;
 use crate::model::digest::Digest;
 use crate::model::layer::Layer;
-use crate::store::{CacheEntry, chain_ids};
+use crate::store::CacheEntry;
 
 /// The shell without `SHELL`.
 const SHELL: [&str; 2] = ["/bin/sh", "-c"];
