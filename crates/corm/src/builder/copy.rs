@@ -211,7 +211,7 @@ impl Job<'_> {
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()
             .join("/");
-        let ignore = self.tree.as_ref().and_then(|tree| tree.ignore);
+        let ignore = self.tree.as_ref().and_then(|tree| tree.ignore).filter(|_| found.of_context);
         let rules = [(ignore, &*in_tree), (Some(&self.exclude), &*in_source)];
         let mut keep = Keep::Yes;
         for (rules, path) in rules {

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::chmod::{self, Chmod};
+use super::context::Context;
 use super::copy::{Content, Extra, Job};
 use super::mounts::{self, Mounts, Shared};
 use super::source::{Found, Tree};
@@ -96,27 +97,7 @@ impl<'a> StageRun<'a> {
             now: self.build.now,
             limits: self.build.store.limits(),
         };
-        let mut held = Vec::new();
-        for source in &sources {
-            if is_add && fetch::is_address(source) {
-                let fetched = fetch::fetch(self.build, source, args).with_context(|| format!("{source:?}"))?;
-                match fetched {
-                    fetch::Fetched::File(extra) => job.extras.push(extra),
-                    fetch::Fetched::Tree(context) => held.push(context),
-                }
-                continue;
-            }
-            job.found.extend(tree.find(source)?);
-        }
-        if let Some(first) =
-            sources.first().filter(|_| job.found.is_empty() && job.extras.is_empty() && held.is_empty())
-        {
-            bail!("{}", tree.missing(first));
-        }
-        for context in &held {
-            let all = Tree { root: context.root(), ignore: None, name: "the repository" };
-            job.found.extend(all.find("/")?);
-        }
+        let _held = self.gather(&mut job, &tree, &sources, Some(args).filter(|_| is_add))?;
         let many = job.found.len() + job.extras.len() > 1 && sources.len() + args.heredocs.len() > 1;
         ensure!(
             !many || job.destination.ends_with(['/', '.']),
@@ -125,10 +106,38 @@ impl<'a> StageRun<'a> {
         let content = job.content()?;
         let below = if args.link { None } else { self.made.chain() };
         // with --link the layer is the same on any other
-        let key = json!({"v": KEYS, "copy": content, "on": below, "to": job.destination, "link": args.link,
-            "after": if args.link { self.made.chain() } else { None }});
+        let key = json!({"v": KEYS, "copy": content, "on": below, "to": job.destination, "link": args.link});
         let created_by = format!("/bin/sh -c #(nop) {text}");
         self.cached(&key, created_by, |stage| stage.store_layer(&job).map(Some))
+    }
+
+    /// Finds the sources, and for `ADD` fetches those from elsewhere; returns what keeps repositories open.
+    fn gather(
+        &self,
+        job: &mut Job<'_>,
+        tree: &Tree<'_>,
+        sources: &[String],
+        add: Option<&CopyArgs>,
+    ) -> Result<Vec<Context>> {
+        let mut held = Vec::new();
+        for source in sources {
+            let Some(args) = add.filter(|_| fetch::is_address(source)) else {
+                job.found.extend(tree.find(source)?);
+                continue;
+            };
+            match fetch::fetch(self.build, source, args).with_context(|| format!("{source:?}"))? {
+                fetch::Fetched::File(extra) => job.extras.push(extra),
+                fetch::Fetched::Tree(context) => held.push(context),
+            }
+        }
+        for context in &held {
+            let all = Tree { root: context.root(), ignore: None, name: "the repository" };
+            job.found.extend(all.find("/")?);
+        }
+        if let Some(first) = sources.first().filter(|_| job.found.is_empty() && job.extras.is_empty()) {
+            bail!("{}", tree.missing(first));
+        }
+        Ok(held)
     }
 
     /// Returns the here-documents as files.

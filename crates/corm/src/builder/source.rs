@@ -40,6 +40,8 @@ pub struct Found {
     pub pivot: PathBuf,
     /// Whether it is a directory.
     pub is_dir: bool,
+    /// Whether the ignore file of the context applies to it.
+    pub of_context: bool,
 }
 
 impl Found {
@@ -100,7 +102,8 @@ impl Tree<'_> {
             other => other.with_context(|| format!("{given:?}"))?,
         };
         let (given, pivot) = (given.to_owned(), pivot.to_owned());
-        Ok(Some(Found { dir, name, path: below, given, pivot, is_dir: stat.is_dir() }))
+        let of_context = self.ignore.is_some();
+        Ok(Some(Found { dir, name, path: below, given, pivot, is_dir: stat.is_dir(), of_context }))
     }
 
     /// Opens a directory by a path without symlinks.

@@ -56,6 +56,19 @@ fn arguments_environments_and_modes_are_part_of_a_key() {
 }
 
 #[test]
+fn a_linked_copy_is_the_same_on_another_base() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let text = |word: &str| format!("FROM base\nRUN echo {word} > /w\nCOPY --link a /d/a\n");
+        built(fixture, &text("one"), &[("a", "A")], &[]).ok();
+        assert_eq!(cached(&built(fixture, &text("two"), &[("a", "A")], &[]).ok()), 1);
+        assert_eq!(prints(fixture, "cat /w /d/a"), "two\nA");
+        fixture.corm(["fsck"]).out().ok();
+    });
+}
+
+#[test]
 fn the_cache_survives_removals_until_it_is_pruned() {
     need_root!();
     over_all(|fixture| {
