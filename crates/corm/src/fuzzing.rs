@@ -149,7 +149,7 @@ pub fn containerfile(data: &[u8]) {
     use crate::containerfile::ignore::Ignore;
     use crate::containerfile::words::Lexer;
     use crate::containerfile::{Instruction, parse, parse_trigger};
-    let lookup = |name: &str| (!name.is_empty() && name.len() % 2 == 0).then(|| format!("$a/{name} *"));
+    let lookup = |name: &str| (!name.is_empty() && name.len().is_multiple_of(2)).then(|| format!("$a/{name} *"));
     match parse("Containerfile", data) {
         Ok(file) => {
             assert!(!file.steps.is_empty());
