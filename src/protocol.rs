@@ -220,12 +220,14 @@ impl Channel {
 
     fn parse(&self, receive: Receive) -> Result<Option<InitMessage>> {
         let mut buffer = vec![0u8; MAX_MESSAGE_BYTES];
-        let (length, fd) = match receive(self.fd(), &mut buffer) {
-            // init ended before it had read a `Go`
-            Err(err) if matches!(err.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::WouldBlock) => {
-                return Ok(None);
-            }
-            other => other.context("receive from init")?,
+        let received = match receive(self.fd(), &mut buffer) {
+            // init ended before it had read a `Go`; what it had sent comes after this error
+            Err(err) if err.kind() == io::ErrorKind::ConnectionReset => receive(self.fd(), &mut buffer),
+            received => received,
+        };
+        let (length, fd) = match received {
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            received => received.context("receive from init")?,
         };
         let text = || String::from_utf8_lossy(buffer.get(1..length).unwrap_or_default()).into_owned();
         Ok(Some(match (buffer.first().copied(), fd) {
@@ -269,4 +271,24 @@ fn namespaces(text: &str) -> BTreeMap<String, (u64, u64)> {
         Some((name, (number()?, number()?)))
     };
     text.lines().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    /// A process that ends before it has read its `Go` resets the connection; its error is received nevertheless.
+    #[test]
+    fn the_error_of_a_process_that_has_not_read_go_is_received() {
+        for receive in [Channel::recv, Channel::recv_present] {
+            let (ours, theirs) = Channel::pair().unwrap();
+            theirs.send(&InitMessage::Failed("wait for the runtime: i/o error".to_owned())).unwrap();
+            ours.send_go_with(0, None).unwrap();
+            drop(theirs);
+            let got = receive(&ours).unwrap();
+            assert!(matches!(&got, Some(InitMessage::Failed(text)) if text.ends_with("i/o error")), "{got:?}");
+            assert!(receive(&ours).unwrap().is_none(), "and then the end of file");
+        }
+    }
 }
