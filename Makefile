@@ -1,10 +1,7 @@
 # Each target is a few lines; what they do is in scripts/, bench/, conformance/ and vm/. Root, on a Debian machine.
-TARGET  := x86_64-unknown-linux-gnu
 BUILT   := $(or $(CARGO_TARGET_DIR),target)
-RELEASE := $(BUILT)/$(TARGET)/release
-# croci alone is linked with musl, whose start costs nothing (docs/dev/decisions.md)
-MUSL    := $(shell uname -m)-unknown-linux-musl
-CROCI   := $(BUILT)/$(MUSL)/release/croci
+CROCI   := $(BUILT)/dist/croci
+CORM    := $(BUILT)/dist/corm
 PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
@@ -15,8 +12,7 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
 build: ## Build the static release binaries croci and corm
-	scripts/toolchain cargo build --release --locked -p corm -p conformance
-	scripts/toolchain cargo build --release --locked --target $(MUSL) -p croci --bin croci
+	scripts/toolchain scripts/build-release.sh
 
 test: ## Install what the tests need, then run every test (unit, and as root against the kernel)
 	scripts/toolchain scripts/test.sh
@@ -74,10 +70,10 @@ bench: build ## croci against the fastest peer, on cgroup v1 and v2; N=100 sampl
 
 bench-image: build ## corm against umoci and Podman: unpacking, bundles, containers; N=5 rounds
 	scripts/deps-image.sh
-	bench/image.py $(RELEASE)/corm $(CROCI) --n $(or $(N),5)
+	bench/image.py $(CORM) $(CROCI) --n $(or $(N),5)
 
 install: build ## Install croci and corm below PREFIX (/usr/local)
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(CROCI) $(RELEASE)/corm
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(CROCI) $(CORM)
 
 uninstall: ## Remove what `make install` has installed
 	rm -f $(DESTDIR)$(PREFIX)/bin/croci $(DESTDIR)$(PREFIX)/bin/corm

@@ -8,11 +8,9 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 scripts/apt-install busybox-static jq btrfs-progs util-linux
 if [ -z "${CROCI:-}" ] || [ -z "${CORM:-}" ]; then
     echo "Building croci and corm once: a few minutes, then the demo takes one."
-    machine=$(uname -m)
-    scripts/toolchain cargo build --release --locked --target "$machine-unknown-linux-musl" -p croci --bin croci
-    scripts/toolchain cargo build --release --locked -p corm --bin corm
-    built=${CARGO_TARGET_DIR:-target}
-    CROCI=${CROCI:-$built/$machine-unknown-linux-musl/release/croci} CORM=${CORM:-$built/x86_64-unknown-linux-gnu/release/corm}
+    scripts/toolchain scripts/build-release.sh
+    built=${CARGO_TARGET_DIR:-target}/dist
+    CROCI=${CROCI:-$built/croci} CORM=${CORM:-$built/corm}
 fi
 CROCI=$(readlink -f "$CROCI") CORM=$(readlink -f "$CORM")
 

@@ -15,8 +15,7 @@ done
 scripts/criu.sh >/dev/null || true
 export PATH=$cache/croci-criu:$PATH
 if [ -z "${RUNTIME:-}" ]; then
-    target=$(uname -m)-unknown-linux-musl
-    cargo build --locked --release --quiet --target "$target" -p croci --bin croci
-    RUNTIME=${CARGO_TARGET_DIR:-target}/$target/release/croci
+    scripts/build-release.sh
+    RUNTIME=${CARGO_TARGET_DIR:-target}/dist/croci
 fi
 exec tests/engines/run --runtime crun --runtime "$RUNTIME" ${RECORD:+--record "$RECORD"} "$@"

@@ -1,0 +1,24 @@
+#!/bin/bash
+# build-release.sh: the static release programs croci and corm in target/dist. croci alone is linked with musl, whose start
+# costs nothing (docs/dev/decisions.md, 57); where its standard library is neither installed nor to be had, with glibc.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+built=${CARGO_TARGET_DIR:-target}
+musl=$(uname -m)-unknown-linux-musl
+has_musl() { [ -d "$(rustc --print sysroot)/lib/rustlib/$musl" ]; }
+if ! has_musl && command -v rustup >/dev/null; then
+    rustup target add "$musl" || true
+fi
+target=$musl
+if ! has_musl; then
+    echo "build-release.sh: no standard library for $musl: croci is linked with glibc, and each call takes longer" >&2
+    target=$(uname -m)-unknown-linux-gnu
+fi
+cargo build --release --locked -p corm -p conformance
+cargo build --release --locked --target "$target" -p croci --bin croci
+mkdir -p "$built/dist"
+# by a rename, because a program that runs cannot be written
+for program in "$built/$target/release/croci" "$built/$(uname -m)-unknown-linux-gnu/release/corm"; do
+    cp "$program" "$built/dist/.new"
+    mv "$built/dist/.new" "$built/dist/$(basename "$program")"
+done
