@@ -215,8 +215,6 @@ fn enter_root(
     if !plan.hooks.create_container.is_empty() {
         let state = plan.hook_state.state("creating", Some(pid));
         let procfs = hook::Procfs::Host(opened.proc_dir.as_fd());
-        // as in runc: they mount by paths relative to the root
-        linux::path::fchdir(root.fd()).context("change to the root for createContainer hooks")?;
         run_hooks(&plan.hooks.create_container, &opened.hook_output, &state, procfs)?;
     }
     rootfs::pivot(rootfs, root)?;

@@ -117,8 +117,7 @@ impl HooksPlan {
 ///
 /// A hook without `env` has the environment of the process that runs it, as with runc and crun: croci's own, or in the
 /// container the program's. createContainer hooks get of croci's environment the `PATH` alone, because processes of the
-/// container may read it. The working directory is the bundle's on the host, the container's root for createContainer
-/// hooks as with runc, and the program's in the container.
+/// container may read it. The working directory is the bundle's on the host, and the program's in the container.
 pub(crate) fn plan(hooks: Option<&Hooks>, bundle: &Path) -> HooksPlan {
     let Some(hooks) = hooks else { return HooksPlan::default() };
     #[allow(deprecated)] // prestart is deprecated in the specification, and still required
@@ -133,7 +132,7 @@ pub(crate) fn plan(hooks: Option<&Hooks>, bundle: &Path) -> HooksPlan {
     HooksPlan {
         prestart: list("prestart", prestart.as_deref(), None, outside),
         create_runtime: list("createRuntime", hooks.create_runtime().as_deref(), None, outside),
-        create_container: list("createContainer", hooks.create_container().as_deref(), Some(&path), None),
+        create_container: list("createContainer", hooks.create_container().as_deref(), Some(&path), outside),
         start_container: list("startContainer", hooks.start_container().as_deref(), None, None),
         poststart: list("poststart", hooks.poststart().as_deref(), None, outside),
         poststop: list("poststop", hooks.poststop().as_deref(), None, outside),

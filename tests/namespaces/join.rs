@@ -176,7 +176,7 @@ fn hk_4_hooks_get_the_pid_of_the_joined_namespace() {
     let holder = Container::running();
     let c = beside(&holder, "true");
     let file = c.sandbox.path("reported");
-    let hook = c.sandbox.script("hook", "cat > $1");
+    let hook = c.sandbox.script("hook", "#!/bin/sh\ncat > $1");
     let c = c.edit(|config| {
         join(config, holder.pid(), &["pid"]);
         config["hooks"] =

@@ -295,7 +295,7 @@ fn hooks_see_the_host_from_outside_and_the_map_from_inside() {
     let c = userns("true");
     let out = c.sandbox.mkdir("out");
     std::fs::set_permissions(&out, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    let hook = c.sandbox.script("hook", "cat /proc/self/uid_map > $1.map; cat > $1.state");
+    let hook = c.sandbox.script("hook", "#!/bin/sh\ncat /proc/self/uid_map > $1.map; cat > $1.state");
     let entry = |name: &str| json!([{ "path": hook, "args": ["hook", out.join(name)], "env": ["PATH=/bin:/usr/bin"] }]);
     let hooks = json!({ "createRuntime": entry("runtime"), "createContainer": entry("container") });
     let c = c.edit(|config| config["hooks"] = hooks);

@@ -56,7 +56,7 @@ fn sec_5_hooks_of_such_a_container_get_its_pid_and_change_nothing() {
     let sandbox = Sandbox::new();
     let c = attacker(&sandbox, "watch", &TRACE);
     let file = sandbox.path("states");
-    let hook = sandbox.script("hook", &format!("cat >> {}; echo >> {}", file.display(), file.display()));
+    let hook = sandbox.script("hook", &format!("#!/bin/sh\ncat >> {}; echo >> {}", file.display(), file.display()));
     let other = Container::within(&sandbox, &["sleep", "1000"]).edit(|config| {
         let list = config["linux"]["namespaces"].as_array_mut().unwrap();
         list.retain(|namespace| namespace["type"] != "pid");

@@ -110,10 +110,11 @@ impl Log {
 
     /// Logs an error, and prints it to standard error as `croci: error: MESSAGE (HINT) [CODE]`.
     pub fn error(&self, error: &Report) {
+        write_stderr(&format!("error: {}", error.line()));
+        // afterwards, because a log that is standard error's own file is appended to
         if !matches!(self.target, Target::Stderr) {
             self.send(LogLevel::Error, &error.message, Some(error));
         }
-        write_stderr(&format!("error: {}", error.line()));
     }
 
     /// Logs a warning, an error that did not stop the verb.

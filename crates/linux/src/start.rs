@@ -37,15 +37,14 @@ pub unsafe fn start(arguments: *mut *const libc::c_char, run: fn() -> u8) -> ! {
 /// Opens `/dev/null` as each standard stream that is closed, because the next file would become that stream.
 fn open_streams() -> io::Result<()> {
     let mut streams = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
-    loop {
-        // SAFETY: pointer and length describe the array, which lives through the call; no time to wait.
-        match cvt(unsafe { libc::poll(streams.as_mut_ptr(), streams.len() as libc::nfds_t, 0) }.into()) {
-            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-            Err(err) => return Err(err),
-            Ok(_) => break,
-        }
-    }
-    for _ in streams.iter().filter(|stream| stream.revents & libc::POLLNVAL != 0) {
+    // SAFETY: pointer and length describe the array, which lives through the call; no time to wait.
+    let polled = cvt(unsafe { libc::poll(streams.as_mut_ptr(), streams.len() as libc::nfds_t, 0) }.into()).is_ok();
+    let is_closed = |stream: &libc::pollfd| {
+        // one call for each where poll(2) fails, for want of memory or because RLIMIT_NOFILE is below three
+        // SAFETY: takes numbers only.
+        if polled { stream.revents & libc::POLLNVAL != 0 } else { unsafe { libc::fcntl(stream.fd, libc::F_GETFD) < 0 } }
+    };
+    for _ in streams.iter().filter(|stream| is_closed(stream)) {
         // SAFETY: the path is a constant that ends with NUL. The lowest free number is that of the stream.
         cvt(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) }.into())?;
     }

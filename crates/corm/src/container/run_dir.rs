@@ -195,9 +195,14 @@ impl RunDir {
     /// The file system refuses.
     pub fn remove_files(&self, id: &str) -> Result<()> {
         let dir = self.container(id);
-        match std::fs::remove_dir_all(&dir) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.with_context(|| format!("remove {dir:?}")),
+        let mut tries = 0;
+        loop {
+            match std::fs::remove_dir_all(&dir) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+                // another process that looks whether there is a supervisor has made the file of the lock again
+                Err(err) if err.kind() == io::ErrorKind::DirectoryNotEmpty && tries < 10 => tries += 1,
+                other => return other.with_context(|| format!("remove {dir:?}")),
+            }
         }
     }
 }

@@ -139,6 +139,7 @@ impl Store {
         let names = self.names()?;
         let missing = || match near_name(text, &names) {
             Some(near) => anyhow::anyhow!("No image named '{text}' exists (did you mean '{near}'?)"),
+            None if text.is_empty() => anyhow::anyhow!("No image named '' exists"),
             None => anyhow::anyhow!("No image named '{text}' exists (`corm pull {text}` fetches it)"),
         };
         if let Some(id) = reference::candidates(text).iter().find_map(|name| names.get(name)) {

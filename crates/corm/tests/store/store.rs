@@ -139,9 +139,9 @@ fn a_name_moves_at_once_and_the_image_that_had_it_stays() {
     assert_eq!(store.find_image("web:1").unwrap().id, old.id);
     assert_eq!(store.images().unwrap().len(), 2);
     store.untag("web:1").unwrap();
-    let err = store.find_image("web:1").unwrap_err();
-    assert_eq!(err.to_string(), "No image named 'web:1' exists");
-    assert_eq!(store.untag("web:1").unwrap_err().to_string(), "No image named 'web:1' exists");
+    for err in [store.find_image("web:1").unwrap_err(), store.untag("web:1").unwrap_err()] {
+        assert_eq!(err.to_string(), "No image named 'web:1' exists (did you mean 'web'?)");
+    }
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn an_image_is_found_by_name_id_prefix_and_digest() {
     let missing = format!("busybox@{}", image.id);
     for text in ["", "busy", "busybox:1", "other", "zz", &missing] {
         let err = store.find_image(text).unwrap_err();
-        assert_eq!(err.to_string(), format!("No image named '{text}' exists"));
+        assert!(err.to_string().starts_with(&format!("No image named '{text}' exists")), "{err}");
     }
 }
 
@@ -189,11 +189,8 @@ fn an_image_in_use_stays_and_is_removed_with_its_layers_afterwards() {
         assert!(err.contains("in use by user"), "{err}");
         store.collect().unwrap().unwrap();
         assert!(store.driver().has(image.chain.as_ref().unwrap()));
-        store.remove_container(&container.id).unwrap();
-        assert_eq!(
-            store.remove_container(&container.id).unwrap_err().to_string(),
-            format!("No container named '{}' exists", container.id)
-        );
+        assert!(store.remove_container(&container.id).unwrap());
+        assert!(!store.remove_container(&container.id).unwrap(), "nothing of it is there any more");
         store.remove_image(&image.id).unwrap();
         let freed = store.collect().unwrap().unwrap();
         assert_eq!(freed.blobs, 5, "manifest, configuration, three layers");
@@ -225,8 +222,10 @@ fn names_of_containers_are_unique_and_ids_are_found_by_their_beginning() {
     store.put_container(&second).unwrap();
     assert_eq!(store.find_container("two").unwrap(), second);
     assert_eq!(store.find_container(&first.id[..16]).unwrap(), first);
-    assert_eq!(store.find_container("").unwrap_err().to_string(), "No container named '' exists");
-    assert_eq!(store.find_container("three").unwrap_err().to_string(), "No container named 'three' exists");
+    for name in ["", "three"] {
+        let err = store.find_container(name).unwrap_err().to_string();
+        assert!(err.starts_with(&format!("No container named '{name}' exists")), "{err}");
+    }
     second.id = "../escape".into();
     assert!(store.put_container(&second).unwrap_err().to_string().contains("digits"));
     assert_eq!(store.containers().unwrap().len(), 2);
