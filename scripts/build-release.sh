@@ -14,7 +14,7 @@ if ! has_musl; then
     echo "build-release.sh: no standard library for $musl: croci is linked with glibc, and each call takes longer" >&2
     target=$(uname -m)-unknown-linux-gnu
 fi
-cargo build --release --locked -p corm -p conformance
+cargo build --release --locked -p corm --bin corm
 cargo build --release --locked --target "$target" -p croci --bin croci
 mkdir -p "$built/dist"
 # by a rename, because a program that runs cannot be written

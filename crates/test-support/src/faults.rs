@@ -170,7 +170,7 @@ pub type FaultPoint = (Call, Fault);
 /// sample.
 #[track_caller]
 pub fn points(verb: &str, seen: &[Call], count: usize) -> Vec<FaultPoint> {
-    assert!(seen.len() > 20, "only {} calls", seen.len());
+    assert!(seen.len() > 10, "only {} calls", seen.len());
     let faults = |call: &Call| {
         let errors = errors(call.number, matches!(call.point, Point::Child(..)));
         let call = *call;
