@@ -1,5 +1,7 @@
 //! `list`: lists all containers of the state root.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, bail};
 use serde_json::json;
 
@@ -24,6 +26,7 @@ pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
     let mut rows = Vec::new();
     let mut documents = Vec::new();
     let mut unreadable = None;
+    let mut owners = BTreeMap::new();
     for id in &ids {
         // a container that has just been deleted is not listed
         let loaded = match context.store.try_open(id) {
@@ -44,7 +47,7 @@ pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
                         status.to_string(),
                         bundle,
                         record.created.clone(),
-                        host::user_name(record.owner),
+                        owners.entry(record.owner).or_insert_with_key(|uid| host::user_name(*uid)).clone(),
                     ]);
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -228,16 +229,21 @@ pub(crate) fn process_id(pid: i32) -> Result<ProcessId> {
     Ok(ProcessId { pid, start_time: stat.start_time })
 }
 
-/// Reads the boot ID of the running kernel; empty where the procfs has processes only (`ProcSubset=pid`).
+/// Reads the boot ID of the running kernel, once; empty where the procfs has processes only (`ProcSubset=pid`).
 ///
 /// # Errors
 /// As open(2) and read(2), but for a file that does not exist.
 pub(crate) fn boot_id() -> Result<String> {
-    let path = "/proc/sys/kernel/random/boot_id";
-    match std::fs::File::open(path).and_then(linux::file::read_text) {
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        text => Ok(text.with_context(|| format!("read {path}"))?.trim_end().to_owned()),
+    static ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = ID.get() {
+        return Ok(id.clone());
     }
+    let path = "/proc/sys/kernel/random/boot_id";
+    let id = match std::fs::File::open(path).and_then(linux::file::read_text) {
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => String::new(),
+        text => text.with_context(|| format!("read {path}"))?.trim_end().to_owned(),
+    };
+    Ok(ID.get_or_init(|| id).clone())
 }
 
 /// Returns whether `recorded`, by [`boot_id`], is of this boot. True where one of the two is not known: pid and start

@@ -11,12 +11,12 @@ use nix::fcntl::{OFlag, OpenHow};
 use nix::sys::stat::Mode;
 use nix::{NixPath, Result};
 
-/// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html).
+/// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html), by openat(2), because musl's open(2) calls fcntl(2) as well.
 ///
 /// # Errors
 /// As open(2), without `EINTR`.
 pub fn open<P: ?Sized + NixPath>(path: &P, flags: OFlag, mode: Mode) -> Result<OwnedFd> {
-    repeat(|| nix::fcntl::open(path, flags, mode))
+    repeat(|| nix::fcntl::openat(nix::fcntl::AT_FDCWD, path, flags, mode))
 }
 
 /// [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html).
