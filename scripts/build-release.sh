@@ -17,6 +17,7 @@ fi
 cargo build --release --locked -p corm --bin corm
 cargo build --release --locked --target "$target" -p croci --bin croci
 mkdir -p "$built/dist"
+echo "$target" >"$built/dist/croci.target"
 # by a rename, because a program that runs cannot be written
 for program in "$built/$target/release/croci" "$built/$(uname -m)-unknown-linux-gnu/release/corm"; do
     cp "$program" "$built/dist/.new"
