@@ -4,11 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::record::RECORD;
 use crate::config::ContainerId;
 use base::suggest::nearest;
-
-/// File name of a container's record.
-const RECORD: &str = "record.json";
 
 /// Parents of the state roots that other callers of croci use: containerd (a directory for each of its namespaces),
 /// Docker and CRI-O.

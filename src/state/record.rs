@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::CgroupRecord;
 use crate::plan::rdt::RdtRecord;
 
+/// File name of the record.
+pub(crate) const RECORD: &str = "record.json";
+
 /// Version of the record's format: 1 is that of croci 0.1.0, which named some fields otherwise.
 pub(crate) const FORMAT: u32 = 2;
 

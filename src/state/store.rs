@@ -23,14 +23,12 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::elsewhere;
-use super::record::Record;
+use super::record::{RECORD, Record};
 use crate::config::ContainerId;
 use base::error::HasErrno as _;
 use linux::file;
 use linux::place;
 
-/// File name of the record.
-pub(crate) const RECORD: &str = "record.json";
 /// File name of the next record, until it is renamed.
 const NEXT_RECORD: &str = "record.json.new";
 /// File name of the private copy of the configuration.
