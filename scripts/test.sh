@@ -14,13 +14,13 @@ status=0
 cargo test --workspace --locked "$@" 2>&1 | tee "$log" || status=$?
 
 # sum WORD: the sum of the numbers before WORD in the lines `test result:`
-sum() { grep -a '^test result: ' "$log" | grep -oE "[0-9]+ $1" | awk '{ sum += $1 } END { print sum + 0 }'; }
+sum() { sed -n "s/^test result: .* \([0-9]*\) $1.*/\1/p" "$log" | awk '{ sum += $1 } END { print sum + 0 }'; }
 skipped=$(grep -ac '^skipped: ' "$log" || true)
 echo
 echo "== tests: $(($(sum passed) - skipped)) passed, $(sum failed) failed, $skipped skipped"
-grep -aE '^test .* FAILED$|^    [a-z0-9_:]+$' "$log" | sed -n 's/^test \(.*\) \.\.\. FAILED$/   failed: \1/p' | sort -u
+sed -n 's/^test \(.*\) \.\.\. FAILED$/   failed: \1/p' "$log" | sort -u
 # one line a reason; the place of the test is in the line of its skip above
-grep -a '^skipped: ' "$log" | sed 's/^skipped: //; s/ ([^()]*)$//' | sort | uniq -c | sort -rn | while read -r count reason; do
+sed -n 's/ ([^()]*)$//; s/^skipped: //p' "$log" | sort | uniq -c | sort -rn | while read -r count reason; do
     case $reason in
         *aufs*) how="make test-image AUFS_KERNEL=FILE" ;;
         *"cgroup v2"* | *cgroup.max* | *systemd* | *AppArmor*) how="make test-vm, which runs them in a guest" ;;
