@@ -170,6 +170,16 @@ impl<'a> Container<'a> {
         self.harness.call(["delete", &self.id])
     }
 
+    /// Runs create, start, kill and delete.
+    pub fn live(&self) -> Result<()> {
+        self.create().ok()?;
+        self.start().ok()?;
+        self.kill("KILL").ok()?;
+        self.wait_stopped()?;
+        self.delete().ok()?;
+        Ok(())
+    }
+
     /// Runs `state` and parses its output.
     pub fn state(&self) -> Result<Value> {
         let done = self.harness.call(["state", &self.id]).ok()?;

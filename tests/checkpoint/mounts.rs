@@ -33,18 +33,7 @@ fn links_and_nested_binds() {
                   /scratch/file /own/marker; touch /data/deep/x 2>&1; readlink /etc/resolv.conf";
     let before = c.exec(&["sh", "-c", script]).ok();
     assert_eq!(before.lines().get(..8), Some(&["host-marker"; 8][..]), "{before:#?}");
-    // a restored container can be saved again
-    for _ in 0..2 {
-        checkpoint(&c, criu, &[]).out().ok();
-        is_gone(&c);
-        let saved = count(&c);
-        restore(&c, criu, &["--detach"]).out().ok();
-        continues_from(&c, saved);
-        assert_eq!(c.exec(&["sh", "-c", script]).ok().text(), before.text());
-        assert_eq!(c.exec(&["sh", "-c", "exit 3"]).code, Some(3));
-    }
-    c.delete_force().ok();
-    c.nothing_left();
+    restored_twice(&c, criu, script, before.text());
 }
 
 /// Relative sources, as callers write them, and mount points that are gone at the restore, as on another machine. In a mount
@@ -99,13 +88,20 @@ fn a_recursive_bind_that_has_the_containers_own_root() {
     let script = format!("ls /host/config.json; grep -c ' /host/{}/proc ' /proc/self/mountinfo", below.display());
     let before = c.exec(&["sh", "-c", &script]).ok();
     assert_eq!(before.lines(), ["/host/config.json", "1"], "the container's own mounts are in the bind");
+    restored_twice(&c, criu, &script, before.text());
+}
+
+/// Saves and restores a container that runs, twice, because a restored one can be saved again; `script` prints the same
+/// inside each time. Deletes the container.
+fn restored_twice(c: &Container, criu: &str, script: &str, expected: &str) {
     for _ in 0..2 {
-        checkpoint(&c, criu, &[]).out().ok();
-        is_gone(&c);
-        let saved = count(&c);
-        restore(&c, criu, &["--detach"]).out().ok();
-        continues_from(&c, saved);
-        assert_eq!(c.exec(&["sh", "-c", &script]).ok().text(), before.text());
+        checkpoint(c, criu, &[]).out().ok();
+        is_gone(c);
+        let saved = count(c);
+        restore(c, criu, &["--detach"]).out().ok();
+        continues_from(c, saved);
+        assert_eq!(c.exec(&["sh", "-c", script]).ok().text(), expected);
+        assert_eq!(c.exec(&["sh", "-c", "exit 3"]).code, Some(3));
     }
     c.delete_force().ok();
     c.nothing_left();

@@ -85,13 +85,13 @@ fn ns_2_all_eight_are_joined() {
     need_root!();
     let holder = holder();
     let c = beside(&holder, "exec sleep 1000").edit(|config| {
-        let all: Vec<_> = KINDS.iter().map(|(kind, _)| *kind).collect();
+        let all: Vec<_> = NAMESPACES.iter().map(|(kind, _)| *kind).collect();
         join(config, holder.pid(), &all);
         // the network and uts namespaces are those of the holder, and so /sys and the host name are, too
         config.as_object_mut().unwrap().remove("hostname");
     });
     let c = c.up();
-    for (_, file) in KINDS {
+    for (_, file) in NAMESPACES {
         assert_eq!(namespace(c.pid(), file), namespace(holder.pid(), file), "{file}");
     }
     check_namespaces_of_exec(&c);

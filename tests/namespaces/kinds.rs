@@ -123,7 +123,7 @@ fn ns_4_a_missing_namespace_is_the_runtimes() {
     need_root!();
     let own = std::process::id() as i32;
     for kind in ["pid", "network", "ipc", "uts", "cgroup"] {
-        let (_, file) = KINDS.iter().find(|(name, _)| *name == kind).unwrap();
+        let (_, file) = NAMESPACES.iter().find(|(name, _)| *name == kind).unwrap();
         let c = Container::new(&["sleep", "1000"]).edit(|config| {
             remove_namespace(config, kind);
             if kind == "uts" {

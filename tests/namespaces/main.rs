@@ -7,19 +7,8 @@ mod join;
 mod kinds;
 mod user;
 
+use test_support::container::NAMESPACES;
 use test_support::*;
-
-/// The types of namespaces in the configuration, and their names below `/proc/PID/ns`.
-const KINDS: [(&str, &str); 8] = [
-    ("user", "user"),
-    ("pid", "pid"),
-    ("network", "net"),
-    ("mount", "mnt"),
-    ("ipc", "ipc"),
-    ("uts", "uts"),
-    ("cgroup", "cgroup"),
-    ("time", "time"),
-];
 
 fn namespace(pid: i32, file: &str) -> String {
     std::fs::read_link(format!("/proc/{pid}/ns/{file}")).unwrap().display().to_string()
@@ -29,7 +18,7 @@ fn namespace(pid: i32, file: &str) -> String {
 fn join(config: &mut Value, pid: i32, kinds: &[&str]) {
     let list = config["linux"]["namespaces"].as_array_mut().unwrap();
     for kind in kinds {
-        let (_, file) = KINDS.iter().find(|(name, _)| name == kind).unwrap();
+        let (_, file) = NAMESPACES.iter().find(|(name, _)| name == kind).unwrap();
         list.retain(|entry| entry["type"] != *kind);
         list.push(json!({ "type": kind, "path": format!("/proc/{pid}/ns/{file}") }));
     }
@@ -49,7 +38,7 @@ fn remove_namespace(config: &mut Value, kind: &str) {
 #[track_caller]
 fn check_namespaces_of_exec(c: &Container) {
     let pid = c.pid();
-    for (_, file) in KINDS {
+    for (_, file) in NAMESPACES {
         let seen = c.exec(&["readlink", &format!("/proc/self/ns/{file}")]).ok();
         assert_eq!(seen.text(), namespace(pid, file), "exec is in the container's {file} namespace");
     }

@@ -133,7 +133,7 @@ fn exec_detached_with_a_pid_file() {
     let file = c.sandbox.path("pid");
     c.exec_with(&["--detach", "--pid-file", file.to_str().unwrap()], &["sleep", "500"]).out().ok();
     let pid: i32 = std::fs::read_to_string(&file).unwrap().parse().unwrap();
-    for (_, name) in KINDS {
+    for (_, name) in NAMESPACES {
         assert_eq!(namespace(pid, name), namespace(c.pid(), name));
     }
     assert_eq!(host::status_field(pid, "Uid").unwrap().split_whitespace().next(), Some("100000"));

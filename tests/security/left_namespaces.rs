@@ -58,16 +58,7 @@ fn an_exec_into_the_same_namespaces_is_allowed() {
     let c = c.up();
     c.exec(&["true"]).ok();
     let record: Value = serde_json::from_slice(&std::fs::read(c.state_dir().join("record.json")).unwrap()).unwrap();
-    for (name, file) in [
-        ("user", "user"),
-        ("pid", "pid"),
-        ("network", "net"),
-        ("mount", "mnt"),
-        ("ipc", "ipc"),
-        ("uts", "uts"),
-        ("cgroup", "cgroup"),
-        ("time", "time"),
-    ] {
+    for (name, file) in test_support::container::NAMESPACES {
         let link = std::fs::read_link(format!("/proc/{}/ns/{file}", c.pid())).unwrap();
         assert!(
             link.to_str().unwrap().contains(&record["namespaces"][name][1].to_string()),

@@ -86,16 +86,6 @@ pub const TESTS: &[Test] = &[
 
 const HOST_KINDS: [&str; 4] = ["prestart", "createRuntime", "poststart", "poststop"];
 
-/// Runs create, start, kill and delete.
-fn live(c: &Container<'_>) -> Result<()> {
-    c.create().ok()?;
-    c.start().ok()?;
-    c.kill("KILL").ok()?;
-    c.wait_stopped()?;
-    c.delete().ok()?;
-    Ok(())
-}
-
 /// Returns the text that a hook of this kind wrote to /KIND.NAME in the container's root.
 fn wrote(c: &Container<'_>, kind: &str, name: &str) -> Result<String> {
     let path = c.path(&format!("/{kind}.{name}"));
@@ -121,7 +111,7 @@ fn lc_1_list(b: &Harness) -> Result<()> {
             add(&mut c, kind, &script);
         }
     }
-    live(&c)?;
+    c.live()?;
     for kind in KINDS {
         expect(kind, wrote(&c, kind, "list")?, format!("{kind}1\n{kind}2\n{kind}3\n"))?;
     }
@@ -162,7 +152,7 @@ fn lc_3_kinds(b: &Harness) -> Result<()> {
     c.config["hooks"] = json!({"poststop": [{"path": "/nonexistent/hook"}]});
     add(&mut c, "poststop", "kill -9 $$");
     add_writer(&mut c, "poststop", "last", "echo ran");
-    live(&c)?;
+    c.live()?;
     expect("the last poststop hook", wrote(&c, "poststop", "last")?, "ran\n")?;
     c.must_be_gone()
 }
@@ -186,7 +176,7 @@ fn hk_1_empty(b: &Harness) -> Result<()> {
     for hooks in [json!({}), json!({"prestart": [], "createRuntime": [], "startContainer": [], "poststop": []})] {
         let mut c = Container::new(b)?;
         c.config["hooks"] = hooks.clone();
-        live(&c).with_context(|| format!("hooks {hooks}"))?;
+        c.live().with_context(|| format!("hooks {hooks}"))?;
     }
     Ok(())
 }
@@ -219,7 +209,7 @@ fn hk_5_runtime(b: &Harness) -> Result<()> {
         let script = SHOW_NAMESPACES.replace("BUSYBOX", &busybox(&c, kind));
         add_writer(&mut c, kind, "ns", &script);
     }
-    live(&c)?;
+    c.live()?;
     let host = own_namespaces()?;
     for kind in HOST_KINDS {
         expect(&format!("namespaces of the {kind} hook"), wrote(&c, kind, "ns")?, host.clone())?;
@@ -279,7 +269,7 @@ fn hk_7(b: &Harness) -> Result<()> {
     // the command line of a process that has ended and is not yet reaped is empty
     let script = format!("{busybox} cat /proc/$({busybox} cat {root}/pid)/cmdline");
     add_writer(&mut c, "poststop", "left", &script);
-    live(&c)?;
+    c.live()?;
     expect("the command line that the poststart hook saw", wrote(&c, "poststart", "program")?, "sleep\x001000\0")?;
     let left = wrote(&c, "poststop", "left")?;
     ensure!(!left.contains("sleep"), "the poststop hook saw the program: {left:?}");
@@ -292,7 +282,7 @@ fn hk_8_quick(b: &Harness) -> Result<()> {
     quick["timeout"] = json!(15);
     c.config["hooks"] = json!({"createRuntime": [quick.clone()], "poststop": [quick]});
     let start = Instant::now();
-    live(&c)?;
+    c.live()?;
     ensure!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
     Ok(())
 }
@@ -406,7 +396,7 @@ fn hk_10(b: &Harness) -> Result<()> {
         let script = format!("{} ls /proc/self/fd", busybox(&c, kind));
         add_writer(&mut c, kind, "fds", &script);
     }
-    live(&c)?;
+    c.live()?;
     for kind in KINDS {
         expect(
             &format!("descriptors of the {kind} hook, and of its listing"),

@@ -299,15 +299,7 @@ fn de_2_before(b: &Harness) -> Result<()> {
     let place = cgroup_place()?.join(&c.id);
     fs::create_dir(&place).with_context(|| format!("make {}", place.display()))?;
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
-    let life = || -> Result<()> {
-        c.create().ok()?;
-        c.start().ok()?;
-        c.kill("KILL").ok()?;
-        c.wait_stopped()?;
-        c.delete().ok()?;
-        Ok(())
-    };
-    let lived = life();
+    let lived = c.live();
     let there = place.exists();
     let _ = fs::remove_dir(&place);
     lived?;

@@ -8,6 +8,18 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The types of namespaces in the configuration, and their names below `/proc/PID/ns`.
+pub const NAMESPACES: [(&str, &str); 8] = [
+    ("user", "user"),
+    ("pid", "pid"),
+    ("network", "net"),
+    ("mount", "mnt"),
+    ("ipc", "ipc"),
+    ("uts", "uts"),
+    ("cgroup", "cgroup"),
+    ("time", "time"),
+];
+
 pub struct Container {
     pub sandbox: Arc<Sandbox>,
     pub id: String,

@@ -56,21 +56,31 @@ fn a_real_root_file_system_is_exported_as_it_was() {
     });
 }
 
+/// Starts the container `busy`, which counts in two files; their numbers differ by at most one at any moment.
+pub(crate) fn start_counting(fixture: &CormFixture) {
+    let script = "i=0; while :; do i=$((i+1)); echo $i > /t; mv /t /a; echo $i > /t; mv /t /b; done";
+    fixture.detached(&["--name", "busy"], "base", &["sh", "-c", script]);
+    wait_for("it writes", || fixture.corm(["exec", "busy", "test", "-s", "/b"]).out().code == Some(0));
+}
+
+/// Asserts that an image has the two files of `busy` as they were at one moment.
+#[track_caller]
+pub(crate) fn counted_at_one_moment(fixture: &CormFixture, image: &str) {
+    let seen = fixture.run(&["--rm"], image, &["cat", "/a", "/b"]).out().ok();
+    let numbers: Vec<i64> = seen.lines().iter().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.len() == 2 && (0..=1).contains(&(numbers[0] - numbers[1])), "{image}: {numbers:?}");
+}
+
 #[test]
 fn a_running_container_is_paused_meanwhile_and_resumed() {
     need_root!();
     over_all(|fixture| {
         fixture.image("base");
-        // the numbers in the two files differ by at most one at any moment
-        let script = "i=0; while :; do i=$((i+1)); echo $i > /t; mv /t /a; echo $i > /t; mv /t /b; done";
-        fixture.detached(&["--name", "busy"], "base", &["sh", "-c", script]);
-        wait_for("it writes", || fixture.corm(["exec", "busy", "test", "-s", "/b"]).out().code == Some(0));
+        start_counting(fixture);
         for round in 0..3 {
             let image = format!("round{round}");
             fixture.corm(["commit", "busy", &image]).out().ok();
-            let seen = fixture.run(&["--rm"], &image, &["cat", "/a", "/b"]).out().ok();
-            let numbers: Vec<i64> = seen.lines().iter().map(|line| line.parse().unwrap()).collect();
-            assert!(numbers.len() == 2 && (0..=1).contains(&(numbers[0] - numbers[1])), "{numbers:?}");
+            counted_at_one_moment(fixture, &image);
             assert_eq!(fixture.status("busy"), "running");
         }
         fixture.corm(["rm", "-f", "busy"]).out().ok();

@@ -1,25 +1,21 @@
 //! Commits at the same time, a name used again at once, and what a commit and `inspect` keep of a container.
 
+use crate::commits::{counted_at_one_moment, start_counting};
 use crate::fixture::{CormFixture, over_all, over_one};
-use test_support::{Value, json, need_root, wait_for};
+use test_support::{Value, json, need_root};
 
 #[test]
 fn several_commits_of_one_running_container_see_it_paused_one_after_the_other() {
     need_root!();
     over_all(|fixture| {
         fixture.image("base");
-        // the numbers in the two files differ by at most one at any moment
-        let script = "i=0; while :; do i=$((i+1)); echo $i > /t; mv /t /a; echo $i > /t; mv /t /b; done";
-        fixture.detached(&["--name", "busy"], "base", &["sh", "-c", script]);
-        wait_for("it writes", || fixture.corm(["exec", "busy", "test", "-s", "/b"]).out().code == Some(0));
+        start_counting(fixture);
         let images: Vec<String> = (0..6).map(|number| format!("image{number}")).collect();
         let all: Vec<_> = images.iter().map(|image| fixture.corm(["commit", "busy", image]).spawn()).collect();
         all.into_iter().for_each(|commit| drop(commit.wait().ok()));
         assert_eq!(fixture.status("busy"), "running");
         for image in &images {
-            let seen = fixture.run(&["--rm"], image, &["cat", "/a", "/b"]).out().ok();
-            let numbers: Vec<i64> = seen.lines().iter().map(|line| line.parse().unwrap()).collect();
-            assert!(numbers.len() == 2 && (0..=1).contains(&(numbers[0] - numbers[1])), "{image}: {numbers:?}");
+            counted_at_one_moment(fixture, image);
         }
         fixture.corm(["rm", "-f", "busy"]).out().ok();
         fixture.no_container_left();
