@@ -175,9 +175,7 @@ fn set_up_root(plan: &ContainerPlan, opened: &Opened, part: &Part, channel: &Cha
     let proc_dir = opened.proc_dir.as_fd();
     let host = rootfs::Host { proc_dir, pid_namespace, idmap_outside: &idmap_outside, announce: &announce };
     let mut root = rootfs::build(rootfs, sources, &host)?;
-    for warning in root.take_warnings() {
-        channel.send(&InitMessage::Warning(warning)).context("send to the runtime")?;
-    }
+    warn(root.take_warnings(), channel)?;
     match enter_root((plan, opened), part, rootfs, &root, channel) {
         Ok(()) => Ok(Some(root)),
         Err(err) => {
@@ -186,6 +184,12 @@ fn set_up_root(plan: &ContainerPlan, opened: &Opened, part: &Part, channel: &Cha
             Err(err)
         }
     }
+}
+
+fn warn(warnings: Vec<String>, channel: &Channel) -> Result<()> {
+    warnings
+        .into_iter()
+        .try_for_each(|warning| channel.send(&InitMessage::Warning(warning)).context("send to the runtime"))
 }
 
 /// Lets the runtime record a path that this process is about to create in the root file system.
@@ -232,7 +236,7 @@ fn enter_root(
         // before the root becomes read-only
         exec::create_cwd(process, &|path| announce(channel, path))?;
     }
-    rootfs::protect_paths(rootfs, root)?;
+    warn(rootfs::protect_paths(rootfs, root)?, channel)?;
     check::own_mounts(plan, opened, rootfs, root.fd())
 }
 

@@ -189,15 +189,15 @@ fn refuse_without_mount_ns(masked: &[CString], readonly_paths: &[CString]) -> Re
     Ok(())
 }
 
+/// Returns the cleaned paths; a relative one stays relative.
 fn paths(list: &[String], field: &str) -> Result<Vec<CString>> {
     let one = |(index, path): (usize, &String)| {
-        if !path.starts_with('/') {
-            bail!("{field}[{index}]: {path:?} is not absolute");
-        }
-        if clean(Path::new(path)) == Path::new("/") {
+        let cleaned = without_dots(path);
+        if cleaned.is_empty() || clean(Path::new(&cleaned)) == Path::new("/") {
             bail!("{field}[{index}]: {path:?} is the root");
         }
-        CString::new(without_dots(path)).with_context(|| format!("{field}[{index}]: {path:?}"))
+        let cleaned = if path.starts_with('/') { &cleaned } else { cleaned.trim_start_matches('/') };
+        CString::new(cleaned).with_context(|| format!("{field}[{index}]: {path:?}"))
     };
     list.iter().enumerate().map(one).collect()
 }

@@ -96,14 +96,14 @@ impl<'a> Masks<'a> {
         Ok(Some((target, stat)))
     }
 
-    /// Makes the file or directory at the path read-only; mounts below keep their own flags.
-    pub(super) fn readonly(&self, path: &CStr) -> Result<()> {
-        let Some((target, _)) = self.resolve(path)? else { return Ok(()) };
+    /// Makes the file or directory at the path read-only; mounts below keep their own flags. Returns whether it exists.
+    pub(super) fn readonly(&self, path: &CStr) -> Result<bool> {
+        let Some((target, _)) = self.resolve(path)? else { return Ok(false) };
         let tree = sys_mount::clone_fd(target.as_fd(), true).context("bind")?;
         let readonly = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
         sys_mount::set_attr(tree.as_fd(), false, readonly).context("read-only")?;
         sys_mount::move_mount(tree.as_fd(), target.as_fd()).context("attach")?;
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn mask(&mut self, path: &CStr) -> Result<()> {

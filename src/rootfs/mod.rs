@@ -129,8 +129,21 @@ fn attach_root(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<Root> {
         let (attach_point, fd) = open_attach_point(plan, opened)?;
         sys_mount::move_mount(root.fd(), fd.as_fd()).context("attaching the root file system")?;
         root.attach_point = attach_point;
+    } else {
+        bind_on_itself(plan, &mut root)?;
     }
     Ok(root)
+}
+
+/// Mounts the root directory on itself in the caller's mount namespace, as runc does, so that the container's mounts are
+/// in one tree, which `delete` unmounts. Without the right to mount, the root is the directory.
+fn bind_on_itself(plan: &RootfsPlan, root: &mut Root) -> Result<()> {
+    let Ok(tree) = sys_mount::clone_fd(root.fd(), true) else { return Ok(()) };
+    prepare_root(tree.as_fd(), plan.propagation.kind).context("root.path: propagation")?;
+    sys_mount::move_mount(tree.as_fd(), root.fd()).context("mount the root file system on itself")?;
+    root.fd = tree;
+    root.attach_point = AttachPoint::Own;
+    Ok(())
 }
 
 fn open_attach_point(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<(AttachPoint, OwnedFd)> {
@@ -209,14 +222,18 @@ fn change_root(plan: &RootfsPlan, root: &Root) -> Result<()> {
 }
 
 /// Sets read-only paths, masked paths, read-only file systems, the read-only root, and last the propagation of the
-/// root.
+/// root. Returns warnings for the caller of the runtime.
 ///
 /// # Errors
 /// A path or mount that cannot be changed; the error names the field.
-pub(crate) fn protect_paths(plan: &RootfsPlan, root: &Root) -> Result<()> {
+pub(crate) fn protect_paths(plan: &RootfsPlan, root: &Root) -> Result<Vec<String>> {
     let mut masks = mask::Masks::new(root)?;
+    let mut warnings = Vec::new();
     for path in &plan.readonly_paths {
-        masks.readonly(path).with_context(|| format!("linux.readonlyPaths: {path:?}"))?;
+        let exists = masks.readonly(path).with_context(|| format!("linux.readonlyPaths: {path:?}"))?;
+        if exists && !path.to_bytes().starts_with(b"/") {
+            warnings.push(format!("linux.readonlyPaths: {path:?} is relative: taken below the container's root"));
+        }
     }
     for path in &plan.masked {
         masks.mask(path).with_context(|| format!("linux.maskedPaths: {path:?}"))?;
@@ -233,7 +250,7 @@ pub(crate) fn protect_paths(plan: &RootfsPlan, root: &Root) -> Result<()> {
         let change = sys_mount::MountAttr { propagation: plan.propagation.kind, ..Default::default() };
         sys_mount::set_attr(root.fd(), plan.propagation.recursive, change).context("linux.rootfsPropagation")?;
     }
-    Ok(())
+    Ok(warnings)
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub(crate) struct Root {
 /// The mount point of the root before the pivot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AttachPoint {
-    /// Not attached: without a mount namespace the root is the directory itself.
+    /// Not attached: without a mount namespace and the right to mount, the root is the directory itself.
     None,
     /// The root directory itself, because createContainer hooks look for the container's mounts there.
     Own,

@@ -6,17 +6,29 @@
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use nix::fcntl::AT_FDCWD;
+use serde::{Deserialize, Serialize};
 
 use base::mountinfo;
 use linux::mount as sys_mount;
 use linux::mount::FsContext;
 use linux::path as sys_path;
+
+/// The root directory on the host before its container was created, for a container without a mount namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRoot {
+    /// ID of its mount, of statx(2).
+    pub mount: u64,
+    /// Device number of the directory.
+    pub dev: u64,
+    /// Inode of the directory.
+    pub inode: u64,
+}
 
 /// Detaches the mount with the root `mount` by the descriptor's link in the host's procfs `proc_dir`, because a path could
 /// be replaced.
@@ -77,6 +89,43 @@ fn cover(path: &CStr) -> Result<()> {
     let fs = FsContext::open(c"tmpfs")?;
     fs.create()?;
     Ok(sys_mount::move_mount(fs.mount(sys_mount::ATTR_RDONLY)?.as_fd(), place.as_fd())?)
+}
+
+/// Opens the root directory of a container, with its identity and that of its mount.
+///
+/// # Errors
+/// As open(2) and statx(2).
+fn open_root(rootfs: &Path) -> io::Result<(OwnedFd, HostRoot)> {
+    let path = CString::new(rootfs.as_os_str().as_bytes())?;
+    let root = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+    let (dev, inode) = sys_path::fstat(root.as_fd())?.identity();
+    let mount = sys_mount::id(root.as_fd())?;
+    Ok((root, HostRoot { mount, dev, inode }))
+}
+
+/// Returns what the root directory is, before a container without a mount namespace mounts it on itself.
+///
+/// # Errors
+/// As open(2) and statx(2).
+pub(crate) fn host_root(rootfs: &Path) -> io::Result<HostRoot> {
+    open_root(rootfs).map(|(_, root)| root)
+}
+
+/// Unmounts the mount of `rootfs` on itself with all mounts below, if it still is the uppermost one there: `before` is
+/// what [`host_root`] returned before the container was created. No mount of the host is unmounted.
+///
+/// # Errors
+/// As open(2) and umount2(2). A directory that is gone has no mount.
+pub(crate) fn own(rootfs: &Path, before: &HostRoot) -> Result<()> {
+    let (root, now) = match open_root(rootfs) {
+        Err(err) if matches!(err.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(()),
+        opened => opened?,
+    };
+    let same_directory = (now.dev, now.inode) == (before.dev, before.inode);
+    if !same_directory || now.mount == before.mount || !sys_mount::is_root(root.as_fd())? {
+        return Ok(());
+    }
+    detach(root.as_fd(), base::host::proc_dir()?.as_fd())
 }
 
 /// Unmounts all mounts below `rootfs` (not on the directory itself), the innermost first.

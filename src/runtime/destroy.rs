@@ -82,7 +82,15 @@ fn remove_resources(record: &Record) -> Result<()> {
     cgroup.destroy().context("remove the cgroup")?;
     step(|| "cgroup removed".to_owned());
     if record.host_mounts {
-        crate::rootfs::unmount::below(&record.rootfs).context("unmount what is below the root file system")?;
+        match &record.host_root {
+            Some(before) => {
+                crate::rootfs::unmount::own(&record.rootfs, before).context("unmount the root file system")?
+            }
+            // of an older croci
+            None => {
+                crate::rootfs::unmount::below(&record.rootfs).context("unmount what is below the root file system")?
+            }
+        }
     }
     // of a `create` that failed or was killed
     mount_points::remove(&record.rootfs, &record.mount_points);

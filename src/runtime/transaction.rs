@@ -21,6 +21,9 @@ use crate::config::ContainerId;
 use crate::hook;
 use crate::hook::Hooks;
 use crate::opened::Opened;
+use crate::plan::ContainerPlan;
+use crate::rootfs;
+use crate::rootfs::unmount::HostRoot;
 use crate::state::Entry;
 use crate::state::Record;
 use crate::state::Store;
@@ -109,12 +112,19 @@ pub(super) fn planned_record(bundle: &Bundle, args: &options::Create, prepared: 
         later_hooks: plan.hooks.later(),
         has_process: plan.process.is_some(),
         host_mounts: !plan.namespaces.own_mount(),
+        host_root: host_root(plan)?,
         restored: false,
         criu: None,
         resctrl: None,
         mount_points: Vec::new(),
         resctrl_mount: None,
     })
+}
+
+/// Returns what the root directory is before the container mounts it on itself in the caller's mount namespace.
+fn host_root(plan: &ContainerPlan) -> Result<Option<HostRoot>> {
+    let rootfs = plan.rootfs.as_ref().filter(|_| !plan.namespaces.own_mount());
+    rootfs.map(|rootfs| rootfs::unmount::host_root(&rootfs.path).context("root.path")).transpose()
 }
 
 impl<'a> Transaction<'a> {

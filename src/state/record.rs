@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupRecord;
 use crate::plan::rdt::RdtRecord;
+use crate::rootfs::unmount::HostRoot;
 
 /// File name of the record.
 pub(crate) const RECORD: &str = "record.json";
@@ -102,6 +103,9 @@ pub struct Record {
     /// The container has no mount namespace of its own: its mounts are in the caller's.
     #[serde(default)]
     pub host_mounts: bool,
+    /// With `host_mounts`: what `delete` compares the mount of the root directory on itself with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_root: Option<HostRoot>,
     /// CRIU restored its processes: they run although they have never called exec.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restored: bool,

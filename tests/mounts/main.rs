@@ -8,6 +8,7 @@ mod devices;
 mod file_systems;
 mod live;
 mod many_host_mounts;
+mod no_namespace;
 mod places;
 mod sources;
 

@@ -131,3 +131,31 @@ fn no_pivot_leaves_no_complete_procfs() {
     }
     c.nothing_left();
 }
+
+#[test]
+fn lx_3_relative_read_only_paths_are_below_the_containers_root() {
+    need_root!();
+    let script = "for f in /own/x /link/x /data/x; do echo x >$f && echo written $f; done 2>&1; true";
+    let with = |paths: Value| {
+        let c = Container::sh(script).edit(|config| {
+            config["process"]["cwd"] = json!("/data");
+            config["linux"]["readonlyPaths"] = paths;
+        });
+        for dir in ["own", "data", "target"] {
+            std::fs::create_dir(c.file(dir)).unwrap();
+        }
+        host::symlink("/target", c.file("link"));
+        c
+    };
+    let c = with(json!(["own/", "./link", "missing"]));
+    let out = c.run().ok();
+    assert_eq!(out.text().matches("Read-only file system").count(), 2, "{out:?}");
+    assert!(out.text().contains("written /data/x"), "{out:?}");
+    if is_croci() {
+        assert_eq!(out.stderr.matches("is relative: taken below the container's root").count(), 2, "{out:?}");
+        // a path that does not exist needs no word, as an absolute one
+        assert_eq!(with(json!(["missing"])).run().ok().stderr, "");
+        with(json!(["."])).run().fails().stderr_contains("is the root");
+    }
+    c.nothing_left();
+}

@@ -342,7 +342,6 @@ fn propagation_personality_and_paths() {
             "linux.personality.flags: unknown flag \"X\"",
         ),
         ("linux.maskedPaths", json!(["/a", "b"]), "linux.maskedPaths[1]: \"b\" is not an absolute path"),
-        ("linux.readonlyPaths", json!(["b"]), "linux.readonlyPaths[0]: \"b\" is not an absolute path"),
         ("linux.mountLabel", json!("a\nb"), "linux.mountLabel: contains a newline"),
         ("linux.cgroupsPath", json!("../../../../x"), "linux.cgroupsPath: \"../../../../x\" contains \"..\""),
     ]);

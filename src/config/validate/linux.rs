@@ -18,12 +18,10 @@ pub(super) fn check(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     for (index, device) in linux.devices().iter().flatten().enumerate() {
         self::device(device, &format!("linux.devices[{index}]"))?;
     }
-    // LX-6: only absolute paths
-    for (field, paths) in [("maskedPaths", linux.masked_paths()), ("readonlyPaths", linux.readonly_paths())] {
-        for (index, path) in paths.iter().flatten().enumerate() {
-            if !path.starts_with('/') {
-                bail!("linux.{field}[{index}]: {path:?} is not an absolute path");
-            }
+    // LX-6: only absolute paths; relative readonlyPaths are taken below the container's root, as by the peers
+    for (index, path) in linux.masked_paths().iter().flatten().enumerate() {
+        if !path.starts_with('/') {
+            bail!("linux.maskedPaths[{index}]: {path:?} is not an absolute path");
         }
     }
     single_line(linux.mount_label().as_deref(), "linux.mountLabel")?;
