@@ -8,6 +8,7 @@ use super::flags::FlagList;
 use super::lines::{Heredoc, Statement, heredoc};
 use super::mount::RunMount;
 use super::pairs;
+use crate::model::duration;
 
 /// The names of all instructions.
 const NAMES: [&str; 18] = [
@@ -306,7 +307,8 @@ fn healthcheck(flags: &mut FlagList, rest: &str) -> Result<Healthcheck> {
     let mut times = [None; 4];
     for (time, flag) in times.iter_mut().zip(["interval", "timeout", "start-period", "start-interval"]) {
         if let Some(text) = flags.one(flag)? {
-            *time = Some(duration(&text).with_context(|| format!("--{flag}={text:?}"))?);
+            let length = duration::parse(&text).context("not a time such as 30s or 1m30s");
+            *time = Some(length.with_context(|| format!("--{flag}={text:?}"))?);
         }
     }
     let retries = match flags.one("retries")? {
@@ -327,30 +329,6 @@ fn healthcheck(flags: &mut FlagList, rest: &str) -> Result<Healthcheck> {
         other => bail!("HEALTHCHECK {other}: is neither CMD nor NONE"),
     };
     Ok(Healthcheck { command, times, retries })
-}
-
-/// Parses a time as Go writes it: `1h30m`, `1.5s`, `100ms`.
-pub(super) fn duration(text: &str) -> Result<Duration> {
-    let (mut rest, mut total) = (text, 0.0);
-    ensure!(!text.is_empty(), "is empty");
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, after) = rest.split_at(digits);
-        let letters = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(letters);
-        let seconds = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => bail!("not a time such as 30s or 1m30s"),
-        };
-        total += number.parse::<f64>().context("not a time such as 30s or 1m30s")? * seconds;
-        rest = after;
-    }
-    Duration::try_from_secs_f64(total).context("not a time")
 }
 
 /// Checks a trigger and keeps its text.

@@ -3,6 +3,7 @@
 pub mod change;
 pub mod digest;
 pub mod docker_form;
+pub mod duration;
 pub mod layer;
 pub mod limits;
 pub mod manifest;

@@ -5,6 +5,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::duration;
+
 /// Parses a point in time; one without an offset is UTC.
 ///
 /// # Errors
@@ -20,35 +22,10 @@ pub fn parse(text: &str) -> Result<Timestamp> {
         let length = SignedDuration::try_from_secs_f64(seconds)?;
         return Ok(Timestamp::from_duration(length)?);
     }
-    match go_duration(text) {
+    match duration::parse(text).and_then(|length| SignedDuration::try_from(length).ok()) {
         Some(length) => Timestamp::now().checked_sub(length).context("out of range"),
         None => bail!("must be a time (2026-01-31T23:59:00Z), seconds since 1970, or a duration before now (10m)"),
     }
-}
-
-/// Parses a duration in Go's form: numbers, each with a unit.
-fn go_duration(text: &str) -> Option<SignedDuration> {
-    let mut total = SignedDuration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(end);
-        let end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(end);
-        let seconds = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        let length = SignedDuration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
-        total = total.checked_add(length)?;
-        rest = after;
-    }
-    (!text.is_empty()).then_some(total)
 }
 
 #[cfg(test)]
