@@ -5,6 +5,7 @@
 use crate::plan::process::ProcessPlan;
 use crate::rootfs::mask::is_null;
 use anyhow::{Context as _, Result, ensure};
+use base::error::HasErrno as _;
 use linux::term;
 use nix::fcntl::{OFlag, ResolveFlag};
 use nix::sys::stat::{FileStat, fstat, major};
@@ -69,7 +70,7 @@ pub(crate) fn open_pty(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(Own
 /// After the pivot. A root without a null device at that path keeps what the caller gave.
 ///
 /// # Errors
-/// As dup2(2).
+/// As dup2(2); no descriptor is left to open the container's.
 pub(crate) fn reopen_null() -> Result<()> {
     let mut null = None;
     for number in 0..=2 {
@@ -78,7 +79,7 @@ pub(crate) fn reopen_null() -> Result<()> {
             continue;
         }
         if null.is_none() {
-            null = open_null();
+            null = open_null().context("open the container's /dev/null")?;
         }
         let Some(null) = &null else { return Ok(()) };
         term::replace_stdio(null.as_fd(), number).context("reopen /dev/null")?;
@@ -87,12 +88,26 @@ pub(crate) fn reopen_null() -> Result<()> {
 }
 
 /// Opens the container's /dev/null; `None` if the image has another file there (CVE-2025-31133).
-fn open_null() -> Option<OwnedFd> {
-    let strict = ResolveFlag::RESOLVE_NO_SYMLINKS;
-    let open = |flags| open_at(nix::fcntl::AT_FDCWD, c"/dev/null", flags | OFlag::O_CLOEXEC, strict).ok();
+///
+/// # Errors
+/// No descriptor or memory is left, or the device fails.
+fn open_null() -> std::io::Result<Option<OwnedFd>> {
+    let open = |flags| {
+        let strict = ResolveFlag::RESOLVE_NO_SYMLINKS;
+        match open_at(nix::fcntl::AT_FDCWD, c"/dev/null", flags | OFlag::O_CLOEXEC, strict)
+            .map_err(std::io::Error::from)
+        {
+            Err(err) if err.is_no_answer() => Err(err),
+            // none, a symlink, or a node on a file system without devices
+            Err(_) => Ok(None),
+            Ok(file) => Ok(is_null(file.as_fd())?.then_some(file)),
+        }
+    };
     // checked first, because opening another device may do something
-    open(OFlag::O_PATH).filter(|seen| is_null(seen.as_fd()))?;
-    open(OFlag::O_RDWR | OFlag::O_NOCTTY).filter(|null| is_null(null.as_fd()))
+    if open(OFlag::O_PATH)?.is_none() {
+        return Ok(None);
+    }
+    open(OFlag::O_RDWR | OFlag::O_NOCTTY)
 }
 
 fn open_at(dir: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {

@@ -6,6 +6,7 @@
 
 use crate::plan::process::ProcessPlan;
 use anyhow::{Context as _, Result, ensure};
+use base::error::HasErrno as _;
 use nix::fcntl::{OFlag, ResolveFlag};
 use std::ffi::CStr;
 use std::fs::File;
@@ -18,10 +19,10 @@ use std::os::fd::BorrowedFd;
 /// suite requires; a SELinux label without SELinux is an error (PR-11).
 ///
 /// # Errors
-/// The plan has a SELinux label and SELinux is not enabled.
+/// The plan has a SELinux label and SELinux is not enabled; as [`apparmor_is_enabled`].
 pub(crate) fn check(plan: &mut ProcessPlan) -> Result<()> {
     if let Some(profile) = &plan.apparmor
-        && !apparmor_is_enabled()
+        && !apparmor_is_enabled()?
     {
         plan.unprotected
             .push(format!("process.apparmorProfile: {profile:?} ignored: AppArmor is not enabled on this host"));
@@ -34,8 +35,16 @@ pub(crate) fn check(plan: &mut ProcessPlan) -> Result<()> {
 }
 
 /// Returns whether AppArmor is enabled on this host.
-pub(crate) fn apparmor_is_enabled() -> bool {
-    std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
+///
+/// # Errors
+/// The kernel's own word cannot be read, though it is there.
+pub(crate) fn apparmor_is_enabled() -> Result<bool> {
+    const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
+    match std::fs::read(ENABLED) {
+        // no such module, or a sandbox that hides the file
+        Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR, libc::EACCES]) => Ok(false),
+        text => Ok(text.with_context(|| format!("is AppArmor enabled: {ENABLED}"))?.starts_with(b"Y")),
+    }
 }
 
 fn selinux_is_enabled() -> bool {

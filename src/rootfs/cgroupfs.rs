@@ -63,7 +63,9 @@ pub(super) fn trees(plan: &RootfsPlan, step: &MountStep) -> Result<Trees> {
     match &plan.cgroup {
         CgroupView::Unified { path } => unified(plan, step, &format!("{HOST}/{}", path.trim_start_matches('/'))),
         CgroupView::Legacy(hierarchies) => hierarchy_trees(step, hierarchies),
-        CgroupView::None if host_is_unified() && plan.cgroup_ns => unified(plan, step, HOST),
+        CgroupView::None if plan.cgroup_ns && host_is_unified().context("look at /sys/fs/cgroup")? => {
+            unified(plan, step, HOST)
+        }
         // without a cgroup of its own the container sees the host's read-only
         CgroupView::None => Ok(Trees::One { tree: bound(step, HOST, true, true)?, refused: false }),
     }
@@ -82,10 +84,12 @@ fn hierarchy_trees(step: &MountStep, hierarchies: &[Hierarchy]) -> Result<Trees>
     Ok(Trees::Legacy(trees))
 }
 
-fn host_is_unified() -> bool {
-    sys_path::openat(AT_FDCWD, c"/sys/fs/cgroup", libc::O_PATH, 0)
-        .and_then(|dir| sys_path::fs_magic(dir.as_fd()))
-        .is_ok_and(|magic| magic == sys_path::CGROUP2_MAGIC)
+/// Returns whether the host's cgroups are those of v2 alone.
+fn host_is_unified() -> io::Result<bool> {
+    match sys_path::openat(AT_FDCWD, c"/sys/fs/cgroup", libc::O_PATH, 0) {
+        Err(err) if err.is_errno(&[libc::ENOENT]) => Ok(false),
+        dir => Ok(sys_path::fs_magic(dir?.as_fd())? == sys_path::CGROUP2_MAGIC),
+    }
 }
 
 fn unified(plan: &RootfsPlan, step: &MountStep, own: &str) -> Result<Trees> {

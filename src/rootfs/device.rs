@@ -12,6 +12,7 @@ use super::root::Root;
 use crate::plan::device::Device;
 use crate::plan::device::LINKS;
 use crate::plan::mount::SymlinkPolicy;
+use base::error::HasErrno as _;
 use linux::mount as sys_mount;
 use linux::path as sys_path;
 use linux::path::Stat;
@@ -40,12 +41,31 @@ pub(super) fn create_all(
         create(root, dev.as_fd(), device, how, proc_fd).with_context(|| device.label.clone())?;
     }
     for (name, target) in LINKS {
-        if name == c"core" && sys_path::stat_at(proc_fd, c"kcore", false).is_err() {
+        if name == c"core" && !has_core(proc_fd).context("/dev/core: look at /proc/kcore")? {
             continue;
         }
         link(root, dev.as_fd(), name, target).with_context(|| format!("/dev/{}", name.to_string_lossy()))?;
     }
     ptmx(root, dev.as_fd()).context("/dev/ptmx")
+}
+
+/// Returns whether the kernel shows its memory as /proc/kcore.
+fn has_core(proc_fd: BorrowedFd<'_>) -> std::io::Result<bool> {
+    match sys_path::stat_at(proc_fd, c"kcore", false) {
+        Err(err) if err.is_errno(&[libc::ENOENT]) => Ok(false),
+        found => found.map(|_| true),
+    }
+}
+
+/// Returns the device number of the host's /dev, as long as this process is in the host's mounts; `None`: there is none.
+///
+/// # Errors
+/// As stat(2).
+pub(super) fn host_dev() -> Result<Option<libc::dev_t>> {
+    match sys_path::stat_at(AT_FDCWD, c"/dev", true) {
+        Err(err) if err.is_errno(&[libc::ENOENT]) => Ok(None),
+        found => found.map(|dev| Some(dev.identity().0)).context("look at the host's /dev"),
+    }
 }
 
 /// How a node comes into the container.
@@ -157,8 +177,8 @@ fn is_host_node(root: &Root, dir: BorrowedFd<'_>, node: BorrowedFd<'_>) -> Resul
         return Ok(true);
     }
     let device = sys_path::fstat(dir)?.identity().0;
-    let host_dev = || sys_path::stat_at(AT_FDCWD, c"/dev", true).ok().map(|dev| dev.identity().0);
-    Ok(root.host_dev.unwrap_or_else(host_dev) == Some(device))
+    let host = root.host_dev.map_or_else(host_dev, Ok)?;
+    Ok(host == Some(device))
 }
 
 /// Sets the owner of the node that was just created.
@@ -218,7 +238,10 @@ fn host_node(device: &Device) -> Result<OwnedFd> {
     let by_number = CString::new(format!("/dev/{list}/{major}:{minor}"))?;
     let how = sys_mount::CloneFlags { recursive: false, nofollow: false };
     for path in [&device.path, &by_number] {
-        let Ok(tree) = sys_mount::clone_tree(AT_FDCWD, path, how) else { continue };
+        let tree = match sys_mount::clone_tree(AT_FDCWD, path, how) {
+            Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR]) => continue,
+            tree => tree.with_context(|| format!("clone {path:?}"))?,
+        };
         let stat = sys_path::fstat(tree.as_fd())?;
         if stat.kind() == device.mode & libc::S_IFMT && stat.rdev() == device.device {
             super::outside_devices::restrict(tree.as_fd())?;

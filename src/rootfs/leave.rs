@@ -3,15 +3,13 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
-use nix::fcntl::AT_FDCWD;
 
 use super::bind::{Place, prepare_bind};
 use super::mount::clone_source;
 use super::opened::{OpenedRootfs, ResolvedSource, Source, Taken};
-use super::{cgroupfs, mask};
+use super::{cgroupfs, device, mask};
 use crate::plan::mount::{Bind, MountKind, MountStep};
 use crate::plan::rootfs::RootfsPlan;
-use linux::path as sys_path;
 
 /// Clones every source of the plan, then enters `kernel_mounts` and unshares the mount namespace. Where the kernel or a
 /// security module refuses to enter, the new namespace is a copy of the host's.
@@ -31,7 +29,7 @@ pub(crate) fn leave_host_mounts(plan: &RootfsPlan, opened: &mut OpenedRootfs, ke
         cloned.with_context(|| step.label.clone())?;
     }
     let null = if plan.masked.is_empty() { None } else { mask::host_null(plan, true)? };
-    let dev = sys_path::stat_at(AT_FDCWD, c"/dev", true).ok().map(|dev| dev.identity().0);
+    let dev = device::host_dev()?;
     if linux::process::setns(kernel_mounts.as_fd(), libc::CLONE_NEWNS).is_ok() {
         opened.taken = Some(Taken { null, dev });
     }

@@ -41,12 +41,15 @@ pub(super) fn host_null(plan: &RootfsPlan, in_host_group: bool) -> Result<Option
         let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
         sys_mount::set_attr(tree.as_fd(), false, slave).context(WHAT)?;
     }
-    Ok(Some(tree).filter(|tree| is_null(tree.as_fd())))
+    Ok(if is_null(tree.as_fd()).context(WHAT)? { Some(tree) } else { None })
 }
 
 /// Returns whether a file is the null device, major 1 and minor 3.
-pub(crate) fn is_null(fd: BorrowedFd<'_>) -> bool {
-    sys_path::fstat(fd).is_ok_and(|stat| stat.is_char(1, 3))
+///
+/// # Errors
+/// As fstat(2).
+pub(crate) fn is_null(fd: BorrowedFd<'_>) -> std::io::Result<bool> {
+    Ok(sys_path::fstat(fd)?.is_char(1, 3))
 }
 
 fn has_parent_component(path: &CStr) -> bool {
@@ -139,7 +142,7 @@ fn first_null(root: &Root) -> Result<OwnedFd> {
     }
     // without a usable one on the host: the container's, if it is the null device
     let own = path::open(root.fd(), c"/dev/null", SymlinkPolicy::NoSymlinks, 0).context("open \"/dev/null\"")?;
-    if !is_null(own.as_fd()) {
+    if !is_null(own.as_fd())? {
         bail!("neither the host's nor the container's /dev/null is the null device");
     }
     Ok(sys_mount::clone_fd(own.as_fd(), false)?)

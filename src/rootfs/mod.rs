@@ -27,6 +27,7 @@ mod root;
 pub(crate) mod unmount;
 
 use crate::plan::rootfs::RootfsPlan;
+use base::error::HasErrno as _;
 use bind::prepare_root;
 pub(crate) use leave::leave_host_mounts;
 use linux::mount as sys_mount;
@@ -165,7 +166,7 @@ fn root_fd(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<OwnedFd> {
     match &opened.root {
         RootSource::Tree(tree) => {
             // cloned in the child, because then flags of the host's mount stay locked for the user namespace
-            let own = if plan.user_ns { clone_root(plan, tree.as_fd()).ok() } else { None };
+            let own = if plan.user_ns { own_clone(plan, tree.as_fd())? } else { None };
             own.map_or_else(|| sys_path::dup(tree.as_fd()), Ok).context("root.path: copy its descriptor")
         }
         RootSource::Dir(dir) if !plan.mount_ns => sys_path::dup(dir.as_fd()).context("root.path: copy its descriptor"),
@@ -177,6 +178,18 @@ fn root_fd(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<OwnedFd> {
 }
 
 /// Clones the tree from this namespace's copy of the mount. `opened` is the directory that the parent has opened.
+/// Clones the root in this process. The directory that the runtime has opened is used instead where a user of the new
+/// user namespace cannot reach or clone it; `None` then.
+///
+/// # Errors
+/// The kernel has no memory or descriptors for it.
+fn own_clone(plan: &RootfsPlan, opened: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
+    match clone_root(plan, opened) {
+        Err(err) if err.is_no_answer() => Err(err),
+        tree => Ok(tree.ok()),
+    }
+}
+
 fn clone_root(plan: &RootfsPlan, opened: BorrowedFd<'_>) -> Result<OwnedFd> {
     let path = CString::new(plan.path.as_os_str().as_bytes())?;
     let how = sys_mount::CloneFlags { recursive: true, nofollow: false };

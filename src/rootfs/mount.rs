@@ -141,7 +141,10 @@ fn protect_cgroups(step: Step<'_>, tree: BorrowedFd<'_>) -> Result<()> {
     }
     // below a bind of /sys and of /sys/fs
     for below in [c"fs/cgroup", c"cgroup"] {
-        let Ok(mount_point) = path::open(tree, below, SymlinkPolicy::NoSymlinks, libc::O_DIRECTORY) else { continue };
+        let mount_point = match path::open(tree, below, SymlinkPolicy::NoSymlinks, libc::O_DIRECTORY) {
+            Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR, libc::ELOOP]) => continue,
+            mount_point => mount_point.with_context(|| format!("look for the host's cgroups at {below:?}"))?,
+        };
         let destination = step.planned.cleaned_destination().join(OsStr::from_bytes(below.to_bytes()));
         let mut later = Step::all(step.plan, step.opened).skip(step.index + 1);
         let covers = |other: Step<'_>| other.attaches() && other.planned.cleaned_destination() == destination;

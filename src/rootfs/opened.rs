@@ -18,6 +18,7 @@ use crate::plan::mount::IdmapSource;
 use crate::plan::mount::MountKind;
 use crate::plan::mount::MountStep;
 use crate::plan::rootfs::RootfsPlan;
+use base::error::HasErrno as _;
 use linux::mount as sys_mount;
 use linux::path as sys_path;
 use linux::userns;
@@ -326,10 +327,13 @@ fn open_step(
     tree_budget: &mut usize,
 ) -> Result<Source> {
     let MountKind::Bind(bind) = &step.kind else { return Ok(Source::None) };
-    if bind.copy_symlink
-        && let Ok(target) = sys_path::readlinkat(AT_FDCWD, &bind.source)
-    {
-        return Ok(Source::Symlink(target));
+    if bind.copy_symlink {
+        match sys_path::readlinkat(AT_FDCWD, &bind.source) {
+            Ok(target) => return Ok(Source::Symlink(target)),
+            // no symlink, or what the open below reports
+            Err(err) if err.is_errno(&[libc::EINVAL, libc::ENOENT, libc::ENOTDIR]) => {}
+            Err(err) => return Err(err).with_context(|| format!("source {:?}", bind.source)),
+        }
     }
     match open_source(step, bind, (userns, locked), tree_budget).with_context(|| format!("source {:?}", bind.source)) {
         Ok(found) => Ok(Source::Found(found)),

@@ -67,7 +67,7 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
     let keep = preserved(args.preserve_fds)?;
     let outputs = outputs(&process, args)?;
     if let Some(profile) = &args.apparmor
-        && !init::lsm::apparmor_is_enabled()
+        && !init::lsm::apparmor_is_enabled()?
     {
         bail!("--apparmor: {profile:?}: AppArmor is not enabled on this host");
     }

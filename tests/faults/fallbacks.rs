@@ -68,6 +68,36 @@ fn home_is_that_of_the_passwd_file_or_an_error() {
     }
 }
 
+/// A name of /dev is there, or a message tells why it is not; the same of all that init looks at by its name.
+#[test]
+fn a_file_that_init_cannot_look_at_is_an_error() {
+    need_strace!();
+    let c = Container::new(&["true"]);
+    for errno in ["EIO", "ENOMEM"] {
+        for out in failing(&c, "newfstatat", errno, 12) {
+            assert!(out.code != Some(0) || !out.stderr.is_empty(), "newfstatat fails with {errno}: {out:#?}");
+        }
+    }
+}
+
+/// The host's cgroups below a bind of the host's sysfs are read-only also when init is short of descriptors.
+#[test]
+fn the_hosts_cgroups_stay_read_only_below_a_bind_of_sysfs() {
+    need_strace!();
+    let script = "for at in $(grep -E ' /sys/fs/cgroup' /proc/self/mountinfo | cut -d' ' -f5,6 --output-delimiter=:); do \
+        case $at in *:ro*) ;; *) echo \"writable $at\";; esac; done";
+    let c = Container::sh(script).edit(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/sys"));
+        mounts.push(bundle::bind(std::path::Path::new("/sys"), "/sys", &["rbind"]));
+    });
+    let out = c.run().ok();
+    assert_eq!(out.stdout, "", "without a fault");
+    for out in failing(&c, "openat2", "EMFILE", 70) {
+        assert_eq!(out.stdout, "", "{out:#?}");
+    }
+}
+
 /// A user namespace that does not own the network namespace gets no sysfs of its own.
 #[test]
 fn the_hosts_sysfs_in_a_user_namespace_is_a_warning() {

@@ -187,7 +187,7 @@ pub(crate) fn bounding(plan: &ProcessPlan) -> Result<()> {
 /// # Errors
 /// As setgroups(2), setresgid(2) and setresuid(2); the IDs read back differ.
 pub(crate) fn ids(plan: &ProcessPlan) -> Result<()> {
-    let death_signal = cred::parent_death_signal().unwrap_or(0);
+    let death_signal = cred::parent_death_signal().context("parent-death signal")?;
     supplementary_groups(plan)?;
     cred::setresgid(plan.gid).with_context(|| format!("process.user.gid: {}", plan.gid))?;
     // also for inheritable ones, because capset(2) takes them from the old inheritable and permitted sets
@@ -328,7 +328,7 @@ impl FsIdGuard {
         supplementary_groups(plan)?;
         let before = (linux::process::euid(), nix::unistd::getegid().as_raw());
         let user = Self { before: Some(before) };
-        let death_signal = cred::parent_death_signal().unwrap_or(0);
+        let death_signal = cred::parent_death_signal().context("parent-death signal")?;
         ensure!(cred::set_fs_ids(plan.uid, plan.gid), "process.user: cannot act as {}:{}", plan.uid, plan.gid);
         if death_signal != 0 {
             linux::process::set_parent_death_signal(death_signal).context("parent-death signal")?;

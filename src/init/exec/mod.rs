@@ -118,7 +118,7 @@ pub(crate) fn environment(plan: &ProcessPlan, warn: Warn<'_>) -> Result<Vec<CStr
     if plan.wants_home {
         let root = open_directory(c"/").context("open the root directory")?;
         let home = match base::users::home(plan.uid, root.as_fd()) {
-            Err(err) if !err.is_errno(&[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EIO]) => {
+            Err(err) if !err.is_no_answer() => {
                 warn(format!("/etc/passwd of the container: {}: HOME is /", base::error::describe(&err.into())))?;
                 None
             }

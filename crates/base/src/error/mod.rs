@@ -60,6 +60,11 @@ pub trait HasErrno {
     fn is_errno(&self, wanted: &[i32]) -> bool {
         self.errno().is_some_and(|errno| wanted.contains(&errno))
     }
+
+    /// Returns whether the errno is no answer about a file: no descriptor or memory was left, or its device fails.
+    fn is_no_answer(&self) -> bool {
+        self.is_errno(&[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EIO])
+    }
 }
 
 impl HasErrno for io::Error {
