@@ -25,7 +25,7 @@ pub(super) fn ps(context: &Context<'_>, args: &args::Ps) -> Result<i32> {
     }
     let options: Vec<&str> =
         if args.options.is_empty() { vec!["-ef"] } else { args.options.iter().map(String::as_str).collect() };
-    let output = Command::new("ps").args(&options).output().context("run ps (Debian: package procps)")?;
+    let output = base::child::output(Command::new("ps").args(&options)).context("run ps (Debian: package procps)")?;
     if !output.status.success() {
         bail!("ps {}: {}", options.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }

@@ -5,6 +5,7 @@
 #![deny(clippy::indexing_slicing)]
 
 pub mod capability;
+pub mod child;
 pub mod cli_parser;
 pub mod cpu_set;
 pub mod default_config;
@@ -19,4 +20,5 @@ pub mod run_dir;
 pub mod signal;
 pub mod signal_guard;
 pub mod suggest;
+pub mod thread;
 pub mod users;

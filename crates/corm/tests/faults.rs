@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::time::Instant;
+use test_support::trace::{Fault, Faulted, Point, can_fail, fault_at};
 use test_support::*;
 
 /// Returns the number of points at which each verb is killed: `$KILLS`, else 25. The requirement is 200.
@@ -173,4 +174,54 @@ fn fsck_finds_no_damage_in_what_a_container_has_committed() {
     let out = fixture.corm(&["run", "--rm", "made", "cat", "/a/b/c"]).out().ok();
     assert_eq!(out.stdout, "q\n");
     fixture.corm(&["rm", "c"]).out().ok();
+}
+
+/// The kernel refuses a thread or process, or the wait for what another program prints fails: the verb does its work with
+/// fewer, or its message says why not; it never panics.
+#[test]
+fn a_thread_that_cannot_be_started_is_no_panic() {
+    need_root!();
+    if !can_fail() {
+        skip!("needs the registers of x86-64");
+    }
+    let fixture = CormFixture::new();
+    let (registry, address) = registry::start(&fixture.sandbox, &fixture.sandbox.mkdir("registry"));
+    let name = format!("{address}/base:1");
+    fixture.corm(&["push", "--tls-verify=false", "base", &name]).out().ok();
+    let context = fixture.sandbox.mkdir("context");
+    std::fs::write(context.join("Containerfile"), "FROM base\nRUN echo some words\nFROM base\nRUN true\n").unwrap();
+    let layout = fixture.sandbox.path("layout.tar");
+    let archive = format!("oci-archive:{}:base", layout.display());
+    let context = context.to_str().unwrap().to_owned();
+    let pushed = format!("{address}/other:1");
+    let verbs: [&[&str]; 5] = [
+        &["push", "--tls-verify=false", "base", &pushed],
+        &["pull", "--tls-verify=false", &name],
+        &["copy", "store:base", &archive],
+        &["build", "--no-cache", "-t", "built", &context],
+        &["info"],
+    ];
+    let mut failed = 0;
+    for verb in verbs {
+        let calls =
+            [(libc::SYS_clone3, libc::EAGAIN, 12), (libc::SYS_poll, libc::ENOMEM, 12), (libc::SYS_read, libc::EIO, 40)];
+        for (number, errno, most) in calls {
+            for nth in 1..=most {
+                let Faulted { hit, out, .. } =
+                    fault_at(fixture.corm(verb), Point::Named(number, nth), Fault::Fail(errno));
+                if hit.is_none() {
+                    break;
+                }
+                failed += 1;
+                let out = out.no_panic();
+                assert!(out.code == Some(0) || !out.stderr.is_empty(), "call {nth} of {number}: {out:#?}");
+                fixture.corm(&["rmi", &name]).out();
+                let _ = std::fs::remove_file(&layout);
+            }
+        }
+    }
+    assert!(failed > 30, "{failed} calls failed");
+    registry.signal(libc::SIGKILL);
+    fixture.corm(&["system", "prune"]).out().ok();
+    fixture.is_sound("calls that failed");
 }

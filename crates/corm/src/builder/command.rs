@@ -123,10 +123,10 @@ impl Job<'_> {
         // else the reader waits for this end
         drop(to);
         let (ended, tail) = std::thread::scope(|scope| {
-            let lines = scope.spawn(|| self.lines(reader));
+            let lines = base::thread::start(scope, "output", || self.lines(reader))?;
             let ended = session.wait(&|_| {});
-            (ended, lines.join().unwrap_or_default())
-        });
+            anyhow::Ok((ended, lines.join().unwrap_or_default()))
+        })?;
         let ended = ended?;
         step.ended = ended.cleanup.is_ok();
         self.cancel.check()?;

@@ -2,7 +2,7 @@
 
 use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -127,8 +127,8 @@ fn only(dir: &Path, below: &str) -> Result<()> {
 fn run(dir: &Path, args: &[&str]) -> Result<()> {
     let mut command = Command::new("git");
     command.arg("-C").arg(dir).args(["-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never"]).args(args);
-    command.env("GIT_TERMINAL_PROMPT", "0").stdin(Stdio::null());
-    let output = match command.output() {
+    command.env("GIT_TERMINAL_PROMPT", "0");
+    let output = match base::child::output(&mut command) {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => bail!("git is not installed (package git)"),
         other => other.context("git")?,
     };

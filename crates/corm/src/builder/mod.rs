@@ -199,10 +199,17 @@ impl<'a> Build<'a> {
     fn whole(&'a self) -> Result<ImageRecord> {
         let (done, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
         let made = std::thread::scope(|scope| {
-            let watch = scope.spawn(|| self.cancel.watch(done.as_fd()));
-            let threads: Vec<_> =
-                self.plan.needed.iter().map(|&stage| scope.spawn(move || self.stage(stage))).collect();
-            let mut failed = None;
+            let watch = base::thread::start(scope, "signals", || self.cancel.watch(done.as_fd()))?;
+            let (mut threads, mut failed) = (Vec::new(), None);
+            for &stage in &self.plan.needed {
+                match base::thread::start(scope, "stage", move || self.stage(stage)) {
+                    Ok(thread) => threads.push(thread),
+                    Err(err) => {
+                        self.end_stage(stage, None);
+                        failed = Some(err);
+                    }
+                }
+            }
             for thread in threads {
                 let done = thread.join().unwrap_or_else(|_| Err(anyhow!("a stage failed unexpectedly")));
                 // the first failure is the cause of the others
@@ -235,12 +242,17 @@ impl<'a> Build<'a> {
             Ok(made) => (Some(Arc::new(made)), Ok(())),
             Err(err) => (None, Err(err)),
         };
+        self.end_stage(stage, made);
+        result
+    }
+
+    /// Tells those that wait for a stage of its end; without a result the whole build ends.
+    fn end_stage(&self, stage: usize, made: Option<Arc<Made>>) {
         if made.is_none() {
             self.cancel.end(-1);
         }
         self.state().made.insert(stage, made);
         self.changed.notify_all();
-        result
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

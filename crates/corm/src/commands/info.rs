@@ -44,7 +44,7 @@ fn host(context: &Context) -> Result<Value> {
     // information is printed also where no runtime is installed
     let found = runtime::find(context.global.runtime.as_deref()).ok();
     let runtime = found.map(|path| {
-        let words = std::process::Command::new(&path).arg("--version").output();
+        let words = base::child::output(std::process::Command::new(&path).arg("--version"));
         let text = words.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned()).unwrap_or_default();
         json!({"name": path.file_name().unwrap_or_default().to_string_lossy(), "path": path, "version": text})
     });

@@ -2,8 +2,10 @@
 
 use std::io::BufWriter;
 use std::sync::{Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 
 use anyhow::{Context as _, Error, Result, anyhow};
+use base::thread::start;
 
 use super::Context;
 use crate::cli::args::views::Logs;
@@ -45,11 +47,13 @@ pub(super) fn run(context: &Context, args: &Logs) -> Result<u8> {
                 // the driver of a store stays in its thread
                 let (context, lines) = (context.clone(), Lines::new(selection(record), args.tail));
                 let (run, streams) = (&run, &streams);
-                scope.spawn(move || one(&context.store()?, run, record, lines, true, streams))
+                start(scope, "log", move || one(&context.store()?, run, record, lines, true, streams))
             })
             .collect();
-        let joined = threads.into_iter().map(|thread| thread.join());
-        joined.map(|result| result.unwrap_or_else(|_| Err(anyhow!("a thread that follows a log failed")))).collect()
+        let join = |thread: ScopedJoinHandle<'_, Result<()>>| {
+            thread.join().unwrap_or_else(|_| Err(anyhow!("a thread that follows a log failed")))
+        };
+        threads.into_iter().map(|thread| thread.and_then(join)).collect()
     });
     results.into_iter().find_map(Result::err).map_or(Ok(0), Err)
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use base::thread::start_some;
 
 use crate::build::recompressed;
 use crate::layer::Compression;
@@ -143,7 +144,7 @@ fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> 
         Ok(())
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..PARALLEL.min(items.len())).map(|_| scope.spawn(run)).collect();
+        let threads = start_some(scope, ("copy", PARALLEL.min(items.len())), run)?;
         let done = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread failed"))));
         done.fold(Ok(()), Result::and)
     })

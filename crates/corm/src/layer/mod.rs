@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, Result, bail};
+use base::thread::start;
 use oci_spec::image::MediaType;
 
 use super::model::layer::WhiteoutFormat;
@@ -110,13 +111,9 @@ fn decode_pipeline<T>(
     let (unpacked, to_hash) = pipe::pipe(&pool);
     let (hashed, to_last) = pipe::pipe(&pool);
     thread::scope(|scope| {
-        let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
         let counter = &taken;
-        spawn("unpack")
-            .spawn_scoped(scope, move || compression::unpack(packed, false, limits, counter, unpacked))
-            .context("start a thread")?;
-        let hash =
-            spawn("hash").spawn_scoped(scope, move || pipe::hash(&to_hash, &hashed)).context("start a thread")?;
+        start(scope, "unpack", move || compression::unpack(packed, false, limits, counter, unpacked))?;
+        let hash = start(scope, "hash", move || pipe::hash(&to_hash, &hashed))?;
         // moved into `last`, so that the threads end when it returns
         let done = last(ProgressReader { inner: to_last, taken: &taken, reported: 0, progress })?;
         match hash.join() {
@@ -175,15 +172,13 @@ pub fn compress<W: Write + Send>(
     let (mut tar, to_hash) = pipe::pipe(&pool);
     let (hashed, mut to_gzip) = pipe::pipe(&pool);
     thread::scope(|scope| {
-        let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
-        let hash =
-            spawn("hash").spawn_scoped(scope, move || pipe::hash(&to_hash, &hashed)).context("start a thread")?;
+        let hash = start(scope, "hash", move || pipe::hash(&to_hash, &hashed))?;
         let gzip = move || {
             let mut gzip = flate2::write::GzEncoder::new(blob, flate2::Compression::new(LEVEL));
             io::copy(&mut to_gzip, &mut gzip)?;
             gzip.finish()
         };
-        let gzip = spawn("gzip").spawn_scoped(scope, gzip).context("start a thread")?;
+        let gzip = start(scope, "gzip", gzip)?;
         let produced = produce(&mut tar);
         match &produced {
             Ok(()) => tar.finish(Ok(())),

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::sync::atomic::AtomicU64;
 use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use oci_spec::image::MediaType;
 
 use super::compression;
@@ -42,7 +42,7 @@ pub fn entries(
     let (unpacked, to_read) = pipe::pipe(&pool);
     thread::scope(|scope| {
         let unpack = || compression::unpack(packed, true, limits, &taken, unpacked);
-        thread::Builder::new().name("unpack".to_owned()).spawn_scoped(scope, unpack).context("start a thread")?;
+        base::thread::start(scope, "unpack", unpack)?;
         let mut archive = Archive::new(to_read, limits);
         while let Some(entry) = archive.next()? {
             each(entry, &mut Data(&mut archive))?;

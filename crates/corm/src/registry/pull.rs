@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
+use base::thread::start_some;
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::client::{Access, Client, Options, ResolvedManifest};
@@ -150,8 +151,7 @@ impl Transfer<'_> {
             changed: Condvar::new(),
         };
         std::thread::scope(|scope| {
-            let workers: Vec<_> =
-                (0..PARALLEL.min(self.layers.len())).map(|_| scope.spawn(|| self.fetch_all(&shared))).collect();
+            let workers = start_some(scope, ("fetch", PARALLEL.min(self.layers.len())), || self.fetch_all(&shared))?;
             let unpacked = self.unpack_all(&shared);
             // checked between two pieces of a blob
             shared.stop.store(unpacked.is_err(), Ordering::Relaxed);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, bail};
+use base::thread::start_some;
 use ureq::http::Method;
 
 use super::client::{Access, Client, Options};
@@ -127,7 +128,7 @@ fn send_all(
         }
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..PARALLEL.min(blobs.len())).map(|_| scope.spawn(work)).collect();
+        let workers = start_some(scope, ("push", PARALLEL.min(blobs.len())), work)?;
         let mut result = Ok(());
         for worker in workers {
             match worker.join() {

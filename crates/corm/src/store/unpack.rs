@@ -126,7 +126,7 @@ impl Store {
                 let parent = number.checked_sub(1).and_then(|below| chain.get(below));
                 let work = move || self.apply_delta(layer, parent, &|bytes| progress(number, bytes));
                 let name = format!("layer {number}");
-                let thread = thread::Builder::new().name(name).spawn_scoped(scope, work).context("start a thread")?;
+                let thread = base::thread::start(scope, &name, work)?;
                 threads.push((number, layer, id, thread));
             }
             for (number, layer, id, thread) in threads {
