@@ -15,7 +15,11 @@ pub(super) fn run(context: &Context, repair: bool) -> Result<u8> {
     let exclusive = store.exclusive()?;
     let run = RunDir::of(store.root())?;
     let mut left = 0;
-    for problem in store.check(repair, &exclusive)? {
+    let problems = store.check(repair, &exclusive)?;
+    if problems.is_empty() {
+        context.note("no image, layer or record is damaged");
+    }
+    for problem in problems {
         match problem.repaired {
             Some(how) => print::line(format_args!("{}: {how}", problem.what))?,
             None => {

@@ -59,6 +59,8 @@ mod version;
 mod volume;
 mod wait;
 
+use std::io::IsTerminal as _;
+
 use anyhow::{Result, bail};
 
 use super::cli::args::{ContainerVerb, Global, ImageVerb, LogLevel, RegistryVerb, SystemVerb, Verb, VolumeVerb};
@@ -90,6 +92,15 @@ impl Context {
         if level <= self.global.log_level {
             // write errors are ignored: standard error may be closed
             let _ = writeln!(std::io::stderr(), "{}", one_line(&text.to_string()));
+        }
+    }
+}
+
+impl Context {
+    /// Prints one line about what a verb has done that prints nothing else, for a person: where standard error is a terminal.
+    fn note(&self, text: impl std::fmt::Display) {
+        if std::io::stderr().is_terminal() {
+            self.report(LogLevel::Info, format_args!("corm: {text}"));
         }
     }
 }

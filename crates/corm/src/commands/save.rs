@@ -23,6 +23,9 @@ pub(super) fn run(context: &Context, args: &args::Save) -> Result<u8> {
     let images = args.images.iter().map(named).collect::<Result<Vec<_>>>()?;
     let compression = args.compression.map(|wanted| (wanted.format, wanted.level));
     archive::save(&store, &images, args.format, compression, args.output.as_deref())?;
+    if let Some(path) = &args.output {
+        context.note(format_args!("{} saved to {}", args.images.join(", "), path.display()));
+    }
     if compression.is_some() {
         // the layers of the other form
         store.collect()?;

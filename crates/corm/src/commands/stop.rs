@@ -12,6 +12,8 @@ use crate::container::lifecycle;
 /// As [`super::for_each`].
 pub(super) fn run(context: &Context, which: &Selection, seconds: Option<u64>) -> Result<u8> {
     select::each(context, which, select::runs, |store, run, name| {
-        lifecycle::stop(store, run, &store.find_container(name)?, seconds)
+        lifecycle::stop(store, run, &store.find_container(name)?, seconds)?;
+        context.note(format_args!("{name} has stopped"));
+        Ok(())
     })
 }

@@ -14,6 +14,7 @@ pub(super) fn run(context: &Context, image: &str, name: &str) -> Result<u8> {
     let store = context.store()?;
     let _lock = store.shared()?;
     store.tag(&store.find_image(image)?.id, &name)?;
+    context.note(format_args!("{image} is also {name}"));
     Ok(0)
 }
 

@@ -311,7 +311,7 @@ impl Client {
             if failures >= self.timing().attempts {
                 return Err(error);
             }
-            self.timing().wait(failures, after);
+            self.timing().wait(failures, &error, after);
         }
     }
 

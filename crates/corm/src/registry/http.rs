@@ -3,7 +3,7 @@
 //! Errors are classified as transient or permanent; the callers retry.
 
 use std::fmt;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
@@ -15,6 +15,8 @@ use ureq::{Agent, Body, BodyReader, SendBody};
 use super::resolver::TimedResolver;
 use super::url::{self, Origin};
 use crate::model::secret::Secret;
+use crate::progress;
+use base::error::describe;
 
 /// Maximum number of redirects, more than any registry behind a content network uses.
 const MAX_REDIRECTS: usize = 5;
@@ -59,19 +61,26 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// Waits before the next try after `failures`: as the server requested, or twice the previous time. A server that
-    /// asks for more than corm waits is reported at once, because the tries may be in vain.
-    pub fn wait(&self, failures: u32, retry_after: Option<Duration>) {
+    /// Waits before the next try after `failures`, the last one with `error`: as the server requested, or twice the
+    /// previous time. Each try is reported. A server that asks for more than corm waits is reported, too, because the tries
+    /// may be in vain.
+    pub fn wait(&self, failures: u32, error: &anyhow::Error, retry_after: Option<Duration>) {
         if let Some(asked) = retry_after.filter(|asked| *asked > MAX_WAIT) {
             let (asked, own, left) = (asked.as_secs(), MAX_WAIT.as_secs(), self.attempts.saturating_sub(failures));
-            // write errors are ignored: standard error may be closed
-            let _ = writeln!(
-                io::stderr(),
+            progress::notice(&format!(
                 "corm: warning: the server asks to wait {asked} seconds; corm waits {own} and tries {left} times more"
-            );
+            ));
         }
         let doubled = self.backoff.saturating_mul(1 << failures.saturating_sub(1).min(8));
-        std::thread::sleep(retry_after.unwrap_or(doubled).min(MAX_WAIT));
+        let pause = retry_after.unwrap_or(doubled).min(MAX_WAIT);
+        progress::notice(&format!(
+            "corm: warning: {}; try {} of {} in {:.1} s",
+            describe(error),
+            failures.saturating_add(1),
+            self.attempts,
+            pause.as_secs_f64()
+        ));
+        std::thread::sleep(pause);
     }
 
     /// Repeats `step` after transient errors.
@@ -89,7 +98,7 @@ impl Timeouts {
                     if failures >= self.attempts {
                         return Err(error);
                     }
-                    self.wait(failures, after);
+                    self.wait(failures, &error, after);
                 }
             }
         }

@@ -76,7 +76,7 @@ impl Upload<'_> {
                     if failures >= timing.attempts {
                         return Err(error);
                     }
-                    timing.wait(failures, after);
+                    timing.wait(failures, &error, after);
                 }
             }
             location = location.and_then(|(location, _)| self.received(&location));

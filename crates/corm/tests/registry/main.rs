@@ -14,6 +14,7 @@ mod logins;
 mod lxc_page;
 mod manifests;
 mod odd_servers;
+mod progress;
 mod real;
 mod registries_conf;
 mod runs;

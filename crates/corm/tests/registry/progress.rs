@@ -1,0 +1,73 @@
+//! What a person sees of a long pull: bars on a terminal of any width, and each failure that is tried again.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::fixture::{Fixture, noise, tar_of};
+use crate::server::{Response, Server};
+use crate::{corm, fixture};
+use test_support::Sandbox;
+use test_support::pty::{Terminal, on_terminal};
+
+/// Returns what a terminal shows as lines: without escape sequences, each drawing of a line by itself.
+fn drawn(seen: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut letters = seen.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match (letter, lines.last_mut()) {
+            ('\u{1b}', _) => while !letters.next().is_none_or(|c| c.is_ascii_alphabetic()) {},
+            ('\r' | '\n', _) => lines.push(String::new()),
+            (_, Some(line)) => line.push(letter),
+            _ => {}
+        }
+    }
+    lines
+}
+
+#[test]
+fn bars_fit_the_terminal_and_name_what_is_done() {
+    let layer = tar_of(&[("noise", &noise(3_000_000))]);
+    let fixture = Fixture::of_layers(&[layer], &serde_json::json!({}));
+    let server = Server::new({
+        let fixture = fixture.clone();
+        move |request| fixture.answer(request)
+    });
+    let name = format!("{}/team/web:v1", server.address);
+    for columns in [120, 80, 79, 60, 40, 20] {
+        let sandbox = Sandbox::new();
+        let mut terminal = Terminal::open(24, columns);
+        let pull = corm(&sandbox, &["pull", "--tls-verify=false", &name]);
+        on_terminal(pull, &terminal).spawn().wait();
+        let short = &fixture.layers[0].split_at("sha256:".len()).1[..12];
+        let seen = terminal.expect(&format!("unpacked {short}"));
+        for line in drawn(&seen) {
+            // the last line of a bar is filled up to the width
+            assert!(line.trim_end().chars().count() <= usize::from(columns), "{columns}: {line:?}");
+            assert!(!line.contains("iB"), "MB only: {line:?}");
+        }
+        if columns >= 40 {
+            assert!(seen.contains("pulling") && seen.contains("unpacking"), "{columns}: {seen:?}");
+        }
+        assert!(!seen.contains(&format!("pulled {short}")), "one line for a layer: {seen:?}");
+    }
+}
+
+#[test]
+fn each_try_is_reported() {
+    let fixture = fixture::Fixture::new();
+    let failures = AtomicU32::new(0);
+    let answered = fixture.clone();
+    let server = Server::new(move |request| match failures.fetch_add(1, Ordering::Relaxed) {
+        1 => Response::new(500, &[], "a failure"),
+        3 => Response::new(429, &[("retry-after", "1")], "slow down"),
+        _ => answered.answer(request),
+    });
+    let (sandbox, name) = (Sandbox::new(), format!("{}/team/web:v1", server.address));
+    let out = corm(&sandbox, &["pull", "--tls-verify=false", &name]).out().ok();
+    let told: Vec<&str> = out.stderr.lines().filter(|line| line.contains("; try 2 of 5 in ")).collect();
+    assert_eq!(told.len(), 2, "{out:?}");
+    assert!(told[0].contains("500") && told[1].contains("429") && told[1].ends_with("in 1.0 s"), "{told:?}");
+    // it is no message of a program that is told to be quiet about warnings
+    let sandbox = Sandbox::new();
+    let quiet = corm(&sandbox, &["--log-level", "error", "pull", "--tls-verify=false", &name]);
+    assert_eq!(quiet.out().ok().stderr, "");
+}
