@@ -5,7 +5,7 @@
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use nix::unistd::symlinkat;
 
 use crate::store::{OutputNote, Store};
 use base::default_config;
-use base::fs::copy::{self, fill_tree_of};
+use base::fs::copy::{Options, fill_tree_of};
 use base::fs::remove::remove_open_dir;
 use base::fs::staging::StagedEntry;
 use linux::open::openat;
@@ -27,12 +27,12 @@ use linux::place;
 use linux::place::Place;
 
 /// Creates the bundle `bundle` with a copy of `dir` as its root file system and the default configuration, whose program
-/// has a terminal with `tty`. With a store a
-/// killed process leaves nothing that the store's next removal does not remove.
+/// has a terminal with `tty`. With a store a killed process leaves nothing that the store's next removal does not remove.
+/// `own_ids`: the caller has entered a user namespace, which the container gets, too.
 ///
 /// # Errors
 /// `bundle` exists or is inside `dir`, or a file could not be copied; nothing is left then.
-pub fn make(store: Option<&Store>, dir: &Path, bundle: &Path, tty: bool) -> Result<()> {
+pub fn make(store: Option<&Store>, dir: &Path, bundle: &Path, tty: bool, own_ids: bool) -> Result<()> {
     let source = place::open_to_read(dir).with_context(|| format!("{dir:?}"))?;
     if !source.metadata().with_context(|| format!("{dir:?}"))?.is_dir() {
         bail!("{dir:?}: not a directory");
@@ -41,11 +41,11 @@ pub fn make(store: Option<&Store>, dir: &Path, bundle: &Path, tty: bool) -> Resu
     if unfinished.path()?.starts_with(dir.canonicalize()?) {
         bail!("{bundle:?} is inside {dir:?}: the copy would contain itself");
     }
-    mkdirat(unfinished.dir(), "rootfs", Mode::S_IRWXU).context("create rootfs")?;
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let rootfs = openat(unfinished.dir(), "rootfs", flags, Mode::empty()).context("open rootfs")?;
-    fill_tree_of(source.as_fd(), dir, rootfs, &copy::Options::default())?;
-    let mut config = default_config();
+    unfinished.copy_tree(source.as_fd(), dir)?;
+    let mut config = default_config(own_ids);
+    if own_ids {
+        map_own_ids(&mut config)?;
+    }
     if let Some(terminal) = config.pointer_mut("/process/terminal") {
         *terminal = tty.into();
     }
@@ -82,6 +82,50 @@ pub fn link(unfinished: Unfinished, container: &Path) -> Result<()> {
     symlinkat(rootfs.as_str(), unfinished.dir(), "rootfs").context("link to the root file system")?;
     unfinished.write_config(&config)?;
     unfinished.publish()
+}
+
+/// Finishes a bundle of a container in the store for a caller without privilege: the tree, which is mounted at `mounted`
+/// in this mount namespace alone, is copied, and the configuration has the IDs of this user namespace.
+///
+/// # Errors
+/// The container has no configuration, a file cannot be copied, or another process created `bundle`.
+pub fn copy(unfinished: Unfinished, container: &Path, mounted: &Path) -> Result<()> {
+    let (config, _) = config_of(container)?;
+    let mut config: serde_json::Value = serde_json::from_slice(&config)?;
+    if let Some(path) = config.pointer_mut("/root/path") {
+        *path = "rootfs".into();
+    }
+    map_own_ids(&mut config)?;
+    let source = place::open_to_read(mounted).with_context(|| format!("{mounted:?}"))?;
+    unfinished.copy_tree(source.as_fd(), mounted)?;
+    unfinished.write_config(&serde_json::to_vec_pretty(&config)?)?;
+    unfinished.publish()
+}
+
+/// Gives a configuration a new user namespace with the IDs of this one, as the parent namespace knows them.
+fn map_own_ids(config: &mut serde_json::Value) -> Result<()> {
+    let maps = [("uidMappings", "/proc/self/uid_map"), ("gidMappings", "/proc/self/gid_map")];
+    let linux = config.pointer_mut("/linux").and_then(serde_json::Value::as_object_mut);
+    let linux = linux.context("the configuration has no linux")?;
+    for (name, file) in maps {
+        let text = std::fs::read_to_string(file).with_context(|| file.to_owned())?;
+        let mappings: Option<Vec<_>> = text.lines().map(mapping).collect();
+        linux.insert(name.to_owned(), mappings.with_context(|| format!("{file}: {text:?}"))?.into());
+    }
+    let namespaces = linux.entry("namespaces").or_insert_with(|| serde_json::json!([]));
+    if let Some(list) = namespaces.as_array_mut()
+        && !list.iter().any(|namespace| namespace.get("type").is_some_and(|typ| typ == "user"))
+    {
+        list.push(serde_json::json!({"type": "user"}));
+    }
+    Ok(())
+}
+
+/// Converts a line of a uid_map: the first ID inside, the first outside, and the count.
+fn mapping(line: &str) -> Option<serde_json::Value> {
+    let mut numbers = line.split_ascii_whitespace().map(|word| word.parse::<u32>());
+    let mut next = || numbers.next()?.ok();
+    Some(serde_json::json!({"containerID": next()?, "hostID": next()?, "size": next()?}))
 }
 
 /// Reads the configuration of a container in the store; returns its text and the path of the tree.
@@ -163,9 +207,9 @@ fn is_bundle(dir: &OwnedFd, rootfs: Rootfs) -> Result<bool> {
     })
 }
 
-fn default_config() -> serde_json::Value {
+fn default_config(own_ids: bool) -> serde_json::Value {
     let (uid, gid) = (linux::process::euid(), nix::unistd::getegid().as_raw());
-    let rootless = (uid != 0).then_some((uid, gid));
+    let rootless = (own_ids || uid != 0).then_some((uid, gid));
     let cgroup_v2 = statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
     default_config::default_config(rootless, cgroup_v2)
 }
@@ -190,6 +234,14 @@ impl Unfinished {
     fn path(&self) -> Result<PathBuf> {
         let link = format!("/proc/self/fd/{}", self.dir().as_raw_fd());
         std::fs::read_link(&link).with_context(|| link)
+    }
+
+    /// Copies a tree to `rootfs`; `name` is for errors.
+    fn copy_tree(&self, source: BorrowedFd<'_>, name: &Path) -> Result<()> {
+        mkdirat(self.dir(), "rootfs", Mode::S_IRWXU).context("create rootfs")?;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let rootfs = openat(self.dir(), "rootfs", flags, Mode::empty()).context("open rootfs")?;
+        fill_tree_of(source, name, rootfs, &Options::default())
     }
 
     fn write_config(&self, config: &[u8]) -> Result<()> {

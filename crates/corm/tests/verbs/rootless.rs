@@ -52,3 +52,32 @@ fn an_ordinary_user_creates_starts_renames_and_removes() {
     assert_eq!(user.corm(&["volume", "ls", "-q"]).out().ok().stdout, "");
     user.sandbox.nothing_left();
 }
+
+#[test]
+fn an_ordinary_user_runs_bundles() {
+    need_root!();
+    let Some(user) = user() else { skip!("no user has subordinate ids") };
+    let croci = |args: &[&str]| {
+        let id = user.id.to_string();
+        let me = user.sandbox.program("setpriv").args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+        let me = me.env("XDG_RUNTIME_DIR", user.sandbox.path("run")).cwd(user.sandbox.path("home"));
+        me.arg(user.sandbox.path("croci")).args(args).out()
+    };
+    let image = user.sandbox.path("image/rootfs");
+    for (source, name) in [("base", "of-image"), (image.to_str().unwrap(), "of-directory")] {
+        user.corm(&["bundle", source, name]).out().ok();
+        let file = user.sandbox.path(&format!("home/{name}/config.json"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut config: test_support::Value = text.parse().unwrap();
+        assert_eq!(config["linux"]["uidMappings"][0]["hostID"], user.id, "{text}");
+        // as it is, without a terminal and with an empty input: the shell ends at once
+        croci(&["run", "--bundle", name, &format!("{}-{name}", user.sandbox.token)]).ok();
+        config["process"]["args"] = test_support::json!(["sh", "-c", "id -u; cat /etc/passwd | head -1; exit 7"]);
+        std::fs::write(&file, config.to_string()).unwrap();
+        let out = croci(&["run", "--bundle", name, &format!("{}-{name}", user.sandbox.token)]).exits(7);
+        assert_eq!(out.lines(), ["0", "root:x:0:0:root:/root:/bin/sh"], "{out:?}");
+        user.corm(&["unbundle", name]).out().ok();
+        assert!(!file.exists());
+    }
+    user.sandbox.nothing_left();
+}
