@@ -6,7 +6,7 @@ PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image test-callers test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image budgets install uninstall deps clean
+.PHONY: help build test test-image test-callers test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image budgets install uninstall manual docs session deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
@@ -73,11 +73,20 @@ bench-image: build ## corm against umoci and Podman: unpacking, bundles, contain
 	scripts/deps-image.sh
 	bench/image.py $(CORM) $(CROCI) --n $(or $(N),5)
 
-install: build ## Install croci and corm below PREFIX (/usr/local)
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(CROCI) $(CORM)
+install: build ## Install croci and corm below PREFIX (/usr/local), with their man pages and completions
+	scripts/install.sh $(DESTDIR)$(PREFIX) $(CROCI) $(CORM)
 
 uninstall: ## Remove what `make install` has installed
-	rm -f $(DESTDIR)$(PREFIX)/bin/croci $(DESTDIR)$(PREFIX)/bin/corm
+	scripts/install.sh --remove $(DESTDIR)$(PREFIX) croci corm
+
+manual: ## Write the man pages and completions in packaging/ from the tables of flags
+	scripts/toolchain cargo run --quiet --locked -p manual -- packaging
+
+docs: ## The guides, references and figures as a site in target/docs-site, by mdBook
+	scripts/toolchain scripts/docs.sh
+
+session: build ## Record the session that the README shows, by a real run (docs/generated/session.svg)
+	CROCI=$(CROCI) CORM=$(CORM) scripts/session.py docs/generated/session.svg
 
 deps: ## Install the Debian packages that the tests and the demo need
 	scripts/deps.sh

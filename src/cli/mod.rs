@@ -2,10 +2,11 @@
 //!
 //! Pure: prints nothing and opens nothing.
 //!
-//! `syntax` has the table of verbs and flags, `convert` the types of their values; the parser is `base::cli_parser`.
+//! `syntax` has the table of verbs and flags, `examples` their examples and exit statuses, `convert` the types of their values; the parser is `base::cli_parser`.
 
 pub mod args;
 mod convert;
+mod examples;
 mod syntax;
 
 use std::ffi::OsString;
@@ -42,6 +43,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Outcome {
         cli_parser::Outcome::Print(text) => Outcome::Print(text),
         cli_parser::Outcome::Usage { message, usage, global, verb } => Outcome::Usage { message, usage, global, verb },
     }
+}
+
+/// Returns the tables of verbs and flags, for man pages and completions.
+pub fn manual() -> cli_parser::manual::Manual {
+    syntax::CROCI.manual()
 }
 
 #[cfg(test)]

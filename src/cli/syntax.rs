@@ -4,6 +4,7 @@
 
 use super::args::{Global, Verb};
 use super::convert;
+use super::examples::{EXAMPLES, STATUSES};
 use base::cli_parser::Flag;
 use base::cli_parser::Flags;
 use base::cli_parser::HELP;
@@ -26,6 +27,9 @@ pub(super) const CROCI: Program<Global, Verb> = Program {
     make: convert::global,
     verbs: &[VERBS],
     groups: &[],
+    examples: EXAMPLES,
+    statuses: STATUSES,
+    helps_without_verb: true,
 };
 
 /// The features of this build, as in the last line of crun's version text.

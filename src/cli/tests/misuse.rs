@@ -39,7 +39,6 @@ fn op_1_a_verb_without_its_operands() {
 #[test]
 fn unknown_flags_and_verbs() {
     for (line, message, usage) in [
-        ("", "no verb is given", "Usage: croci [FLAGS] VERB"),
         ("frobnicate c1", "unknown verb \"frobnicate\"", "Usage: croci [FLAGS] VERB"),
         ("help frobnicate", "unknown verb \"frobnicate\": No help topic for 'frobnicate'", "Usage: croci [FLAGS] VERB"),
         ("frobnicate -h", "unknown verb \"frobnicate\": No help topic for 'frobnicate'", "Usage: croci [FLAGS] VERB"),
@@ -133,7 +132,6 @@ fn an_error_knows_where_the_log_is() {
         "--log /l --log-format json create",
         "--log /l --log-format json frobnicate",
         "--log /l --log-format json mounts c1",
-        "--log /l --log-format json",
         "--log /l --log-format json --cgroup-manager x create c1",
         "--log /l --log-format json --frob create c1",
         "--log /l --log-format json --root",
@@ -237,7 +235,7 @@ fn help_names_every_verb_and_flag() {
 
 #[test]
 fn cl_4_version() {
-    for line in ["--version", "-v", "-version", "--log /l --version"] {
+    for line in ["--version", "-v", "-V", "-version", "version", "--log /l --version", "--log /l version"] {
         let text = shown(line);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], format!("croci version {}", env!("CARGO_PKG_VERSION")));
@@ -245,5 +243,20 @@ fn cl_4_version() {
         assert_eq!(lines[2], "spec: 1.3.0");
         assert!(lines[3].split(' ').all(|word| word.starts_with('+')), "{text}");
         assert_eq!(lines.len(), 4);
+    }
+}
+
+#[test]
+fn without_a_verb_the_help_is_shown_as_by_runc() {
+    let help = shown("--help");
+    for line in ["", "help", "--log /l", "-h"] {
+        assert_eq!(shown(line), help, "{line}");
+    }
+    for syntax in VERBS {
+        let help = shown(&format!("help {}", syntax.name));
+        assert_eq!(help, shown(&format!("{} --help", syntax.name)));
+        for part in ["\nExample:\n  ", "\nExit status: ", "stand before the verb"] {
+            assert!(help.contains(part), "{}: {help}", syntax.name);
+        }
     }
 }

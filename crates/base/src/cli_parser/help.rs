@@ -42,7 +42,12 @@ pub(super) fn global<G: Default, V>(program: &Program<G, V>) -> String {
     }
     text.push_str("\nFlags:\n");
     flags(&mut text, global);
-    let _ = writeln!(text, "\n`{name} VERB --help` lists the flags of a verb.");
+    let status = program.status("");
+    let _ = writeln!(text, "\nThese flags stand before the verb. Exit status: {status}.");
+    let _ = writeln!(
+        text,
+        "`{name} help VERB` and `{name} VERB --help` list the flags of a verb; so does `man {name}-VERB`."
+    );
     text
 }
 
@@ -65,11 +70,21 @@ pub(super) fn group<G: Default, V>(program: &Program<G, V>, group: &Group) -> St
 }
 
 /// Returns the text of `PROGRAM VERB --help`.
-pub(super) fn verb<V>(program: &str, verb: &VerbSpec<V>) -> String {
+pub(super) fn verb<G: Default, V>(program: &Program<G, V>, verb: &VerbSpec<V>) -> String {
     let VerbSpec { name, about, operands, .. } = verb;
-    let usage = usage_line(program, name, operands);
-    let mut text = format!("NAME:\n   {program} {name} - {about}\n\n{usage}\nFlags:\n");
+    let own = program.name;
+    let usage = usage_line(own, name, operands);
+    let mut text = format!("NAME:\n   {own} {name} - {about}\n\n{usage}\nFlags:\n");
     flags(&mut text, verb.flags);
+    let example = program.example(name);
+    if !example.is_empty() {
+        text.push_str("\nExample:\n");
+        for line in example.lines() {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    let _ = writeln!(text, "\nExit status: {}.", program.status(name));
+    let _ = writeln!(text, "Flags of {own} itself stand before the verb: `{own} --help` lists them.");
     text
 }
 

@@ -1,9 +1,10 @@
 //! Parser for the command line of a program with verbs: from tables of flags to typed values, or to a text to print.
 //!
 //! Pure: it prints and opens nothing. The tables of verbs and flags are in croci's and corm's `cli`; `read` applies a
-//! table to the words, `parsed_args` converts values, `help` formats the texts.
+//! table to the words, `parsed_args` converts values, `help` formats the texts, `manual` shows the tables to a generator.
 
 mod help;
+pub mod manual;
 mod parsed_args;
 mod read;
 pub mod values;
@@ -78,9 +79,9 @@ pub const HELP: &[Flag] = &[
     Flag { name: "usage", short: Some('?'), kind: FlagKind::Help, value: "", help: "The same as --help" },
 ];
 
-/// `--version`
+/// `--version`; the parser takes `-V` too.
 pub const VERSION: Flag =
-    Flag { name: "version", short: Some('v'), kind: FlagKind::Version, value: "", help: "Show the version" };
+    Flag { name: "version", short: Some('v'), kind: FlagKind::Version, value: "", help: "Show the version (also -V)" };
 
 /// A verb of the program; `V` is the type of its parsed form.
 pub struct VerbSpec<V: 'static> {
@@ -129,6 +130,12 @@ pub struct Program<G: 'static, V: 'static> {
     pub verbs: &'static [&'static [VerbSpec<V>]],
     /// Groups of verbs.
     pub groups: &'static [Group],
+    /// Lines of shell for each verb, by its name.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// Exit statuses in words: of the verbs in the list, or where it is empty of all others.
+    pub statuses: &'static [(&'static [&'static str], &'static str)],
+    /// Whether a line without a verb is answered with the help and exit status 0, as runc does; else it is an error.
+    pub helps_without_verb: bool,
 }
 
 /// Result of parsing a command line.
@@ -191,7 +198,13 @@ impl<G: Default, V> Program<G, V> {
         let rest = given.raw_operands();
         match (understood, rest.split_first()) {
             (Err(err), _) => self.wrong(crate::error::describe(&err), None, global),
-            (Ok(()), None) => self.wrong("no verb is given".to_owned(), None, global),
+            (Ok(()), None) if self.helps_without_verb => Outcome::Print(help::global(self)),
+            (Ok(()), None) => Outcome::Usage {
+                message: "no verb is given".to_owned(),
+                usage: help::global(self),
+                global: Box::new(global),
+                verb: None,
+            },
             (Ok(()), Some((name, rest))) => self.verb(name, rest, global),
         }
     }
@@ -244,7 +257,7 @@ impl<G: Default, V> Program<G, V> {
     fn read_verb(&self, syntax: &'static VerbSpec<V>, rest: &[OsString], global: G) -> Outcome<G, V> {
         let matches = match read::read(syntax.name, rest.iter().cloned(), syntax.flags, syntax.has_trailing_args) {
             Ok(matches) => matches,
-            Err(Stop::Help) => return Outcome::Print(help::verb(self.name, syntax)),
+            Err(Stop::Help) => return Outcome::Print(help::verb(self, syntax)),
             Err(Stop::Version) => return Outcome::Print((self.version)()),
             Err(Stop::UnknownFlag(flag)) => {
                 let message = if find_flag(&flag, self.global).is_some() {
@@ -277,13 +290,14 @@ impl<G: Default, V> Program<G, V> {
         let asked = rest.first().map(|word| word.to_string_lossy());
         if let Some(group) = asked.as_deref().filter(|_| name == "help").and_then(|asked| self.find_group(asked)) {
             return match rest.get(1).map(|word| self.find_in(group, &word.to_string_lossy())) {
-                Some(Some(syntax)) => Outcome::Print(help::verb(self.name, syntax)),
+                Some(Some(syntax)) => Outcome::Print(help::verb(self, syntax)),
                 _ => Outcome::Print(help::group(self, group)),
             };
         }
         match (name, asked.as_deref().map(|asked| self.find(asked))) {
             ("help", None) => Outcome::Print(help::global(self)),
-            ("help", Some(Some(syntax))) => Outcome::Print(help::verb(self.name, syntax)),
+            ("version", None) => Outcome::Print((self.version)()),
+            ("help", Some(Some(syntax))) => Outcome::Print(help::verb(self, syntax)),
             ("help", Some(None)) => self.no_help_topic(&asked.unwrap_or_default(), global),
             (_, _) if matches!(asked.as_deref(), Some("-h" | "--help")) => self.no_help_topic(name, global),
             _ => {
@@ -291,6 +305,17 @@ impl<G: Default, V> Program<G, V> {
                 self.wrong(format!("unknown verb {name:?}{near}"), None, global)
             }
         }
+    }
+
+    /// Returns the example of a verb; empty where there is none.
+    fn example(&self, verb: &str) -> &'static str {
+        self.examples.iter().find(|(name, _)| *name == verb).map_or("", |(_, example)| example)
+    }
+
+    /// Returns the exit statuses of a verb in words.
+    fn status(&self, verb: &str) -> &'static str {
+        let of = |names: &[&str]| names.is_empty() || names.contains(&verb);
+        self.statuses.iter().find(|(names, _)| of(names)).map_or("", |(_, text)| text)
     }
 
     /// Returns the verb or group that `name` may be meant to be, as [`did_you_mean`].

@@ -80,7 +80,9 @@ fn arg(flag: &Flag) -> Arg {
         FlagKind::One => arg.action(ArgAction::Set).allow_hyphen_values(true),
         FlagKind::Many => arg.action(ArgAction::Append).allow_hyphen_values(true),
         FlagKind::Help => Arg::new(flag.name).long(flag.name).short(flag.short).action(ArgAction::Help),
-        FlagKind::Version => Arg::new(flag.name).long(flag.name).short(flag.short).action(ArgAction::Version),
+        FlagKind::Version => {
+            Arg::new(flag.name).long(flag.name).short(flag.short).short_alias('V').action(ArgAction::Version)
+        }
     }
 }
 

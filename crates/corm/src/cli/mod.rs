@@ -16,5 +16,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Outcome {
     syntax::CORM.parse(args)
 }
 
+/// Returns the tables of verbs and flags, for man pages and completions.
+pub fn manual() -> base::cli_parser::manual::Manual {
+    syntax::CORM.manual()
+}
+
 #[cfg(test)]
 mod tests;

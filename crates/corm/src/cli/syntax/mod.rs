@@ -1,9 +1,10 @@
-//! corm's verbs and flags: constant tables for the parser, the help and the tests. A file for each kind of verb, and
-//! `groups` for the verbs that have a second name.
+//! corm's verbs and flags: constant tables for the parser, the help and the tests. A file for each kind of verb,
+//! `groups` for the verbs that have a second name, and `examples` of each verb with the exit statuses.
 
 mod build;
 mod common;
 mod containers;
+mod examples;
 mod groups;
 mod images;
 mod manifest;
@@ -44,6 +45,9 @@ pub(super) const CORM: Program<Global, Verb> = Program {
         network::VERBS,
     ],
     groups: groups::GROUPS,
+    examples: examples::EXAMPLES,
+    statuses: examples::STATUSES,
+    helps_without_verb: false,
 };
 
 const GLOBAL: Flags = &[
