@@ -7,7 +7,7 @@ use base::cli_parser::{Flag, FlagKind, Group};
 
 use super::words;
 
-/// First line of a page, so that nobody edits it.
+/// First line of a page, against edits.
 const HEAD: &str = ".\\\" Made by `make manual` from the table of flags; do not edit.\n";
 
 /// Returns the name of each page and its text.

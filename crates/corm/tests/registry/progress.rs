@@ -63,10 +63,11 @@ fn each_try_is_reported() {
     });
     let (sandbox, name) = (Sandbox::new(), format!("{}/team/web:v1", server.address));
     let out = corm(&sandbox, &["pull", "--tls-verify=false", &name]).out().ok();
-    let told: Vec<&str> = out.stderr.lines().filter(|line| line.contains("; try 2 of 5 in ")).collect();
-    assert_eq!(told.len(), 2, "{out:?}");
-    assert!(told[0].contains("500") && told[1].contains("429") && told[1].ends_with("in 1.0 s"), "{told:?}");
-    // it is no message of a program that is told to be quiet about warnings
+    let reported: Vec<&str> = out.stderr.lines().filter(|line| line.contains("; try 2 of 5 in ")).collect();
+    assert_eq!(reported.len(), 2, "{out:?}");
+    assert!(reported[0].contains("500") && reported[1].contains("429"), "{reported:?}");
+    assert!(reported[1].ends_with("in 1.0 s"), "{reported:?}");
+    // it is no message where warnings are not wanted
     let sandbox = Sandbox::new();
     let quiet = corm(&sandbox, &["--log-level", "error", "pull", "--tls-verify=false", &name]);
     assert_eq!(quiet.out().ok().stderr, "");
