@@ -80,7 +80,8 @@ pub fn begin(store: Option<&Store>, bundle: &Path) -> Result<Unfinished> {
 pub fn link(unfinished: Unfinished, container: &Path) -> Result<()> {
     let (config, rootfs) = config_of(container)?;
     symlinkat(rootfs.as_str(), unfinished.dir(), "rootfs").context("link to the root file system")?;
-    unfinished.write_config(&config)?;
+    // people edit it
+    unfinished.write_config(&serde_json::to_vec_pretty(&config)?)?;
     unfinished.publish()
 }
 
@@ -90,8 +91,7 @@ pub fn link(unfinished: Unfinished, container: &Path) -> Result<()> {
 /// # Errors
 /// The container has no configuration, a file cannot be copied, or another process created `bundle`.
 pub fn copy(unfinished: Unfinished, container: &Path, mounted: &Path) -> Result<()> {
-    let (config, _) = config_of(container)?;
-    let mut config: serde_json::Value = serde_json::from_slice(&config)?;
+    let (mut config, _) = config_of(container)?;
     if let Some(path) = config.pointer_mut("/root/path") {
         *path = "rootfs".into();
     }
@@ -128,14 +128,14 @@ fn mapping(line: &str) -> Option<serde_json::Value> {
     Some(serde_json::json!({"containerID": next()?, "hostID": next()?, "size": next()?}))
 }
 
-/// Reads the configuration of a container in the store; returns its text and the path of the tree.
-fn config_of(container: &Path) -> Result<(Vec<u8>, String)> {
+/// Reads the configuration of a container in the store; returns it with the path of the tree.
+fn config_of(container: &Path) -> Result<(serde_json::Value, String)> {
     let source = container.join("config.json");
     let config = std::fs::read(&source).with_context(|| format!("read {source:?}"))?;
     let value: serde_json::Value = serde_json::from_slice(&config).with_context(|| format!("{source:?}"))?;
     let rootfs = value.pointer("/root/path").and_then(serde_json::Value::as_str);
     let rootfs = rootfs.with_context(|| format!("{source:?} has no root.path"))?.to_owned();
-    Ok((config, rootfs))
+    Ok((value, rootfs))
 }
 
 /// Returns the tree of a container in the store.
