@@ -26,7 +26,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("explain", "croci explain exec.not_found"),
     (
         "mounts",
-        "echo '[{\"destination\": \"/mnt\", \"type\": \"tmpfs\", \"source\": \"tmpfs\"}]' > mounts.json\n\
+        "echo '[{\"destination\": \"/tmp\", \"type\": \"tmpfs\", \"source\": \"tmpfs\"}]' > mounts.json\n\
          croci mounts add hello mounts.json",
     ),
 ];

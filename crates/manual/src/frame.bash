@@ -45,7 +45,7 @@ _NAME() {
     local line=("${COMP_WORDS[@]:1:COMP_CWORD-1}") cur=${COMP_WORDS[COMP_CWORD]}
     local verb='' word kind flags values offer=() second=() _NAME_global=() place=0 trailing=''
     # readline makes a word of each = and :
-    if [[ $cur == = ]]; then cur=''; elif [[ ${line[-1]:-} == = ]]; then unset 'line[-1]'; fi
+    if [[ $cur == = ]]; then cur=''; elif ((${#line[@]} > 0)) && [[ ${line[-1]} == = ]]; then unset 'line[-1]'; fi
     COMPREPLY=()
     _NAME_verb ''
     while ((place < ${#line[@]})); do

@@ -15,7 +15,8 @@ fn below(dir: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.is_dir() { found.extend(below(&path)) } else { drop(found.insert(path)) }
+        let more = if path.is_dir() { below(&path) } else { BTreeSet::from([path]) };
+        found.extend(more);
     }
     found
 }

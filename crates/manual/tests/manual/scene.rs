@@ -1,6 +1,7 @@
 //! A directory in which the commands of the manual run: croci and corm in PATH with a state of their own, a root file
 //! system, an image, and a registry that answers for docker.io.
 
+use std::fs::File;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,11 +14,15 @@ pub(crate) struct Scene {
     /// The ordinary user who runs the commands; `None`: root.
     user: Option<u32>,
     registry: Option<Proc>,
+    /// Held by root's scene, because IDs such as `hello` are names of cgroups, of which the machine has one each.
+    _alone: Option<File>,
 }
 
 impl Scene {
     /// Creates one of root, without a registry.
     pub(crate) fn new() -> Scene {
+        let alone = File::create(std::env::temp_dir().join("croci-manual.lock")).unwrap();
+        alone.lock().unwrap();
         let sandbox = Sandbox::new();
         let bin = sandbox.mkdir("bin");
         let root = sandbox.root.display();
@@ -29,7 +34,7 @@ impl Scene {
             sandbox.script(&format!("bin/{name}"), &format!("#!/bin/sh\nexec {} {flags} \"$@\"\n", path.display()));
         }
         bundle::make_rootfs(&sandbox.mkdir("work"));
-        Scene { sandbox, user: None, registry: None }
+        Scene { sandbox, user: None, registry: None, _alone: Some(alone) }
     }
 
     /// Starts a registry at localhost:5000 that answers for docker.io, too, and has busybox of the store; in a network
@@ -78,7 +83,7 @@ impl Scene {
             open(&dir, mode);
         }
         sandbox.program("cp").arg(of.sandbox.path("registries.conf")).arg(&sandbox.dir).out().ok();
-        Some(Scene { sandbox, user: Some(id), registry: None })
+        Some(Scene { sandbox, user: Some(id), registry: None, _alone: None })
     }
 
     /// Prepares a program with the environment of the scene.
