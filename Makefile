@@ -6,7 +6,7 @@ PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image test-callers test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image budgets install uninstall manual docs session deps clean
+.PHONY: help build test test-image test-callers test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image bench-build budgets install uninstall manual docs session deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,9 @@ bench: build ## croci against the fastest peer, on cgroup v1 and v2; N=100 sampl
 bench-image: build ## corm against umoci and Podman: unpacking, bundles, containers; N=5 rounds
 	scripts/deps-image.sh
 	bench/image.py $(CORM) $(CROCI) --n $(or $(N),5)
+
+bench-build: build ## corm build against buildah bud, cold, cached and with one file changed; N=5 rounds, WRITE=1 into docs/generated/build.md
+	bench/build.py $(CORM) $(CROCI) --n $(or $(N),5) $(if $(WRITE),--write)
 
 install: build ## Install croci and corm below PREFIX (/usr/local), with their man pages and completions
 	scripts/install.sh $(DESTDIR)$(PREFIX) $(CROCI) $(CORM)
