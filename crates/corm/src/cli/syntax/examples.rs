@@ -25,7 +25,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("login", "echo secret | corm login --username me --password-stdin localhost:5000"),
     ("logout", "corm logout localhost:5000"),
     ("copy", "corm copy docker://busybox oci:layout:latest"),
-    ("tags", "corm tags docker.io/library/busybox"),
+    ("tags", "corm tags localhost:5000/library/busybox"),
     ("delete", "corm delete docker://localhost:5000/me/busybox:1"),
     ("manifest create", "corm manifest create all:1 busybox"),
     ("manifest add", "corm manifest add all:1 busybox"),
