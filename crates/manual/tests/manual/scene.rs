@@ -33,7 +33,8 @@ impl Scene {
             sandbox.program("ln").arg("-s").arg(&path).arg(bin.join(format!("{name}-real"))).out().ok();
             sandbox.script(&format!("bin/{name}"), &format!("#!/bin/sh\nexec {} {flags} \"$@\"\n", path.display()));
         }
-        bundle::make_rootfs(&sandbox.mkdir("work"));
+        let rootfs = bundle::make_rootfs(&sandbox.mkdir("work"));
+        sandbox.program("ln").args(["-s", "busybox"]).arg(rootfs.join("bin/httpd")).out().ok();
         Scene { sandbox, user: None, registry: None, _alone: Some(alone) }
     }
 
@@ -98,7 +99,9 @@ impl Scene {
         };
         let cmd = cmd.cwd(self.dir());
         let cmd = cmd.env("PATH", format!("{}:{usual}", self.sandbox.path("bin").display()));
-        let cmd = cmd.env("CORM_ROOT", self.sandbox.path("store")).env("HOME", self.sandbox.path("work"));
+        let cmd = cmd.env("HOME", self.sandbox.path("work"));
+        // a user's is below the home directory
+        let cmd = if self.user.is_none() { cmd.env("CORM_ROOT", self.sandbox.path("store")) } else { cmd };
         cmd.env("CONTAINERS_REGISTRIES_CONF", self.sandbox.path("registries.conf"))
     }
 
