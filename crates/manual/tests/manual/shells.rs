@@ -17,7 +17,7 @@ const CASES: &[(&str, &str)] = &[
     ("croci list --format js", "json"),
     ("croci --log-format js", "json"),
     ("croci explain exec.interp", "exec.interpreter"),
-    ("croci run --bundle ./bun", "bundle"),
+    ("croci run --bundle ./bun", "./bundle"),
     ("croci mounts rem", "remove"),
     ("corm system pru", "prune"),
     ("corm container ls --no-tr", "--no-trunc"),
@@ -49,10 +49,10 @@ fn on_a_terminal(shell: &str, args: &[&str], begin: &str) {
         terminal.expect("ready> ");
         terminal.write(&format!("{begin}; echo loa''ded\r"));
         terminal.expect("loaded");
-        terminal.write(&format!("{line}\t"));
+        // the completed line becomes the argument of echo
+        terminal.write(&format!("{line}\t\u{1}echo \r"));
         let typed = line.rsplit(' ').next().unwrap();
-        let rest = want.strip_prefix(typed.trim_start_matches("./")).unwrap_or(want);
-        let seen = terminal.expect(&format!("{typed}{rest}"));
+        let seen = terminal.expect(&format!("\n{}{want}", line.strip_suffix(typed).unwrap()));
         assert!(!seen.contains("error"), "{line}: {seen}");
     }
     println!("{} lines completed by {shell}", CASES.len());
