@@ -1,7 +1,8 @@
 # Each target is a few lines; what they do is in scripts/, bench/, conformance/ and vm/. Root, on a Debian machine.
 BUILT   := $(or $(CARGO_TARGET_DIR),target)
-CROCI   := $(BUILT)/dist/croci
-CORM    := $(BUILT)/dist/corm
+# of the environment too: sudo CROCI=… make demo
+CROCI   ?= $(BUILT)/dist/croci
+CORM    ?= $(BUILT)/dist/corm
 PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 

@@ -13,6 +13,9 @@ if [ -z "${CROCI:-}" ] || [ -z "${CORM:-}" ]; then
     built=${CARGO_TARGET_DIR:-target}/dist
     CROCI=${CROCI:-$built/croci} CORM=${CORM:-$built/corm}
 fi
+for program in "$CROCI" "$CORM"; do
+    [ -x "$program" ] || { echo "demo.sh: $program is not there (make build)" >&2; exit 1; }
+done
 CROCI=$(readlink -f "$CROCI") CORM=$(readlink -f "$CORM")
 
 work=/tmp/croci-demo

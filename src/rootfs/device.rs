@@ -140,7 +140,10 @@ fn node(
                 return check_existing(root, dir, name, device, proc_fd);
             }
             Err(err) if err.raw_os_error() == Some(libc::EPERM) && !fifo && may_be_refused() => {
-                root.warn(format!("{}: the kernel refuses a new device node, the host's is bound", device.label));
+                // of a default device it is the same for the container
+                if device.configured {
+                    root.warn(format!("{}: the kernel refuses a new device node, the host's is bound", device.label));
+                }
             }
             Err(err) => return Err(err).context("mknod"),
         }
