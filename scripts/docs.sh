@@ -3,7 +3,7 @@
 # ~/.cache/croci-docs, where cargo installs it once; where it cannot be had, the reason is printed and nothing fails.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
-built=${CARGO_TARGET_DIR:-target}
+built=$(readlink -m "${CARGO_TARGET_DIR:-target}")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/croci-docs
 export PATH=$PATH:$cache/bin
 if ! command -v mdbook >/dev/null; then
@@ -48,6 +48,6 @@ title() { sed -n 's/^# //p' "$1" | head -1; }
     echo
     for file in CHANGELOG.md CONTRIBUTING.md SECURITY.md bench/README.md; do page "$(title "$file")" "$file"; done
 } >"$source/src/SUMMARY.md"
-mdbook build "$source" --dest-dir "$PWD/$built/docs-site" 2>&1 | grep -v ' INFO ' || true
+mdbook build "$source" --dest-dir "$built/docs-site" 2>&1 | grep -v ' INFO ' || true
 [ -e "$built/docs-site/index.html" ] || { echo "docs.sh: mdbook made no site" >&2; exit 1; }
 echo "$built/docs-site/index.html"
