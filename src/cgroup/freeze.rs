@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::Cgroup;
-use super::files::{is_gone, try_read, value_of, write};
+use super::files::{is_gone, value_of, write};
+use super::{Cgroup, CgroupRecord};
 
 /// Longest wait for the freezer, because a process in a page fault or a vfork delays it.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -52,30 +52,49 @@ impl Cgroup {
         write(&format!("{path}/cgroup.procs"), &pid.to_string())
     }
 
-    /// Reports whether the container is frozen, by its own or an ancestor cgroup; `false` if the cgroup does not exist.
+    /// Reports whether the container is frozen, as [`is_frozen`].
     pub(crate) fn is_frozen(&self) -> Result<bool> {
-        if self.is_none() {
-            return Ok(false);
-        }
-        self.freezer()?.is(true)
+        is_frozen(&self.record)
     }
 
     fn freezer(&self) -> Result<Freezer> {
-        if let Some(path) = self.controller_path("freezer") {
-            return Ok(Freezer { path, unified: false });
-        }
-        // v2, or a hybrid layout without the v1 freezer: freezing is part of every v2 hierarchy
-        let path = self.unified_path().context("the container has no cgroup that could be frozen")?;
-        Ok(Freezer { path, unified: true })
+        Freezer::of(&self.record)
     }
 }
 
-struct Freezer {
+/// Reports whether the container of a record is frozen, by its own or an ancestor cgroup; `false` if the cgroup does not
+/// exist.
+///
+/// # Errors
+/// The cgroup cannot be read; the machine has no freezer, without an errno.
+pub(crate) fn is_frozen(record: &CgroupRecord) -> Result<bool> {
+    if record.dirs.is_empty() {
+        return Ok(false);
+    }
+    Freezer::of(record)?.is(true)
+}
+
+/// The place where a container is frozen.
+pub(super) struct Freezer {
     path: String,
     unified: bool,
 }
 
 impl Freezer {
+    fn of(record: &CgroupRecord) -> Result<Freezer> {
+        Freezer::choose(record.controller_path("freezer"), || record.unified_path())
+    }
+
+    /// Returns the freezer of a container: in the v1 hierarchy of that name if there is one, else in that of v2.
+    pub(super) fn choose(legacy: Option<String>, unified: impl FnOnce() -> Option<String>) -> Result<Freezer> {
+        if let Some(path) = legacy {
+            return Ok(Freezer { path, unified: false });
+        }
+        // v2, or a hybrid layout without the v1 freezer: freezing is part of every v2 hierarchy
+        let path = unified().context("the container has no cgroup that could be frozen")?;
+        Ok(Freezer { path, unified: true })
+    }
+
     fn set(&self, frozen: bool) -> Result<()> {
         match (self.unified, frozen) {
             (true, true) => write(&format!("{}/cgroup.freeze", self.path), "1"),
@@ -85,10 +104,11 @@ impl Freezer {
         }
     }
 
-    fn is(&self, frozen: bool) -> Result<bool> {
+    /// Returns whether the cgroup is frozen (`true`), or thawed (`false`); one that is gone is thawed.
+    pub(super) fn is(&self, frozen: bool) -> Result<bool> {
         let file = if self.unified { "cgroup.events" } else { "freezer.state" };
         let path = format!("{}/{file}", self.path);
-        let text = match try_read(&path) {
+        let text = match linux::file::read_whole(&path) {
             Err(err) if is_gone(&err) => return Ok(!frozen),
             text => text.with_context(|| format!("read {path}"))?,
         };

@@ -22,23 +22,27 @@ mod record;
 pub(crate) mod resources;
 mod signal;
 mod stats;
+mod summary;
 pub(crate) mod systemd;
 mod threaded;
 mod update;
 
 use std::cell::OnceCell;
-use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
 use base::error::HasErrno as _;
 pub(crate) use create::{create, probe_existing};
 pub(crate) use destroy::describe_process;
+pub(crate) use freeze::is_frozen;
+use linux::open::open;
 pub(crate) use plan::CgroupPlan;
 pub(crate) use record::{CgroupDir, CgroupRecord};
 pub(crate) use stats::Stats;
+pub(crate) use summary::CgroupSummary;
 
 /// A container's cgroup in all hierarchies. Files are opened only when they are needed.
 #[derive(Debug)]
@@ -95,8 +99,8 @@ impl Cgroup {
         legacy
             .map(|dir| {
                 let path = format!("{}/tasks", self.record.path_in(dir));
-                let file = fs::OpenOptions::new().write(true).open(&path);
-                file.map(OwnedFd::from).with_context(|| format!("open {path}"))
+                let file = open(path.as_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
+                file.with_context(|| format!("open {path}"))
             })
             .collect()
     }
@@ -155,11 +159,11 @@ impl Cgroup {
     }
 
     fn unified_path(&self) -> Option<String> {
-        self.record.dirs.iter().find(|dir| dir.unified).map(|dir| self.record.path_in(dir))
+        self.record.unified_path()
     }
 
     fn controller_path(&self, controller: &str) -> Option<String> {
-        self.record.dirs.iter().find(|dir| dir.has(controller)).map(|dir| self.record.path_in(dir))
+        self.record.controller_path(controller)
     }
 
     /// Returns the directory that lists the container's processes, and in which they are frozen and killed.
@@ -169,8 +173,8 @@ impl Cgroup {
 }
 
 fn open_dir(path: &str) -> Result<OwnedFd> {
-    let dir = fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path);
-    dir.map(OwnedFd::from).map_err(|err| anyhow!(err)).with_context(|| format!("open cgroup {path}"))
+    let dir = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+    dir.with_context(|| format!("open cgroup {path}"))
 }
 
 #[cfg(test)]

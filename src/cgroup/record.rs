@@ -61,6 +61,16 @@ impl CgroupRecord {
         format!("{}{}", dir.mount, self.path)
     }
 
+    /// Returns the container's cgroup in the hierarchy of cgroup v2.
+    pub(super) fn unified_path(&self) -> Option<String> {
+        self.dirs.iter().find(|dir| dir.unified).map(|dir| self.path_in(dir))
+    }
+
+    /// Returns the container's cgroup in the v1 hierarchy of a controller.
+    pub(super) fn controller_path(&self, controller: &str) -> Option<String> {
+        self.dirs.iter().find(|dir| dir.has(controller)).map(|dir| self.path_in(dir))
+    }
+
     /// Checks that the record is of a cgroup that croci can have created, because `delete` kills all processes there. With
     /// the path `/` that would be every process of the host.
     ///
@@ -71,9 +81,9 @@ impl CgroupRecord {
             ensure!(name::is_scope(&scope.unit), "{:?} is not the unit of a container", scope.unit);
         }
         // of a user's scope the path is known only after it was created
-        ensure!(self.path.is_empty() || is_below_root(&self.path), "{:?} is not the cgroup of a container", self.path);
+        let unknown = self.path.is_empty() && self.dirs.is_empty();
+        ensure!(unknown || is_below_root(&self.path), "{:?} is not the cgroup of a container", self.path);
         for dir in &self.dirs {
-            ensure!(is_below_root(&self.path), "{:?} is not the cgroup of a container", self.path);
             ensure!(dir.created_depth <= self.depth(), "cgroup {:?} is not {} deep", self.path, dir.created_depth);
             check_mount(&dir.mount)?;
         }
@@ -92,15 +102,23 @@ impl CgroupRecord {
 }
 
 /// Returns whether a path has one component at least, and only names.
-fn is_below_root(path: &str) -> bool {
-    let is_name = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\0', '\n']);
-    path.strip_prefix('/').is_some_and(|path| path.split('/').all(is_name))
+pub(super) fn is_below_root(path: &str) -> bool {
+    let is_name =
+        |part: &[u8]| !matches!(part, b"" | b"." | b"..") && !part.iter().any(|byte| matches!(byte, 0 | b'\n'));
+    // by bytes, because every verb checks ten paths on v1
+    path.as_bytes().strip_prefix(b"/").is_some_and(|path| path.split(|byte| *byte == b'/').all(is_name))
+}
+
+/// Returns whether `mount` is a usual mount point of a hierarchy, which needs no system call to be believed.
+pub(super) fn is_usual_mount(mount: &str) -> bool {
+    let rest = mount.as_bytes().strip_prefix(layout::MOUNT.as_bytes());
+    rest.is_some_and(|rest| rest.is_empty() || rest.iter().filter(|byte| **byte == b'/').count() == 1)
+        && is_below_root(mount)
 }
 
 /// Checks that `mount` is the mount point of a hierarchy. No system call at the usual places.
 fn check_mount(mount: &str) -> Result<()> {
-    let usual = mount.strip_prefix(layout::MOUNT).is_some_and(|rest| rest.is_empty() || is_below_root(rest));
-    if usual && mount.matches('/').count() <= layout::MOUNT.matches('/').count() + 1 {
+    if is_usual_mount(mount) {
         return Ok(());
     }
     ensure!(is_below_root(mount), "{mount:?} is not the mount point of cgroups");

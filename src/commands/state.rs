@@ -13,6 +13,7 @@ use crate::runtime::verify;
 use crate::state::Entry;
 use crate::state::Record;
 use crate::state::Status;
+use crate::state::Summary;
 use crate::state::exit;
 use base::host;
 use base::signal;
@@ -25,18 +26,18 @@ const CREATION: Duration = Duration::from_millis(100);
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document<'a> {
     oci_version: &'static str,
-    id: &'a str,
-    pid: i32,
-    status: &'static str,
-    bundle: &'a std::path::Path,
+    pub(super) id: &'a str,
+    pub(super) pid: i32,
+    pub(super) status: &'static str,
+    pub(super) bundle: &'a std::path::Path,
     rootfs: &'a std::path::Path,
-    created: &'a str,
+    pub(super) created: &'a str,
     #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     annotations: &'a std::collections::BTreeMap<String, String>,
     /// The name is crun's.
     #[serde(rename = "systemd-scope", skip_serializing_if = "Option::is_none")]
     systemd_scope: Option<&'a str>,
-    owner: String,
+    pub(super) owner: &'a str,
     /// How a stopped container has ended, as far as it is known; an addition of croci.
     #[serde(skip_serializing_if = "Option::is_none")]
     exit: Option<ExitDocument>,
@@ -71,8 +72,8 @@ fn exit_document(entry: &Entry, record: &Record) -> Result<Option<ExitDocument>>
     Ok(Some(ExitDocument { status, signal, oom_killed, time: exit.time }))
 }
 
-/// Returns the state document of a container; `pid` is 0 when it is stopped.
-pub(super) fn document(record: &Record, status: Status, pid: i32) -> Document<'_> {
+/// Returns the state document of a container of the user `owner`; `pid` is 0 when it is stopped.
+pub(super) fn document<'a>(record: &'a Record, status: Status, pid: i32, owner: &'a str) -> Document<'a> {
     Document {
         oci_version: config::SPEC_VERSION,
         id: &record.id,
@@ -83,7 +84,29 @@ pub(super) fn document(record: &Record, status: Status, pid: i32) -> Document<'_
         created: &record.created,
         annotations: &record.annotations,
         systemd_scope: record.cgroup.scope.as_ref().map(|scope| scope.unit.as_str()),
-        owner: host::user_name(record.owner),
+        owner,
+        exit: None,
+    }
+}
+
+/// As [`document`], of a record that was not parsed as a whole.
+pub(super) fn document_of_summary<'a>(
+    summary: &'a Summary<'_>,
+    status: Status,
+    pid: i32,
+    owner: &'a str,
+) -> Document<'a> {
+    Document {
+        oci_version: config::SPEC_VERSION,
+        id: &summary.id,
+        pid,
+        status: status.as_str(),
+        bundle: summary.bundle.as_ref().as_ref(),
+        rootfs: summary.rootfs.as_ref().as_ref(),
+        created: &summary.created,
+        annotations: &summary.annotations,
+        systemd_scope: summary.cgroup.unit(),
+        owner,
         exit: None,
     }
 }
@@ -109,7 +132,8 @@ pub(super) fn state(context: &Context<'_>, args: &args::State) -> Result<i32> {
         print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
         return Ok(i32::from(!report.ok));
     }
-    let mut document = document(&record, status, init.map_or(0, |init| init.pid));
+    let owner = host::user_name(record.owner);
+    let mut document = document(&record, status, init.map_or(0, |init| init.pid), &owner);
     if status == Status::Stopped {
         document.exit = exit_document(&entry, &record)?;
     }

@@ -99,7 +99,7 @@ pub(super) fn planned_record(bundle: &Bundle, args: &options::Create, prepared: 
         rootfs: bundle.dir.join(root),
         created: log::rfc3339(SystemTime::now()),
         owner: linux::process::euid(),
-        boot_id: status::boot_id()?,
+        boot_id: status::boot_id()?.to_owned(),
         runtime: status::myself().context("own process")?,
         init: None,
         cgroup: prepared.cgroup.record(),

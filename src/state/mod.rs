@@ -9,7 +9,9 @@ mod lock;
 pub(crate) mod record;
 pub(crate) mod status;
 pub(crate) mod store;
+mod summary;
 
 pub(crate) use record::{AddedMount, ProcessId, Record};
 pub(crate) use status::Status;
 pub(crate) use store::{Entry, Found, Store};
+pub(crate) use summary::Summary;

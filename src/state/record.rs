@@ -130,14 +130,18 @@ impl Record {
         struct Version {
             format: u32,
         }
-        let version: Version = serde_json::from_slice(bytes).context("the state is damaged")?;
-        let Version { format } = version;
+        let parsed: Result<Record, _> = serde_json::from_slice(bytes);
+        // alone where the whole is no record of this format, because each verb pays for the time that parsing takes
+        let format = match &parsed {
+            Ok(record) => record.format,
+            Err(_) => serde_json::from_slice::<Version>(bytes).context("the state is damaged")?.format,
+        };
         anyhow::ensure!(
             format == FORMAT,
             "the state has format {format}, of {} croci, and this one knows {FORMAT}: use that croci, or delete --force",
             if format < FORMAT { "an older" } else { "a newer" }
         );
-        let record: Record = serde_json::from_slice(bytes).context("the state is damaged")?;
+        let record = parsed.context("the state is damaged")?;
         record.check().context("the state is damaged")?;
         Ok(record)
     }

@@ -125,6 +125,8 @@ pub(crate) struct ProcStat {
     pub start_time: u64,
     /// State Z or X: the process has ended and is not reaped yet.
     pub zombie: bool,
+    /// State R or S: it runs, or sleeps so that a signal wakes it.
+    pub awake: bool,
     /// State T or t: stopped by a signal or a tracer, not by the cgroup freezer.
     pub stopped: bool,
     /// The process has not called exec since it was forked.
@@ -137,12 +139,13 @@ const FORKED_WITHOUT_EXEC: u64 = 0x40;
 /// Parses `/proc/PID/stat`; `None` for a text of another form.
 pub(crate) fn parse_stat(text: &str) -> Option<ProcStat> {
     // the name in parentheses may hold blanks and parentheses; the fields after it start with the state, field 3
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let state = *fields.first()?;
-    let flags: u64 = fields.get(6)?.parse().ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    let flags: u64 = fields.nth(5)?.parse().ok()?;
     Some(ProcStat {
-        start_time: fields.get(19)?.parse().ok()?,
+        start_time: fields.nth(12)?.parse().ok()?,
         zombie: matches!(state, "Z" | "X"),
+        awake: matches!(state, "R" | "S"),
         stopped: matches!(state, "T" | "t"),
         before_exec: flags & FORKED_WITHOUT_EXEC != 0,
     })
@@ -153,7 +156,7 @@ pub(crate) fn parse_stat(text: &str) -> Option<ProcStat> {
 /// # Errors
 /// As open(2) and read(2); the file cannot be parsed.
 pub(crate) fn read_stat(pid: i32) -> Result<Option<ProcStat>> {
-    match std::fs::File::open(format!("/proc/{pid}/stat")).and_then(linux::file::read_text) {
+    match linux::file::read_whole(&format!("/proc/{pid}/stat")) {
         Ok(text) => parse_stat(&text).map(Some).with_context(|| format!("/proc/{pid}/stat: {text:?}")),
         // ESRCH: the process ended between open and read
         Err(err) if is_none(&err) => Ok(None),
@@ -233,17 +236,17 @@ pub(crate) fn process_id(pid: i32) -> Result<ProcessId> {
 ///
 /// # Errors
 /// As open(2) and read(2), but for a file that does not exist.
-pub(crate) fn boot_id() -> Result<String> {
+pub(crate) fn boot_id() -> Result<&'static str> {
     static ID: OnceLock<String> = OnceLock::new();
     if let Some(id) = ID.get() {
-        return Ok(id.clone());
+        return Ok(id);
     }
     let path = "/proc/sys/kernel/random/boot_id";
-    let id = match std::fs::File::open(path).and_then(linux::file::read_text) {
+    let id = match linux::file::read_whole(path) {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => String::new(),
         text => text.with_context(|| format!("read {path}"))?.trim_end().to_owned(),
     };
-    Ok(ID.get_or_init(|| id).clone())
+    Ok(ID.get_or_init(|| id))
 }
 
 /// Returns whether `recorded`, by [`boot_id`], is of this boot. True where one of the two is not known: pid and start
@@ -256,25 +259,52 @@ pub(crate) fn is_this_boot(recorded: &str) -> Result<bool> {
     Ok(recorded.is_empty() || own.is_empty() || recorded == own)
 }
 
+/// What a record has of a container's processes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Processes<'a> {
+    /// Boot ID at `create`.
+    pub boot_id: &'a str,
+    /// The croci process that creates the container.
+    pub runtime: ProcessId,
+    /// The container's first process.
+    pub init: Option<ProcessId>,
+    /// CRIU restored it.
+    pub restored: bool,
+}
+
 /// Computes the status of the container of `record`; also returns its init process if that has not ended.
 ///
 /// # Errors
 /// procfs or the cgroup cannot be read.
 pub(crate) fn of_record(record: &Record) -> Result<(Status, Option<ProcessId>)> {
-    let same_boot = is_this_boot(&record.boot_id)?;
-    let Some(init) = record.init else {
-        let busy = same_boot && alive(record.runtime)?.is_some();
+    let Record { boot_id, runtime, init, restored, .. } = record;
+    let processes = Processes { boot_id, runtime: *runtime, init: *init, restored: *restored };
+    of_processes(processes, |_| crate::cgroup::is_frozen(&record.cgroup))
+}
+
+/// Computes the status of a container; also returns its init process if that has not ended. `is_frozen` is called with
+/// the state of an init that has not.
+///
+/// # Errors
+/// procfs or the cgroup cannot be read.
+pub(crate) fn of_processes(
+    processes: Processes<'_>,
+    is_frozen: impl FnOnce(&ProcStat) -> Result<bool>,
+) -> Result<(Status, Option<ProcessId>)> {
+    let same_boot = is_this_boot(processes.boot_id)?;
+    let Some(init) = processes.init else {
+        let busy = same_boot && alive(processes.runtime)?.is_some();
         return Ok((if busy { Status::Creating } else { Status::Stopped }, None));
     };
     let Some(stat) = (if same_boot { alive(init)? } else { None }) else {
         return Ok((Status::Stopped, None));
     };
-    let frozen = match crate::cgroup::Cgroup::open(&record.cgroup).is_frozen() {
+    let frozen = match is_frozen(&stat) {
         // the freezer cannot be read now; without an errno the host has none
         Err(err) if err.errno().is_some() => return Err(err),
         frozen => frozen.unwrap_or(false),
     };
-    let status = match (frozen, stat.before_exec && !record.restored) {
+    let status = match (frozen, stat.before_exec && !processes.restored) {
         (true, _) => Status::Paused,
         (false, true) => Status::Created,
         (false, false) => Status::Running,
@@ -308,12 +338,12 @@ mod tests {
         let line = "42 (a) R (b) S 1 42 42 0 -1 4194368 97 0 0 0 0 0 0 0 20 0 1 0 8675309 2 3";
         assert_eq!(
             parse_stat(line),
-            Some(ProcStat { start_time: 8_675_309, zombie: false, stopped: false, before_exec: true })
+            Some(ProcStat { start_time: 8_675_309, zombie: false, awake: true, stopped: false, before_exec: true })
         );
         let line = "42 (x) Z 1 42 42 0 -1 4194304 97 0 0 0 0 0 0 0 20 0 1 0 7 2 3";
         assert_eq!(
             parse_stat(line),
-            Some(ProcStat { start_time: 7, zombie: true, stopped: false, before_exec: false })
+            Some(ProcStat { start_time: 7, zombie: true, awake: false, stopped: false, before_exec: false })
         );
         for broken in ["", "42 (x", "42 (x)", "42 (x) S 1 2"] {
             assert_eq!(parse_stat(broken), None, "{broken:?}");

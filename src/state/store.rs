@@ -15,11 +15,11 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, bail};
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
+use nix::sys::stat::{FileStat, Mode};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::elsewhere;
@@ -38,9 +38,11 @@ pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const START_FIFO: &str = "exec.fifo";
 
 /// The state directories below one state root (`--root`).
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    /// The state root, opened and checked at the first use.
+    opened: OnceLock<Arc<OwnedFd>>,
 }
 
 /// The open state directory of one container.
@@ -51,13 +53,13 @@ pub struct Entry {
     /// Path of the directory.
     pub path: PathBuf,
     /// The state root: kept open because other users may be able to replace the directory at its path.
-    root: OwnedFd,
-    dir: Rc<OwnedFd>,
+    root: Arc<OwnedFd>,
+    dir: Arc<OwnedFd>,
 }
 
 /// The exclusive lock of one container, released on drop.
 #[derive(Debug)]
-pub struct Locked(Rc<OwnedFd>);
+pub struct Locked(Arc<OwnedFd>);
 
 impl Drop for Locked {
     fn drop(&mut self) {
@@ -77,14 +79,26 @@ pub enum Found {
     Damaged(anyhow::Error),
 }
 
-/// Opens a name in `dir`; restarts when a signal interrupts the open.
-fn openat(dir: &OwnedFd, name: &str, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
-    loop {
-        match nix::fcntl::openat(dir, name, flags | OFlag::O_CLOEXEC, mode) {
-            Err(nix::Error::EINTR) => {}
-            other => return other,
+impl Found {
+    /// Returns the record.
+    ///
+    /// # Errors
+    /// The record is missing (`does not exist`) or damaged.
+    pub fn or_error(self, id: &ContainerId) -> Result<Record> {
+        match self {
+            Found::Record(record) => Ok(*record),
+            Found::Missing => bail!(
+                "container {:?} does not exist (if its state is left over, delete --force removes it)",
+                id.as_str()
+            ),
+            Found::Damaged(err) => Err(err),
         }
     }
+}
+
+/// Opens a name in `dir`, close-on-exec.
+fn openat(dir: &OwnedFd, name: &str, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
+    linux::open::openat(dir, name, flags | OFlag::O_CLOEXEC, mode)
 }
 
 /// Returns whether a failed read of a state file shows that the file is missing or damaged. Other failures are of this
@@ -97,7 +111,7 @@ pub(crate) fn is_damage(err: &anyhow::Error) -> bool {
 impl Store {
     /// Returns the store of the state root `root`, which need not exist yet.
     pub fn new(root: PathBuf) -> Store {
-        Store { root }
+        Store { root, opened: OnceLock::new() }
     }
 
     /// Returns the path of a container's state directory, which need not exist.
@@ -118,7 +132,7 @@ impl Store {
             other => other?,
         };
         let path = self.dir_of(id);
-        match nix::sys::stat::mkdirat(&root, id.as_str(), Mode::S_IRWXU) {
+        match nix::sys::stat::mkdirat(root, id.as_str(), Mode::S_IRWXU) {
             Err(nix::Error::EEXIST) => bail!("container with given ID already exists: {id}"),
             Err(err @ nix::Error::EROFS) => {
                 return Err(err).with_context(|| format!("state directory {path:?} (choose another with --root)"));
@@ -126,10 +140,10 @@ impl Store {
             other => other.with_context(|| format!("state directory {path:?}"))?,
         }
         let undo = |err: anyhow::Error| {
-            let _ = unlinkat(&root, id.as_str(), UnlinkatFlags::RemoveDir);
+            let _ = unlinkat(root, id.as_str(), UnlinkatFlags::RemoveDir);
             err
         };
-        let entry = self.open_dir(&root, id).map_err(undo)?;
+        let entry = self.open_dir(root, id).map_err(undo)?;
         let lock = entry.lock().map_err(undo)?;
         Ok((entry, lock))
     }
@@ -145,12 +159,15 @@ impl Store {
 
     /// Opens the state root and checks that no other user has created it or may write to it: other users could create
     /// containers there, whose hooks would run with our rights (SEC-21).
-    fn open_root(&self) -> Result<OwnedFd> {
+    fn open_root(&self) -> Result<&Arc<OwnedFd>> {
+        if let Some(root) = self.opened.get() {
+            return Ok(root);
+        }
         let context = || format!("state root {:?}", self.root);
         let opened = place::open_by_own_way(&self.root).with_context(context)?;
         let root = opened.map_err(anyhow::Error::msg).with_context(context)?;
         check_owner(&root).with_context(context)?;
-        Ok(root)
+        Ok(self.opened.get_or_init(|| Arc::new(root)))
     }
 
     /// Opens the directory of an existing container.
@@ -172,21 +189,35 @@ impl Store {
     /// # Errors
     /// As open(2); the directory or the state root is another user's, or writable for group or others.
     pub fn try_open(&self, id: &ContainerId) -> Result<Option<Entry>> {
-        match self.open_root().and_then(|root| self.open_dir(&root, id)) {
+        match self.open_root().and_then(|root| self.open_dir(root, id)) {
             Ok(entry) => Ok(Some(entry)),
             Err(err) if err.is_errno(&[libc::ENOENT]) => Ok(None),
             Err(err) => Err(err),
         }
     }
 
-    fn open_dir(&self, root: &OwnedFd, id: &ContainerId) -> Result<Entry> {
+    /// Reads a container's record into `buffer` by fewer calls than by its open directory. `None`: the record does not fit, or
+    /// something is not as usual, and the directory has to be opened to find out what.
+    pub fn read_record<'b>(&self, id: &ContainerId, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        let root = self.open_root().ok()?;
+        let dir = nix::sys::stat::fstatat(root, id.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        check_attributes(&dir).ok()?;
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH);
+        let path: [&str; 3] = [id.as_str(), "/", RECORD];
+        let file = linux::open::openat2(root, path.concat().as_str(), how).ok()?;
+        check_file(&file).ok()?;
+        let count = nix::unistd::read(&file, buffer).ok()?;
+        (count < buffer.len()).then(|| buffer.get(..count))?
+    }
+
+    fn open_dir(&self, root: &Arc<OwnedFd>, id: &ContainerId) -> Result<Entry> {
         let path = self.root.join(id.as_str());
         let context = || format!("state directory {path:?}");
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         let dir = openat(root, id.as_str(), flags, Mode::empty()).with_context(context)?;
         check_owner(&dir).with_context(context)?;
-        let root = root.try_clone().with_context(context)?;
-        Ok(Entry { id: id.clone(), path, root, dir: Rc::new(dir) })
+        Ok(Entry { id: id.clone(), path, root: root.clone(), dir: Arc::new(dir) })
     }
 
     /// Returns the IDs of all containers, sorted.
@@ -198,7 +229,7 @@ impl Store {
             Err(err) if err.is_errno(&[libc::ENOENT]) => return Ok(Vec::new()),
             root => root?,
         };
-        let entries = fs::read_dir(fd_path(&root)).with_context(|| format!("state root {:?}", self.root))?;
+        let entries = fs::read_dir(fd_path(root)).with_context(|| format!("state root {:?}", self.root))?;
         let mut ids = Vec::new();
         for entry in entries {
             let entry = entry.with_context(|| format!("state root {:?}", self.root))?;
@@ -217,9 +248,15 @@ fn fd_path(dir: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()))
 }
 
-/// Checks that only this user or root can have written to the directory or file `fd`.
-fn check_owner(fd: &OwnedFd) -> Result<()> {
+/// Checks that only this user or root can have written to the directory or file `fd`, and returns its attributes.
+fn check_owner(fd: &OwnedFd) -> Result<FileStat> {
     let stat = nix::sys::stat::fstat(fd).context("fstat")?;
+    check_attributes(&stat)?;
+    Ok(stat)
+}
+
+/// Checks by its attributes that only this user or root can have written to a file.
+fn check_attributes(stat: &FileStat) -> Result<()> {
     let euid = linux::process::euid();
     if stat.st_uid != euid && stat.st_uid != 0 {
         bail!("belongs to user {}, not to {euid}", stat.st_uid);
@@ -230,14 +267,14 @@ fn check_owner(fd: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// Checks that `file` is regular and that only this user or root can have written to it, by any hard link.
-fn check_file(file: &OwnedFd) -> Result<()> {
-    check_owner(file)?;
-    let stat = nix::sys::stat::fstat(file).context("fstat")?;
+/// Checks that `file` is regular and that only this user or root can have written to it, by any hard link. Returns its
+/// size.
+fn check_file(file: &OwnedFd) -> Result<usize> {
+    let stat = check_owner(file)?;
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG || stat.st_nlink > 1 {
         bail!("is not a regular file with one name");
     }
-    Ok(())
+    Ok(usize::try_from(stat.st_size).unwrap_or(0))
 }
 
 impl Entry {
@@ -260,6 +297,20 @@ impl Entry {
         // another process may have deleted the container while this one waited for the lock
         let stat = nix::sys::stat::fstat(&self.dir).with_context(|| format!("state directory {:?}", self.path))?;
         Ok((stat.st_nlink > 0).then_some(lock))
+    }
+
+    /// Returns whether another process holds the lock, or has deleted the container meanwhile: a directory without a record
+    /// is being created or deleted then, and nothing that is left over.
+    ///
+    /// # Errors
+    /// As flock(2) and fstat(2).
+    pub fn is_changing(&self) -> Result<bool> {
+        let context = || format!("lock {:?}", self.path);
+        if !file::try_lock_exclusive(self.dir.as_fd()).with_context(context)? {
+            return Ok(true);
+        }
+        let _lock = Locked(self.dir.clone());
+        Ok(nix::sys::stat::fstat(&self.dir).with_context(context)?.st_nlink == 0)
     }
 
     /// Borrows the directory, to open files in it.
@@ -321,9 +372,11 @@ impl Entry {
         let context = || format!("read {:?}", self.path.join(name));
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let fd = openat(&self.dir, name, flags, Mode::empty()).with_context(context)?;
-        check_file(&fd).with_context(context)?;
-        let mut bytes = Vec::with_capacity(4096);
-        fs::File::from(fd).read_to_end(&mut bytes).with_context(context)?;
+        let size = check_file(&fd).with_context(context)?;
+        // of the size that it has: a file of the state is replaced, never written again
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory)).with_context(context)?;
+        fs::File::from(fd).take(size as u64).read_to_end(&mut bytes).with_context(context)?;
         Ok(bytes)
     }
 
@@ -332,14 +385,7 @@ impl Entry {
     /// # Errors
     /// As [`Entry::find_record`], and for a record that is missing (`does not exist`) or damaged.
     pub fn record(&self) -> Result<Record> {
-        match self.find_record()? {
-            Found::Record(record) => Ok(*record),
-            Found::Missing => bail!(
-                "container {:?} does not exist (if its state is left over, delete --force removes it)",
-                self.id.as_str()
-            ),
-            Found::Damaged(err) => Err(err),
-        }
+        self.find_record()?.or_error(&self.id)
     }
 
     /// Reads the committed record or the journal, if it is there and undamaged.

@@ -262,3 +262,77 @@ fn ft_48_a_list_of_ten_thousand() {
         std::fs::remove_dir(good.sandbox.root.join(format!("dead-{number}"))).unwrap();
     }
 }
+
+/// Each status in a list that is so long that croci reads it in two threads, with a record that is damaged in each way.
+#[test]
+fn a_long_list_has_every_status_and_names_the_damaged() {
+    need_croci!("the table says damaged");
+    let running = Container::running();
+    let within = || Container::within(&running.sandbox, &["sleep", "1000"]);
+    let (created, paused, stopped) = (within(), within().up(), within().up());
+    created.create().ok();
+    paused.verb("pause", &[]).out().ok();
+    let pid = stopped.pid();
+    stopped.kill("KILL").ok();
+    Container::reap(pid);
+    let mut wanted: Vec<(String, &str)> =
+        [(&running, "running"), (&created, "created"), (&paused, "paused"), (&stopped, "stopped")]
+            .map(|(c, status)| (c.id.clone(), status))
+            .to_vec();
+    let record: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(running.state_dir().join("record.json")).unwrap()).unwrap();
+    let root = &running.sandbox.root;
+    let damaged = |name: &str, change: &dyn Fn(&mut serde_json::Value)| {
+        let mut record = record.clone();
+        change(&mut record);
+        std::fs::create_dir(root.join(name)).unwrap();
+        std::fs::write(root.join(name).join("record.json"), record.to_string()).unwrap();
+        (name.to_owned(), "damaged")
+    };
+    wanted.push(damaged("0-format", &|record| record["format"] = 1.into()));
+    wanted.push(damaged("0-init", &|record| record["init"]["pid"] = 1.into()));
+    wanted.push(damaged("0-cgroup", &|record| record["cgroup"]["path"] = "/".into()));
+    wanted.push(damaged("0-mount", &|record| record["cgroup"]["dirs"][0]["mount"] = "/tmp".into()));
+    wanted.push(damaged("0-owner", &|record| record["owner"] = "root".into()));
+    wanted.push(damaged("0-null", &|record| *record = serde_json::Value::Null));
+    for number in 0..80 {
+        wanted.push(damaged(&format!("9-{number}"), &|record| *record = "{".into()));
+    }
+    wanted.sort();
+    let table = running.croci(["list"]).out().ok();
+    let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let rows: Vec<Vec<String>> = table.lines()[1..].iter().map(|line| cells(line)).collect();
+    let found: Vec<(String, &str)> = rows.iter().map(|row| (row[0].clone(), row[2].as_str())).collect();
+    assert_eq!(found, wanted);
+    let json = running.croci(["list", "--format", "json"]).out().ok().json();
+    let documents = json.as_array().unwrap();
+    assert_eq!(documents.len(), wanted.len());
+    for c in [&running, &created, &paused] {
+        let listed = documents.iter().find(|document| document["id"] == c.id.as_str()).unwrap();
+        assert_eq!(*listed, c.state(), "as `state` prints it");
+    }
+    for (name, _) in wanted.iter().filter(|(_, status)| *status == "damaged") {
+        std::fs::remove_dir_all(root.join(name)).unwrap();
+    }
+    for c in [&created, &paused, &stopped, &running] {
+        c.delete_force().ok();
+    }
+    running.nothing_left();
+}
+
+/// `create` makes the directory, takes its lock and writes the record; `delete` removes the record first.
+#[test]
+fn a_container_that_is_being_created_or_deleted_is_not_listed_as_damaged() {
+    need_croci!("crun and runc have no such lock");
+    let sandbox = Sandbox::new();
+    std::fs::create_dir_all(sandbox.root.join("begun")).unwrap();
+    let dir = std::fs::File::open(sandbox.root.join("begun")).unwrap();
+    let lock = nix::fcntl::Flock::lock(dir, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    let table = sandbox.croci(["list"]).out().ok();
+    assert_eq!(table.lines().len(), 1, "{table:?}");
+    assert_eq!(sandbox.croci(["list", "--format", "json"]).out().ok().json(), serde_json::json!([]));
+    drop(lock);
+    let table = sandbox.croci(["list"]).out().ok();
+    assert!(table.stdout.contains("damaged"), "a directory that is left over: {table:?}");
+    std::fs::remove_dir(sandbox.root.join("begun")).unwrap();
+}

@@ -9,6 +9,8 @@ use std::io::Read as _;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt as _;
 
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use rustix::fs::{FlockOperation, IFlags, XattrFlags};
 
 /// Reads a file of procfs to its end. Names of processes and cgroups are bytes chosen by a container, so invalid UTF-8
@@ -21,6 +23,23 @@ pub fn read_text(file: impl io::Read) -> io::Result<String> {
     // by `take`, because a File asks for its size and place first, and such files have none
     io::Read::take(file, u64::MAX).read_to_end(&mut bytes)?;
     Ok(String::from_utf8(bytes).unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()))
+}
+
+/// Opens and reads a file that the kernel writes as a whole into the first read(2) that has room for it, as
+/// `/proc/PID/stat` and most files of a cgroup: without a second read that finds the end. Longer files may lack their end.
+///
+/// # Errors
+/// As open(2) and read(2).
+pub fn read_whole(path: &str) -> io::Result<String> {
+    let file = crate::open::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut buffer = [0_u8; 4096];
+    let count = loop {
+        match nix::unistd::read(&file, &mut buffer) {
+            Err(nix::Error::EINTR) => {}
+            count => break count?,
+        }
+    };
+    Ok(String::from_utf8_lossy(buffer.get(..count).unwrap_or_default()).into_owned())
 }
 
 /// Reads at an offset and leaves that of the file, and restarts when a signal interrupts the call.

@@ -11,6 +11,9 @@ use std::fmt::Write as _;
 /// Escapes one line of a message or one cell of a table, line ends and tabs included: `
 /// `, `\t`, `\x1b`, `\u{202e}`. A backslash stays as it is, so that escaping twice changes nothing.
 pub fn one_line(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
     escape(text, is_harmful, |c, out| match c {
         '\n' => out.push_str("\\n"),
         '\r' => out.push_str("\\r"),
@@ -23,6 +26,10 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
 /// Escapes a whole output of several lines: line ends and tabs stay, other control characters become `\u001b`. In a
 /// JSON document they can stand only in strings, where JSON defines this escape: its meaning stays the same.
 pub fn output(text: &str) -> Cow<'_, str> {
+    // nearly always, and a comparison of bytes is several times faster
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+        return Cow::Borrowed(text);
+    }
     let harmful = |c| is_harmful(c) && !matches!(c, '\n' | '\t');
     escape(text, harmful, |c, out| push(out, format_args!("\\u{:04x}", u32::from(c))))
 }
