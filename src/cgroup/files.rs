@@ -7,8 +7,11 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
 use base::error::HasErrno;
+use linux::open::open;
 use linux::path as sys_path;
 
 /// Longest wait for killed processes, because one that frees gigabytes takes long.
@@ -16,7 +19,7 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Writes `value` with one write(2), as cgroup files require.
 pub(super) fn try_write(path: &str, value: &str) -> io::Result<()> {
-    fs::OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
+    fs::File::from(open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?).write_all(value.as_bytes())
 }
 
 /// Writes `value` with one write(2); the error names the path and the value.
@@ -30,7 +33,7 @@ pub(super) fn write_context(path: &str, value: &str) -> String {
 
 /// Reads a small file, without the fstat(2) of `fs::read_to_string`, because cgroup files report a size of 0.
 pub(super) fn try_read(path: &str) -> io::Result<String> {
-    read_file(&mut fs::File::open(path)?)
+    read_file(&mut open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?.into())
 }
 
 fn read_file(file: &mut fs::File) -> io::Result<String> {

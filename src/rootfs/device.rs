@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
@@ -29,7 +30,8 @@ pub(super) fn create_all(
     outside: Option<&OutsideDevices>,
     proc_fd: BorrowedFd<'_>,
 ) -> Result<()> {
-    let dev = open_dev(root)?;
+    // one descriptor for all names that are recorded
+    let dev = Rc::new(open_dev(root)?);
     let mut binds = outside.map(|outside| outside.binds(dev.as_fd(), proc_fd)).transpose()?.unwrap_or_default();
     for (index, device) in devices.iter().enumerate() {
         let found = binds.iter().position(|(of, _)| *of == index).map(|at| binds.swap_remove(at).1);
@@ -38,15 +40,15 @@ pub(super) fn create_all(
             None if bind => How::BindHost,
             None => How::Create,
         };
-        create(root, dev.as_fd(), device, how, proc_fd).with_context(|| device.label.clone())?;
+        create(root, &dev, device, how, proc_fd).with_context(|| device.label.clone())?;
     }
     for (name, target) in LINKS {
         if name == c"core" && !has_core(proc_fd).context("/dev/core: look at /proc/kcore")? {
             continue;
         }
-        link(root, dev.as_fd(), name, target).with_context(|| format!("/dev/{}", name.to_string_lossy()))?;
+        link(root, &dev, name, target).with_context(|| format!("/dev/{}", name.to_string_lossy()))?;
     }
-    ptmx(root, dev.as_fd()).context("/dev/ptmx")
+    ptmx(root, &dev).context("/dev/ptmx")
 }
 
 /// Returns whether the kernel shows its memory as /proc/kcore.
@@ -95,7 +97,7 @@ fn may_be_refused() -> bool {
     !linux::userns::is_initial() || !may()
 }
 
-fn create(root: &mut Root, dev: BorrowedFd<'_>, device: &Device, how: How, proc_fd: BorrowedFd<'_>) -> Result<()> {
+fn create(root: &mut Root, dev: &Rc<OwnedFd>, device: &Device, how: How, proc_fd: BorrowedFd<'_>) -> Result<()> {
     match in_dev(&device.path) {
         Some(name) => node(root, dev, name, device, how, proc_fd),
         None => {
@@ -103,7 +105,7 @@ fn create(root: &mut Root, dev: BorrowedFd<'_>, device: &Device, how: How, proc_
             let parent = path::open_parent(root.fd(), &device.path, &mut created);
             root.created.append(&mut created);
             let (parent, name) = parent.context("its directory")?;
-            node(root, parent.as_fd(), &name, device, how, proc_fd)
+            node(root, &Rc::new(parent), &name, device, how, proc_fd)
         }
     }
 }
@@ -119,7 +121,7 @@ fn in_dev(path: &CStr) -> Option<&CStr> {
 
 fn node(
     root: &mut Root,
-    dir: BorrowedFd<'_>,
+    dir: &Rc<OwnedFd>,
     name: &CStr,
     device: &Device,
     how: How,
@@ -131,13 +133,13 @@ fn node(
     };
     let fifo = device.mode & libc::S_IFMT == libc::S_IFIFO;
     if fifo || matches!(how, How::Create) {
-        match sys_path::mknodat(dir, name, device.mode, device.device) {
+        match sys_path::mknodat(dir.as_fd(), name, device.mode, device.device) {
             Ok(()) => {
-                record_created(root, dir, name)?;
-                return set_owner(root, dir, name, device);
+                record_created(root, dir, name);
+                return set_owner(root, dir.as_fd(), name, device);
             }
             Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {
-                return check_existing(root, dir, name, device, proc_fd);
+                return check_existing(root, dir.as_fd(), name, device, proc_fd);
             }
             Err(err) if err.raw_os_error() == Some(libc::EPERM) && !fifo && may_be_refused() => {
                 // of a default device it is the same for the container
@@ -153,9 +155,8 @@ fn node(
 }
 
 /// Records a created name, which is removed if the container's creation fails (OP-3).
-fn record_created(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
-    root.created.push(path::CreatedPath::new(sys_path::dup(dir)?, name.to_owned(), FileKind::File));
-    Ok(())
+fn record_created(root: &mut Root, dir: &Rc<OwnedFd>, name: &CStr) {
+    root.created.push(path::CreatedPath::new(dir.clone(), name.to_owned(), FileKind::File));
 }
 
 /// Opens the node at `name`, without opening the device, and checks that it is the configured one (DV-2).
@@ -221,13 +222,14 @@ fn check_existing(
 }
 
 /// Attaches a detached bind of a node on an empty file.
-fn bind_node(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, device: &Device, tree: BorrowedFd<'_>) -> Result<()> {
-    let mount_point = match sys_path::openat(dir, name, libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW, 0o644) {
+fn bind_node(root: &mut Root, dir: &Rc<OwnedFd>, name: &CStr, device: &Device, tree: BorrowedFd<'_>) -> Result<()> {
+    let mount_point = match sys_path::openat(dir.as_fd(), name, libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW, 0o644)
+    {
         Ok(mount_point) => {
-            record_created(root, dir, name)?;
+            record_created(root, dir, name);
             mount_point
         }
-        Err(err) if err.raw_os_error() == Some(libc::EEXIST) => open_existing_mount_point(dir, name, device)?,
+        Err(err) if err.raw_os_error() == Some(libc::EEXIST) => open_existing_mount_point(dir.as_fd(), name, device)?,
         Err(err) => return Err(err).context("create its mount point"),
     };
     sys_mount::move_mount(tree, mount_point.as_fd()).context("bind")
@@ -266,19 +268,26 @@ fn open_existing_mount_point(dir: BorrowedFd<'_>, name: &CStr, device: &Device) 
 }
 
 /// Creates a symlink; an existing file stays (DV-5).
-fn link(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, target: &CStr) -> Result<()> {
-    match sys_path::symlinkat(target, dir, name) {
-        Ok(()) => record_created(root, dir, name),
+fn link(root: &mut Root, dir: &Rc<OwnedFd>, name: &CStr, target: &CStr) -> Result<()> {
+    match sys_path::symlinkat(target, dir.as_fd(), name) {
+        Ok(()) => {
+            record_created(root, dir, name);
+            Ok(())
+        }
         Err(err) if err.raw_os_error() == Some(libc::EEXIST) => Ok(()),
         Err(err) => Err(err.into()),
     }
 }
 
 /// Creates the symlink to the multiplexer of the container's own devpts; replaces a file of the image.
-fn ptmx(root: &mut Root, dev: BorrowedFd<'_>) -> Result<()> {
+fn ptmx(root: &mut Root, created_in: &Rc<OwnedFd>) -> Result<()> {
     const TARGET: &CStr = c"pts/ptmx";
+    let dev = created_in.as_fd();
     match sys_path::symlinkat(TARGET, dev, c"ptmx") {
-        Ok(()) => return record_created(root, dev, c"ptmx"),
+        Ok(()) => {
+            record_created(root, created_in, c"ptmx");
+            return Ok(());
+        }
         Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {}
         Err(err) => return Err(err.into()),
     }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::plan::mount::SymlinkPolicy;
@@ -30,15 +31,15 @@ pub(crate) enum FileKind {
 /// A created name, removed again if the container's creation fails.
 #[derive(Debug)]
 pub(crate) struct CreatedPath {
-    dir: OwnedFd,
+    dir: Rc<OwnedFd>,
     name: CString,
     kind: FileKind,
 }
 
 impl CreatedPath {
-    /// Records that `name` was created in `dir`. Owns the descriptor.
-    pub(crate) fn new(dir: OwnedFd, name: CString, kind: FileKind) -> Self {
-        Self { dir, name, kind }
+    /// Records that `name` was created in `dir`. Owns the descriptor, perhaps with the other names of the directory.
+    pub(crate) fn new(dir: impl Into<Rc<OwnedFd>>, name: CString, kind: FileKind) -> Self {
+        Self { dir: dir.into(), name, kind }
     }
 
     /// Removes the name; a directory only if it is empty.
@@ -140,7 +141,7 @@ pub(crate) fn create_missing(
     {
         match create(dir.as_fd(), &name, kind) {
             Ok(fd) => {
-                created.push(CreatedPath { dir, name, kind });
+                created.push(CreatedPath::new(dir, name, kind));
                 return Ok(fd);
             }
             // a dangling symlink, or another process created it
@@ -261,7 +262,7 @@ impl Walk<'_> {
             let kind = if last { kind } else { FileKind::Dir };
             match create(dir, name, kind) {
                 Ok(fd) => {
-                    self.created.push(CreatedPath { dir: sys_path::dup(dir)?, name: name.to_owned(), kind });
+                    self.created.push(CreatedPath::new(sys_path::dup(dir)?, name.to_owned(), kind));
                     return Ok(fd);
                 }
                 // created or replaced by another process between the two calls: try again
