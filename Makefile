@@ -7,7 +7,7 @@ PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image test-callers test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image bench-build budgets install uninstall manual docs session deps clean
+.PHONY: help build test test-image test-callers test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench account bench-image bench-build budgets install uninstall manual docs session deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ budgets: build ## What each verb costs, counted without a clock, against bench/b
 
 bench: build ## croci against the fastest peer, on cgroup v1 and v2; N=100 samples, WRITE=1 into the documents (see bench/README.md)
 	bench/run $(CROCI)
+
+account: build ## Where each microsecond of run, create and exec is spent; N=50 runs, WRITE=1 into the documents
+	bench/account $(CROCI) $(if $(WRITE),--write)
 
 bench-image: build ## corm against umoci and Podman: unpacking, bundles, containers; N=5 rounds
 	scripts/deps-image.sh

@@ -89,7 +89,11 @@ def verdict_of(ratios):
 
 
 def shown(ratios):
-    return "; ".join(f"{kind} {ratio:.2f}" + (f" (≤ {bound:.2f})" if bound else "") for kind, ratio, bound in ratios)
+    def one(kind, ratio, bound):
+        if not bound:
+            return f"{kind} {ratio:.2f}"
+        return f"{kind} {ratio:.2f} {'≤' if ratio <= bound else '> (over)'} {bound:.2f}"
+    return "; ".join(one(*entry) for entry in ratios)
 
 
 def table(result, subject, ref):
@@ -133,8 +137,10 @@ def main():
     for path in args.files:
         with open(path, encoding="utf-8") as text:
             results.append(json.load(text))
-    verdicts = []
+    verdicts, over_bounds = [], []
     for result in results:
+        for title, _, _, ratios in lines_of(result, args.subject, args.ref):
+            over_bounds += [f"over: {result['view']} {title}: {kind} {ratio:.2f} > {bound:.2f}" for kind, ratio, bound in ratios if bound and ratio > bound]
         rows = table(result, args.subject, args.ref)
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         print(f"\ncgroup {result['view']}, medians and minima of {result['n']} samples")
@@ -149,6 +155,7 @@ def main():
     if args.markdown:
         write(args.markdown, markdown(results, args))
     over = verdicts.count("OVER")
+    print("".join(f"\n{line}" for line in over_bounds))
     print(f"\n{'OVER' if over else 'PASS'}: {len(verdicts) - over} of {len(verdicts)} lines are within their bounds"
           + (f"; failed: {', '.join(failed)}" if failed else ""))
     sys.exit(1 if over or failed else 0)
