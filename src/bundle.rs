@@ -31,6 +31,42 @@ pub(crate) struct Bundle {
     pub config: Config,
 }
 
+/// A document that the caller gives: a file, or its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Document {
+    /// A file; `-` is standard input.
+    File(PathBuf),
+    /// The text.
+    Text(Vec<u8>),
+}
+
+impl<T: Into<PathBuf>> From<T> for Document {
+    fn from(path: T) -> Document {
+        Document::File(path.into())
+    }
+}
+
+impl Document {
+    /// Reads the document.
+    ///
+    /// # Errors
+    /// As [`read`], with the `flag` that names the file.
+    pub(crate) fn read(&self, flag: &str) -> Result<Vec<u8>> {
+        match self {
+            Document::File(path) => read(path).with_context(|| self.name(flag)),
+            Document::Text(text) => Ok(text.clone()),
+        }
+    }
+
+    /// Returns the name for errors: the flag with the path, or the flag alone.
+    pub(crate) fn name(&self, flag: &str) -> String {
+        match self {
+            Document::File(path) => format!("{flag} {path:?}"),
+            Document::Text(_) => flag.to_owned(),
+        }
+    }
+}
+
 /// Opens the bundle at `dir` and reads `config`, default `config.json` in it.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 // denied because an index out of bounds panics; allowed in tests (clippy.toml)
 #![deny(clippy::indexing_slicing)]
 
+pub mod api;
 mod bundle;
 mod cgroup;
 pub mod cli;

@@ -14,7 +14,7 @@ mod freeze;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 pub(crate) mod layout;
-mod oom;
+pub(crate) mod oom;
 mod parents;
 pub(crate) mod plan;
 pub(crate) mod proc;
@@ -41,7 +41,10 @@ pub(crate) use freeze::is_frozen;
 use linux::open::open;
 pub(crate) use plan::CgroupPlan;
 pub(crate) use record::{CgroupDir, CgroupRecord};
-pub(crate) use stats::Stats;
+pub use stats::{
+    Blkio, BlkioEntry, Cpu, CpuUsage, Hugetlb, Memory, MemoryEntry, Part, Pids, Pressure, PressureLine, Stats,
+    Throttling,
+};
 pub(crate) use summary::CgroupSummary;
 
 /// A container's cgroup in all hierarchies. Files are opened only when they are needed.

@@ -11,6 +11,7 @@ pub use crate::runtime::options::CgroupsMode;
 pub use crate::runtime::options::Checkpoint;
 pub use crate::runtime::options::Create;
 pub use crate::runtime::options::Criu;
+pub use crate::runtime::options::Document;
 pub use crate::runtime::options::Exec;
 pub use crate::runtime::options::Mounts;
 pub use crate::runtime::options::NetworkLock;
@@ -213,7 +214,7 @@ pub struct Update {
     /// Container ID.
     pub id: String,
     /// `--resources`: a file, or `-` for standard input; the other flags are then ignored.
-    pub resources: Option<PathBuf>,
+    pub resources: Option<Document>,
     /// The other flags in order: name without dashes, and value as decimal text; sizes in bytes.
     pub settings: Vec<(String, String)>,
 }

@@ -40,7 +40,8 @@ fn signal_number(name: Option<&str>, record: &Record) -> Result<i32> {
     }
 }
 
-fn kill_one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
+/// Signals the container `id`.
+pub(crate) fn kill_one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
     // first, because an unknown signal is an error also for an unknown container
     if let Some(name) = &args.signal {
         parse(name)?;

@@ -1,16 +1,16 @@
 //! The verbs: each loads the container, checks its status, acts and prints.
 
 mod checkpoint;
-mod create;
-mod delete;
+pub(crate) mod create;
+pub(crate) mod delete;
 mod events;
-mod exec;
+pub(crate) mod exec;
 mod explain;
 mod features;
-mod kill;
+pub(crate) mod kill;
 mod list;
 mod mounts;
-mod pause;
+pub(crate) mod pause;
 mod plan;
 mod ps;
 mod restore;
@@ -18,7 +18,7 @@ mod run;
 mod spec;
 mod start;
 mod state;
-mod update;
+pub(crate) mod update;
 mod validate;
 mod wait;
 mod why;
@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use crate::cli::args::Command;
+use crate::cli::args::Exec;
 use crate::cli::args::Global;
 use crate::cli::args::Verb;
 use crate::config::ContainerId;
@@ -108,15 +109,35 @@ pub fn load(entry: Entry) -> Result<LoadedContainer> {
 /// # Errors
 /// The error of the verb.
 pub fn run(command: &Command, log: &Log) -> Result<i32> {
+    let without_state = matches!(command.verb, Verb::Spec(_) | Verb::Features);
+    let context = context(&command.global, without_state, log)?;
+    let result = dispatch(&context, command);
+    if let Ok(status) = &result {
+        log.debug(|| format!("done, exit status {status}"));
+    }
+    result
+}
+
+/// Creates a process in a container, for the library, and returns its pid.
+///
+/// # Errors
+/// As the verb `exec`.
+pub(crate) fn exec_detached(global: &Global, args: &Exec, log: &Log) -> Result<i32> {
+    let context = context(global, false, log)?;
+    hide_from_containers()?;
+    exec::begin(&context, args).map(|(executed, ..)| executed.init.pid)
+}
+
+/// Prepares this process for a verb and returns the verb's context.
+fn context<'a>(global: &'a Global, without_state: bool, log: &'a Log) -> Result<Context<'a>> {
     // because with an inherited SIG_IGN for SIGCHLD the kernel would reap croci's children
     linux::process::default_sigchld();
     // because a write beyond RLIMIT_FSIZE is then an error (EFBIG) that croci reports after it has undone its work
     linux::signal::set_without_effect(libc::SIGXFSZ).context("SIGXFSZ")?;
-    let global = &command.global;
     let root = match &global.root {
         Some(root) => std::path::absolute(root).with_context(|| format!("--root {root:?}"))?,
         // these verbs work without state, and so without a directory for it
-        None if matches!(command.verb, Verb::Spec(_) | Verb::Features) => PathBuf::new(),
+        None if without_state => PathBuf::new(),
         None => host::default_root()?,
     };
     log.debug(|| {
@@ -124,12 +145,7 @@ pub fn run(command: &Command, log: &Log) -> Result<i32> {
             linux::binary::arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
         format!("version {}, state root {root:?}: {}", env!("CARGO_PKG_VERSION"), words.join(" "))
     });
-    let context = Context { store: Store::new(root), log, global };
-    let result = dispatch(&context, command);
-    if let Ok(status) = &result {
-        log.debug(|| format!("done, exit status {status}"));
-    }
-    result
+    Ok(Context { store: Store::new(root), log, global })
 }
 
 fn dispatch(context: &Context<'_>, command: &Command) -> Result<i32> {

@@ -9,12 +9,12 @@ use crate::state::status;
 use crate::state::status::Action;
 
 /// Freezes the container's cgroup; returns when every process is frozen.
-pub(super) fn pause(context: &Context<'_>, id: &str) -> Result<i32> {
+pub(crate) fn pause(context: &Context<'_>, id: &str) -> Result<i32> {
     change(context, id, Action::Pause)
 }
 
 /// Thaws the container's cgroup.
-pub(super) fn resume(context: &Context<'_>, id: &str) -> Result<i32> {
+pub(crate) fn resume(context: &Context<'_>, id: &str) -> Result<i32> {
     change(context, id, Action::Resume)
 }
 

@@ -1,13 +1,10 @@
 //! `update`: sets new limits for a container, all of them or none (UP-1).
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
 
 use super::{Context, LoadedContainer, load};
-use crate::bundle;
 use crate::cgroup::Cgroup;
 use crate::cgroup::resources;
 use crate::cli::args;
@@ -43,9 +40,9 @@ const FIELDS: [(&str, &[&str]); 16] = [
 const SCHEMAS: [&str; 2] = ["l3-cache-schema", "mem-bw-schema"];
 
 /// Writes the limits to the cgroup and to the record.
-pub(super) fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
+pub(crate) fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
     let wanted = match &args.resources {
-        Some(path) => config::parse_resources(&read(path)?).context("--resources")?,
+        Some(document) => config::parse_resources(&document.read("--resources")?).context("--resources")?,
         None => {
             let text = serde_json::to_vec(&from_flags(&args.settings)?)?;
             config::parse_resources(&text)?
@@ -81,10 +78,6 @@ fn schemas(settings: &[(String, String)], record: &Record) -> Result<Vec<(String
         Some((flag, _)) if record.resctrl.is_none() => bail!("{flag}: the container has no linux.intelRdt"),
         _ => Ok(lines),
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    bundle::read(path).with_context(|| format!("--resources {path:?}"))
 }
 
 fn configured(text: &[u8]) -> Result<LinuxResources> {

@@ -16,7 +16,6 @@ use super::spawn::{self, Init};
 use super::sync::InitHandover;
 use super::terminal::{Console, Foreground};
 use super::{options, start, stored, sync, terminal, verify};
-use crate::bundle;
 use crate::cgroup::Cgroup;
 use crate::cgroup::CgroupRecord;
 use crate::config;
@@ -117,6 +116,7 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
 /// cannot work (PR-4).
 fn outputs(process: &Process, args: &options::Exec) -> Result<Outputs> {
     let console = match (&args.console_socket, process.terminal().unwrap_or(false)) {
+        (None, true) if args.console.is_some() => args.console.as_ref().map(Console::of).transpose()?,
         (Some(_), false) => bail!("--console-socket: the process has no terminal (--tty)"),
         (None, true) if args.detach => bail!("--tty: a detached process needs --console-socket"),
         (Some(path), true) => Some(Console::connect(path)?),
@@ -180,9 +180,9 @@ fn prepare_program(
 /// Reads the process to run: from the file of `--process`, or the container's own with the changes that the flags make.
 /// Returns it with warnings to log.
 fn process(spec: &Spec, target: ProcessId, args: &options::Exec) -> Result<(Process, Vec<String>)> {
-    if let Some(path) = &args.process {
-        let text = bundle::read(path).with_context(|| format!("--process {path:?}"))?;
-        let mut parsed = config::parse_process(&text).with_context(|| format!("--process {path:?}"))?;
+    if let Some(document) = &args.process {
+        let text = document.read("--process")?;
+        let mut parsed = config::parse_process(&text).with_context(|| document.name("--process"))?;
         if args.tty {
             parsed.process.set_terminal(Some(true));
         }

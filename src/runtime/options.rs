@@ -1,6 +1,10 @@
 //! Options of the verbs, filled from the command line by `cli`. Where a field has a flag, its comment names the flag.
 
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use crate::bundle::Document;
 
 /// Verb that creates the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,18 @@ pub enum CgroupManager {
     Disabled,
 }
 
+/// A descriptor of the library's caller; equal if it is the same one.
+#[derive(Debug, Clone)]
+pub struct Descriptor(pub Arc<OwnedFd>);
+
+impl PartialEq for Descriptor {
+    fn eq(&self, other: &Descriptor) -> bool {
+        self.0.as_raw_fd() == other.0.as_raw_fd()
+    }
+}
+
+impl Eq for Descriptor {}
+
 /// Options of `create` and `run`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Create {
@@ -46,6 +62,8 @@ pub struct Create {
     pub config: Option<PathBuf>,
     /// `--console-socket`
     pub console_socket: Option<PathBuf>,
+    /// A connected socket that gets the terminal, if there is one; of the library alone.
+    pub console: Option<Descriptor>,
     /// `--pidfd-socket`
     pub pidfd_socket: Option<PathBuf>,
     /// `--pid-file`
@@ -70,13 +88,15 @@ pub struct Exec {
     /// Arguments of the program; empty with `--process`.
     pub command: Vec<String>,
     /// `--process FILE`
-    pub process: Option<PathBuf>,
+    pub process: Option<Document>,
     /// `--detach`
     pub detach: bool,
     /// `--tty`
     pub tty: bool,
     /// `--console-socket`
     pub console_socket: Option<PathBuf>,
+    /// A connected socket that gets the terminal, if there is one; of the library alone.
+    pub console: Option<Descriptor>,
     /// `--pid-file`
     pub pid_file: Option<PathBuf>,
     /// `--pidfd-socket`

@@ -109,6 +109,9 @@ pub(crate) struct PreservedFds {
 /// cannot work (PR-4).
 pub(super) fn open_console(args: &options::Create, bundle: &Bundle, mode: Mode) -> Result<Option<Console>> {
     let terminal = bundle.config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+    if let (Some(socket), true) = (&args.console, terminal) {
+        return Console::of(socket).map(Some);
+    }
     match (&args.console_socket, terminal) {
         (Some(_), false) => bail!("--console-socket: process.terminal is not set"),
         (Some(path), true) => Ok(Some(Console::connect(path)?)),

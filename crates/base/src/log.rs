@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
@@ -49,6 +49,7 @@ enum Target {
     File(File),
     Journal { socket: std::os::unix::net::UnixDatagram, id: String },
     Syslog { socket: std::os::unix::net::UnixDatagram, id: String },
+    Memory(Mutex<Vec<String>>),
 }
 
 /// The log of [`step`], if it has the level `debug`.
@@ -86,6 +87,24 @@ impl Log {
         Log { target: Target::Stderr, format: LogFormat::Text, level: LogLevel::Error }
     }
 
+    /// Returns a log that keeps warnings and errors in memory and prints nothing, for the library.
+    pub fn memory() -> Log {
+        Log { target: Target::Memory(Mutex::default()), format: LogFormat::Text, level: LogLevel::Warning }
+    }
+
+    /// Takes the messages of a log of [`Log::memory`]; none of any other.
+    pub fn take(&self) -> Vec<String> {
+        match &self.target {
+            Target::Memory(messages) => messages.lock().map(|mut list| std::mem::take(&mut *list)).unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns whether messages are for standard error besides the log.
+    fn prints(&self) -> bool {
+        !matches!(self.target, Target::Stderr | Target::Memory(_))
+    }
+
     fn target(text: &str) -> Result<Target> {
         let datagram = |path: &str| -> Result<std::os::unix::net::UnixDatagram> {
             let socket = std::os::unix::net::UnixDatagram::unbound()?;
@@ -110,7 +129,9 @@ impl Log {
 
     /// Logs an error, and prints it to standard error as `croci: error: MESSAGE (HINT) [CODE]`.
     pub fn error(&self, error: &Report) {
-        write_stderr(&format!("error: {}", error.line()));
+        if !matches!(self.target, Target::Memory(_)) {
+            write_stderr(&format!("error: {}", error.line()));
+        }
         // afterwards, because a log that is standard error's own file is appended to
         if !matches!(self.target, Target::Stderr) {
             self.send(LogLevel::Error, &error.message, Some(error));
@@ -131,7 +152,7 @@ impl Log {
     pub fn warning_at_any_level(&self, message: &str) {
         let message = &*one_line(message);
         self.put(LogLevel::Warning, message);
-        if !matches!(self.target, Target::Stderr) {
+        if self.prints() {
             write_stderr(&format!("warning: {message}"));
         }
     }
@@ -166,6 +187,12 @@ impl Log {
             Target::File(file) => {
                 let mut file = file;
                 file.write_all(line(self.format, level, message, error, SystemTime::now()).as_bytes())
+            }
+            Target::Memory(messages) => {
+                if let Ok(mut messages) = messages.lock() {
+                    messages.push(message.to_owned());
+                }
+                Ok(())
             }
             Target::Journal { socket, id } => {
                 let code = error.map(|error| format!("CODE={}\n", error.code.name())).unwrap_or_default();

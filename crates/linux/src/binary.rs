@@ -35,17 +35,22 @@ const SELF: &CStr = c"/proc/self/exe";
 /// # Errors
 /// Neither a read-only clone of the mount nor a sealed copy can be created: the container must not be entered.
 pub fn ensure_protected() -> io::Result<()> {
-    if is_dissolved(SELF)? && is_on_read_only_mount(SELF)? {
+    if is_protected()? {
         return Ok(());
     }
     let binary = open_self()?;
-    if is_sealed(binary.as_fd()) {
-        return Ok(());
-    }
     if let Ok(clone) = read_only_clone() {
         let _ = execute(clone.as_fd());
     }
     Err(execute(sealed_copy(&binary)?.as_fd()))
+}
+
+/// Returns whether this process runs from a file that cannot be opened for writing.
+///
+/// # Errors
+/// procfs is not mounted.
+pub fn is_protected() -> io::Result<bool> {
+    Ok(is_dissolved(SELF)? && is_on_read_only_mount(SELF)? || is_sealed(open_self()?.as_fd()))
 }
 
 /// Returns whether the file's mount is in no mount namespace and has this file as its root.

@@ -36,6 +36,7 @@ pub mod term;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod userns;
+pub mod worker;
 
 use std::io;
 

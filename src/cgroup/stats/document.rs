@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 /// All counters of a container.
 #[derive(Debug, Serialize)]
-pub(crate) struct Stats {
+pub struct Stats {
     /// CPU time.
     pub cpu: Cpu,
     /// Memory.
@@ -23,7 +23,7 @@ pub(crate) struct Stats {
 /// The counters of a controller; an empty object without it.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Part<T> {
+pub enum Part<T> {
     /// The controller is there.
     Known(T),
     /// It is not.
@@ -38,7 +38,7 @@ impl<T> From<Option<T>> for Part<T> {
 
 /// CPU time and its limits.
 #[derive(Debug, Serialize)]
-pub(crate) struct Cpu {
+pub struct Cpu {
     /// CPU time used.
     pub usage: CpuUsage,
     /// What the quota took away.
@@ -50,7 +50,7 @@ pub(crate) struct Cpu {
 
 /// Times in nanoseconds; the lists, an entry for each CPU, are of v1 only.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct CpuUsage {
+pub struct CpuUsage {
     /// All of it.
     pub total: u64,
     /// Time by CPU.
@@ -71,7 +71,7 @@ pub(crate) struct CpuUsage {
 /// What the CPU quota took away.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Throttling {
+pub struct Throttling {
     /// Periods in which a process was runnable.
     pub periods: u64,
     /// Periods whose quota was used up.
@@ -82,7 +82,7 @@ pub(crate) struct Throttling {
 
 /// Memory of a cgroup.
 #[derive(Debug, Serialize)]
-pub(crate) struct Memory {
+pub struct Memory {
     /// Page cache in bytes.
     pub cache: u64,
     /// Memory.
@@ -107,7 +107,7 @@ pub(crate) struct Memory {
 
 /// Bytes, and the number of times that the limit was hit.
 #[derive(Debug, Serialize)]
-pub(crate) struct MemoryEntry {
+pub struct MemoryEntry {
     /// Limit.
     pub limit: u64,
     /// Usage now.
@@ -120,7 +120,7 @@ pub(crate) struct MemoryEntry {
 
 /// Number of processes and threads.
 #[derive(Debug, Serialize)]
-pub(crate) struct Pids {
+pub struct Pids {
     /// Number now.
     pub current: u64,
     /// 0: no limit.
@@ -130,7 +130,7 @@ pub(crate) struct Pids {
 /// Requests to block devices.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Blkio {
+pub struct Blkio {
     /// Bytes.
     pub io_service_bytes_recursive: Vec<BlkioEntry>,
     /// Requests.
@@ -142,7 +142,7 @@ pub(crate) struct Blkio {
 
 /// One kind of request to one device.
 #[derive(Debug, Serialize)]
-pub(crate) struct BlkioEntry {
+pub struct BlkioEntry {
     /// Major number of the device.
     pub major: u64,
     /// Minor number.
@@ -155,7 +155,7 @@ pub(crate) struct BlkioEntry {
 
 /// Huge pages of one size.
 #[derive(Debug, Serialize)]
-pub(crate) struct Hugetlb {
+pub struct Hugetlb {
     /// Usage in bytes.
     pub usage: u64,
     /// v1 only.
@@ -167,7 +167,7 @@ pub(crate) struct Hugetlb {
 
 /// Pressure stall information of one resource.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub(crate) struct Pressure {
+pub struct Pressure {
     /// Some tasks waited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub some: Option<PressureLine>,
@@ -178,7 +178,7 @@ pub(crate) struct Pressure {
 
 /// Part of the time in percent, over the last seconds.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub(crate) struct PressureLine {
+pub struct PressureLine {
     /// Over 10 s.
     pub avg10: f64,
     /// Over 60 s.

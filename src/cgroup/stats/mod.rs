@@ -19,8 +19,10 @@ use super::Cgroup;
 use super::files::try_read;
 use base::error::HasErrno as _;
 
-use document::BlkioEntry;
-pub(crate) use document::Stats;
+pub use document::{
+    Blkio, BlkioEntry, Cpu, CpuUsage, Hugetlb, Memory, MemoryEntry, Part, Pids, Pressure, PressureLine, Stats,
+    Throttling,
+};
 
 /// The value for "no limit", where v2 has the word `max`.
 const UNLIMITED: u64 = u64::MAX;

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::args::{
-    CgroupManager, Create, Delete, Events, Exec, Format, Global, Kill, List, LogFormat, LogLevel, Plan, Ps, Run,
-    SpecArgs, State, Update, Validate, Verb, Why,
+    CgroupManager, Create, Delete, Document, Events, Exec, Format, Global, Kill, List, LogFormat, LogLevel, Plan, Ps,
+    Run, SpecArgs, State, Update, Validate, Verb, Why,
 };
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
@@ -70,6 +70,7 @@ fn creation(args: &mut ParsedArgs) -> Result<Create> {
         bundle: args.path("bundle").unwrap_or_else(|| PathBuf::from(".")),
         config: args.path("config"),
         console_socket: args.path("console-socket"),
+        console: None,
         pidfd_socket: args.path("pidfd-socket"),
         pid_file: args.path("pid-file"),
         no_pivot: args.switch("no-pivot")?,
@@ -122,10 +123,11 @@ pub(super) fn delete(args: &mut ParsedArgs) -> Result<Verb> {
 
 pub(super) fn exec(args: &mut ParsedArgs) -> Result<Verb> {
     let exec = Exec {
-        process: args.path("process"),
+        process: args.path("process").map(Document::File),
         detach: args.switch("detach")?,
         tty: args.switch("tty")?,
         console_socket: args.path("console-socket"),
+        console: None,
         pid_file: args.path("pid-file"),
         pidfd_socket: args.path("pidfd-socket"),
         preserve_fds: preserve_fds(args)?,
@@ -208,7 +210,7 @@ const SETTINGS: &[(&str, Setting)] = &[
 ];
 
 pub(super) fn update(args: &mut ParsedArgs) -> Result<Verb> {
-    let resources = args.path("resources");
+    let resources = args.path("resources").map(Document::File);
     let mut settings = Vec::new();
     for (name, setting) in SETTINGS {
         let place = args.place(name);

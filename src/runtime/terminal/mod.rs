@@ -5,6 +5,7 @@
 mod relay;
 
 use super::notify::Notify;
+use super::options::Descriptor;
 use anyhow::{Context as _, Result, bail};
 use base::foreground;
 use linux::signal;
@@ -56,6 +57,14 @@ impl Console {
     pub(crate) fn connect(path: &Path) -> Result<Self> {
         let stream = linux::socket::connect(path, TIMEOUT);
         stream.with_context(|| format!("--console-socket {path:?}")).map(Self)
+    }
+
+    /// Takes a socket that is connected already.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub(crate) fn of(socket: &Descriptor) -> Result<Self> {
+        Ok(Self(UnixStream::from(socket.0.try_clone().context("copy the descriptor of the console")?)))
     }
 
     /// Sends the master in one message. The caller reads less than 4096 bytes beside it, and must get at least one.

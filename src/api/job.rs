@@ -1,0 +1,196 @@
+//! A verb that runs in a process of its own, because the caller's may have several threads.
+//!
+//! croci clones, joins namespaces and changes its own affinity and signal mask on the way to a container's process. None of
+//! that can be done in a program of several threads, and none of it may be seen in the caller's. So such a verb runs in a
+//! fork of the caller, which has one thread, and reports by a socket: first the terminal, if the process has one, then the
+//! result.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result};
+use crate::runtime::options::Descriptor;
+use base::error::HasErrno as _;
+use base::log::Log;
+use linux::signal::SignalSet;
+use linux::worker::Fork;
+
+/// Longest report in bytes: the largest message that a socket takes by default is above it.
+const MAX_REPORT: usize = 64 * 1024;
+
+/// Standard streams of a new process; `/dev/null` in the place of one that is not given.
+#[derive(Debug, Clone, Default)]
+pub struct Streams {
+    /// Standard input, output and error.
+    list: [Option<Arc<OwnedFd>>; 3],
+}
+
+impl Streams {
+    /// Takes standard input, output and error.
+    pub fn new(stdin: Option<OwnedFd>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd>) -> Streams {
+        Streams { list: [stdin, stdout, stderr].map(|fd| fd.map(Arc::new)) }
+    }
+
+    /// Puts the streams into their places in this process.
+    fn install(&self) -> anyhow::Result<()> {
+        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).context("open /dev/null")?;
+        // above 2 first, because a stream may be at another's place now
+        let above = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().context("copy a standard stream");
+        let sources = self.list.iter().map(|fd| above(fd.as_ref().map_or(null.as_fd(), |fd| fd.as_fd())));
+        let sources = sources.collect::<anyhow::Result<Vec<OwnedFd>>>()?;
+        for (number, source) in (0..).zip(&sources) {
+            linux::term::replace_stdio(source.as_fd(), number).context("standard streams")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a verb reports.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Pid of the process that was created, in the caller's pid namespace; 0 for a verb that creates none.
+    pub pid: i32,
+    /// The master of the process's terminal, if it has one.
+    pub terminal: Option<OwnedFd>,
+    /// Warnings: what was configured and is not so, and what was done otherwise.
+    pub warnings: Vec<String>,
+}
+
+/// The report, as it is sent.
+#[derive(Debug, Serialize, Deserialize)]
+struct Report {
+    result: Result<i32>,
+    warnings: Vec<String>,
+}
+
+/// A verb at work. Its descriptor is readable when something has happened: then call [`Job::advance`].
+#[derive(Debug)]
+#[must_use]
+pub struct Job {
+    socket: OwnedFd,
+    pid: i32,
+    pidfd: Option<OwnedFd>,
+    terminal: Option<OwnedFd>,
+}
+
+impl AsFd for Job {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Job {
+    /// Starts `work` in a process of its own. It gets a log for warnings and the socket for a terminal.
+    pub(super) fn begin(streams: &Streams, work: impl FnOnce(&Log, Descriptor) -> anyhow::Result<i32>) -> Result<Job> {
+        let (ours, theirs) = linux::socket::pair().context("socket pair")?;
+        match linux::worker::fork().context("create a process for the verb")? {
+            Fork::Parent(pid, pidfd) => Ok(Job { socket: ours, pid, pidfd, terminal: None }),
+            Fork::Child => {
+                drop(ours);
+                // because a panic must not go on in the caller's code
+                let sent = catch_unwind(AssertUnwindSafe(|| report(streams, theirs, work)));
+                linux::process::exit(i32::from(sent.is_err()))
+            }
+        }
+    }
+
+    /// Returns the pid of the process that does the work. A program that reaps all its children gets that one, too.
+    pub fn worker(&self) -> i32 {
+        self.pid
+    }
+
+    /// Reads what has come; `None` while the verb is at work. Does not wait.
+    ///
+    /// # Errors
+    /// The verb's own; its process was killed.
+    pub fn advance(&mut self) -> Option<Result<Outcome>> {
+        self.read(false)
+    }
+
+    /// Waits for the end of the verb.
+    ///
+    /// # Errors
+    /// As [`Job::advance`].
+    pub fn finish(mut self) -> Result<Outcome> {
+        loop {
+            if let Some(result) = self.read(true) {
+                return result;
+            }
+        }
+    }
+
+    /// Reads the messages that have come, or waits for the next one.
+    fn read(&mut self, wait: bool) -> Option<Result<Outcome>> {
+        let mut buffer = vec![0; MAX_REPORT];
+        loop {
+            let receive = if wait { linux::socket::receive } else { linux::socket::receive_present };
+            match receive(self.socket.as_fd(), &mut buffer) {
+                Err(err) if err.is_errno(&[libc::EAGAIN]) => return None,
+                Ok((_, Some(terminal))) => self.terminal = Some(terminal),
+                Ok((length, None)) if length > 0 => return Some(self.end(buffer.get(..length).unwrap_or_default())),
+                _ => return Some(Err(self.died())),
+            }
+        }
+    }
+
+    /// Reaps the process and returns its report.
+    fn end(&mut self, text: &[u8]) -> Result<Outcome> {
+        self.reap();
+        let report: Report = serde_json::from_slice(text).context("the report of the verb's process")?;
+        let pid = report.result?;
+        Ok(Outcome { pid, terminal: self.terminal.take(), warnings: report.warnings })
+    }
+
+    /// Returns the error for a process that ended without a report.
+    fn died(&mut self) -> Error {
+        self.reap();
+        anyhow::anyhow!("the process that did the work was killed").into()
+    }
+
+    /// Waits for the end of the process, which has reported and ends at once. No error where another part of the program
+    /// has reaped it.
+    fn reap(&mut self) {
+        if let Some(pidfd) = self.pidfd.take() {
+            let _ = linux::process::wait(pidfd.as_fd(), true);
+        }
+    }
+}
+
+/// Does the work in the new process and sends its report.
+fn report(streams: &Streams, socket: OwnedFd, work: impl FnOnce(&Log, Descriptor) -> anyhow::Result<i32>) {
+    let log = Log::memory();
+    let socket = Arc::new(socket);
+    let result = settle(streams).and_then(|()| work(&log, Descriptor(socket.clone())));
+    let report = Report { result: result.map_err(Error::from), warnings: log.take() };
+    let bytes = serde_json::to_vec(&report).unwrap_or_default();
+    // the caller is gone, or the list of warnings is too long: then it learns the result alone
+    if bytes.len() > MAX_REPORT || linux::socket::send(socket.as_fd(), &bytes, &[]).is_err() {
+        let short = Report { warnings: Vec::new(), ..report };
+        let _ = linux::socket::send(socket.as_fd(), &serde_json::to_vec(&short).unwrap_or_default(), &[]);
+    }
+}
+
+/// Gives the new process what a program croci would begin with, whatever the caller has changed in its own.
+fn settle(streams: &Streams) -> anyhow::Result<()> {
+    linux::signal::set_mask(SignalSet::EMPTY).context("signal mask")?;
+    linux::process::default_sigchld();
+    linux::signal::set_ignored(libc::SIGPIPE).context("SIGPIPE")?;
+    for number in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        linux::signal::set_default(number).context("signals")?;
+    }
+    streams.install()
+}
+
+/// Fails if a program in a container could overwrite this one.
+pub(super) fn check_protected() -> anyhow::Result<()> {
+    if !linux::binary::is_protected().context("/proc/self/exe")? {
+        bail!("the container could overwrite this program: call croci::api::protect_program first in main");
+    }
+    Ok(())
+}
