@@ -82,9 +82,11 @@ bench-build: build ## corm build against buildah bud, cold, cached and with one 
 
 install: build ## Install croci and corm below PREFIX (/usr/local), with their man pages and completions
 	scripts/install.sh $(DESTDIR)$(PREFIX) $(CROCI) $(CORM)
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(BUILT)/dist/containerd-shim-croci-v2
 
 uninstall: ## Remove what `make install` has installed
 	scripts/install.sh --remove $(DESTDIR)$(PREFIX) croci corm
+	rm -f $(DESTDIR)$(PREFIX)/bin/containerd-shim-croci-v2
 
 manual: ## Write the man pages and completions in packaging/ from the tables of flags
 	scripts/toolchain cargo run --quiet --locked -p manual -- packaging

@@ -1,5 +1,5 @@
 #!/bin/bash
-# build-release.sh: the static release programs croci and corm in target/dist. croci alone is linked with musl, whose start
+# build-release.sh: the static release programs croci, its shim and corm in target/dist. The first two are linked with musl, whose start
 # costs nothing (docs/dev/decisions.md, 57); where its standard library is neither installed nor to be had, with glibc.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -16,10 +16,11 @@ if ! has_musl; then
 fi
 cargo build --release --locked -p corm --bin corm
 cargo build --release --locked --target "$target" -p croci --bin croci
+cargo build --release --locked --target "$target" -p shim --bin containerd-shim-croci-v2
 mkdir -p "$built/dist"
 echo "$target" >"$built/dist/croci.target"
 # by a rename, because a program that runs cannot be written
-for program in "$built/$target/release/croci" "$built/$(uname -m)-unknown-linux-gnu/release/corm"; do
+for program in "$built/$target/release/croci" "$built/$target/release/containerd-shim-croci-v2" "$built/$(uname -m)-unknown-linux-gnu/release/corm"; do
     cp "$program" "$built/dist/.new"
     mv "$built/dist/.new" "$built/dist/$(basename "$program")"
 done

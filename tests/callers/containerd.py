@@ -1,4 +1,5 @@
-"""containerd by `ctr`: the shim io.containerd.runc.v2 calls the runtime of --runc-binary."""
+"""containerd by `ctr`: the shim io.containerd.runc.v2 calls the runtime of --runc-binary. containerd_croci.py has the same
+operations by croci's own shim."""
 import json
 import os
 import re
@@ -29,6 +30,8 @@ class Caller:
     NAME = "containerd"
     PROGRAMS = ()  # directories of containerd, its shim and ctr, where they are not the installed ones
     ROW = 100
+    TYPE = "io.containerd.runc.v2"
+    STATES = STATE_DIRS
 
     def __init__(self, work, image, runtime):
         self.work, self.image, self.runtime, self.made = work, image, runtime, 0
@@ -45,7 +48,7 @@ class Caller:
         except Failure:
             self.end()
             raise
-        self.states = [*STATE_DIRS, str(work / "state/io.containerd.runtime.v2.task/callers")]
+        self.states = [*self.STATES, str(work / "state/io.containerd.runtime.v2.task/callers")]
 
     def __call__(self, *arguments, **options):
         return call([*self.argv(), *arguments], env=self.env, **options)
@@ -53,11 +56,15 @@ class Caller:
     def argv(self):
         return ["ctr", "-a", str(self.work / "containerd.sock"), "-n", "callers"]
 
+    def how(self):
+        """Returns the flags of `ctr run` that choose the runtime."""
+        return ["--runtime", self.TYPE, "--runc-binary", self.runtime]
+
     def run_argv(self, *options, command=()):
         """Returns the arguments of `ctr run` for a new container, and its name."""
         self.made += 1
         name = f"c{self.made}"
-        return name, ["run", "--runtime", "io.containerd.runc.v2", "--runc-binary", self.runtime, *options, NAME, name, *command]
+        return name, ["run", *self.how(), *options, NAME, name, *command]
 
     def run(self, *options, command, **how):
         return self(*self.run_argv("--rm", *options, command=command)[1], **how)
@@ -120,7 +127,7 @@ def _(c):
     name = c.up()
     same(c.status(name), "RUNNING", "status")
     holds(alive(c.pid(name)), "its pid is no process")
-    same(json.loads(c("container", "info", name).out)["Runtime"]["Name"], "io.containerd.runc.v2", "runtime")
+    same(json.loads(c("container", "info", name).out)["Runtime"]["Name"], c.TYPE, "runtime")
 
 
 @op("task exec: output, exit status, directory, user")
@@ -280,7 +287,7 @@ def _(c):
     name = c.up("--cgroup", "/given/parent/mine", "--no-pivot")
     matches(str(cgroup_dir(c.pid(name), "memory")), "/given/parent/mine$", "cgroup")
     c.made += 1
-    same(c("run", "--rm", "--runc-binary", c.runtime, "--rootfs", str(c.image.rootfs), f"c{c.made}", "/bin/echo", "from a directory").text,
+    same(c("run", "--rm", *c.how(), "--rootfs", str(c.image.rootfs), f"c{c.made}", "/bin/echo", "from a directory").text,
          "from a directory", "output")
 
 

@@ -187,7 +187,7 @@ def status_field(pid, field):
 def alive(pid):
     try:
         return status_field(pid, "State")[0] not in "ZX"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

@@ -1,0 +1,281 @@
+//! The shim's process: one loop over its socket, its connections, its children, the verbs at work and the terminals.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::args::Args;
+use super::publisher::Publisher;
+use super::tasks::{Caller, Shim, status};
+use super::wire::{Connection, Frame, code};
+use linux::signal::{self, SignalSet};
+
+/// Services that have the methods of a task.
+const TASK_SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task"];
+
+/// What a descriptor that is polled belongs to.
+enum Watched {
+    /// The socket.
+    Listener,
+    /// The signals.
+    Signals,
+    /// A connection, by its number.
+    Connection(u64),
+    /// The connection for events.
+    Publisher,
+    /// A verb or a terminal: all of them are looked at.
+    Other,
+    /// The watch for OOM kills of this container.
+    Oom(String),
+}
+
+/// The process.
+struct Server {
+    /// The socket.
+    listener: UnixListener,
+    /// Descriptor of signals.
+    signals: std::os::fd::OwnedFd,
+    /// Connections by their numbers.
+    connections: BTreeMap<u64, Connection>,
+    /// Number of the last connection.
+    next: u64,
+    /// The state.
+    shim: Shim,
+}
+
+/// Serves until containerd asks for the end.
+///
+/// # Errors
+/// The process cannot be set up, or poll(2) fails.
+pub(crate) fn serve(args: &Args) -> Result<()> {
+    let mut server = set_up(args)?;
+    let path = server.listener.local_addr().ok().and_then(|address| address.as_pathname().map(ToOwned::to_owned));
+    while !server.has_ended() {
+        server.turn()?;
+    }
+    if let Some(path) = path {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+/// Takes the socket from standard input and prepares the process.
+fn set_up(args: &Args) -> Result<Server> {
+    let stdin = std::io::stdin();
+    let listener = UnixListener::from(stdin.as_fd().try_clone_to_owned().context("the socket")?);
+    listener.set_nonblocking(true).context("the socket")?;
+    let null = File::open("/dev/null").context("/dev/null")?;
+    linux::term::replace_stdio(null.as_fd(), 0).context("standard input")?;
+    croci::api::adopt_processes()?;
+    let set = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP].iter();
+    let set = set.fold(SignalSet::EMPTY, |set, signal| set.with(*signal));
+    signal::set_mask(set).context("signal mask")?;
+    let signals = signal::descriptor(set).context("signalfd")?;
+    signal::set_ignored(libc::SIGPIPE).context("SIGPIPE")?;
+    adjust_oom_score();
+    // where containerd reads it; a line is lost rather than waited for
+    let log = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open("log").ok();
+    // the bundle is not ours to keep
+    std::env::set_current_dir("/").context("/")?;
+    let containerd = std::env::var("TTRPC_ADDRESS").unwrap_or_else(|_| format!("{}.ttrpc", args.address));
+    let shim = Shim {
+        namespace: args.namespace.clone(),
+        tasks: BTreeMap::new(),
+        works: Vec::new(),
+        ended: BTreeMap::new(),
+        publisher: Publisher::new(containerd, &args.namespace),
+        answers: Vec::new(),
+        shutdown: None,
+        log,
+    };
+    Ok(Server { listener, signals, connections: BTreeMap::new(), next: 0, shim })
+}
+
+/// Makes the shim a little easier to kill than containerd, as runc's shim does; without the right to it stays.
+fn adjust_oom_score() {
+    let path = "/proc/self/oom_score_adj";
+    let score = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<i32>().ok()).unwrap_or(0);
+    let _ = std::fs::write(path, (score + 1).min(1000).to_string());
+}
+
+impl Server {
+    /// Returns whether the end was asked for and the last answers and events are gone.
+    fn has_ended(&self) -> bool {
+        let flushed = || self.shim.publisher.is_done() && !self.connections.values().any(Connection::wants_to_write);
+        self.shim.shutdown.is_some_and(|until| until <= Instant::now() || flushed())
+    }
+
+    /// Waits for something to happen and handles it.
+    fn turn(&mut self) -> Result<()> {
+        let ready = self.wait()?;
+        for (watched, errors) in &ready {
+            match watched {
+                Watched::Listener => self.accept(),
+                Watched::Signals => self.reap(),
+                Watched::Connection(number) => self.serve(*number, *errors),
+                Watched::Publisher | Watched::Other | Watched::Oom(_) => {}
+            }
+        }
+        self.look_for_oom(&ready);
+        self.advance();
+        self.shim.publisher.advance();
+        for (caller, answer) in std::mem::take(&mut self.shim.answers) {
+            if let Some(connection) = self.connections.get_mut(&caller.connection) {
+                connection.answer(caller.number, answer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Polls all descriptors; returns those with events, each with whether it is an error.
+    fn wait(&self) -> Result<Vec<(Watched, bool)>> {
+        let mut list: Vec<(Watched, PollFd<'_>)> = Vec::new();
+        let mut deadline = self.shim.shutdown;
+        let mut until = |at: Option<Instant>| deadline = [deadline, at].into_iter().flatten().min();
+        list.push((Watched::Listener, PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)));
+        list.push((Watched::Signals, PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)));
+        for (number, connection) in &self.connections {
+            list.push((
+                Watched::Connection(*number),
+                PollFd::new(connection.as_fd(), flags(true, connection.wants_to_write())),
+            ));
+        }
+        until(self.shim.publisher.deadline());
+        if let Some(connection) = self.shim.publisher.connection() {
+            list.push((Watched::Publisher, PollFd::new(connection.as_fd(), flags(true, connection.wants_to_write()))));
+        }
+        for work in &self.shim.works {
+            list.push((Watched::Other, PollFd::new(work.job.as_fd(), PollFlags::POLLIN)));
+        }
+        for (id, task) in &self.shim.tasks {
+            for relay in
+                std::iter::once(&task.init).chain(task.execs.values()).filter_map(|process| process.io.relay.as_ref())
+            {
+                until(relay.deadline());
+                for (fd, read, write) in relay.watched() {
+                    list.push((Watched::Other, PollFd::new(fd, flags(read, write))));
+                }
+            }
+            if let Some(oom) = &task.oom {
+                let (fd, priority) = oom.poll();
+                let events = if priority { PollFlags::POLLPRI } else { PollFlags::POLLIN };
+                list.push((Watched::Oom(id.clone()), PollFd::new(fd, events)));
+                until(oom.again().map(|wait| Instant::now() + Duration::from_millis(wait)));
+            }
+        }
+        let (names, mut set): (Vec<Watched>, Vec<PollFd<'_>>) = list.into_iter().unzip();
+        let timeout = deadline.map_or(PollTimeout::NONE, |at| {
+            let left = at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut set, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(err) => return Err(err).context("poll"),
+        }
+        let errors = PollFlags::POLLERR | PollFlags::POLLNVAL;
+        let ready = names.into_iter().zip(&set).filter_map(|(name, fd)| {
+            let events = fd.revents().filter(|events| !events.is_empty())?;
+            Some((name, events.intersects(errors)))
+        });
+        Ok(ready.collect())
+    }
+
+    fn accept(&mut self) {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    if let Ok(connection) = Connection::new(stream) {
+                        self.next += 1;
+                        self.connections.insert(self.next, connection);
+                    }
+                }
+                Err(err) if err.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Reaps every child that has ended.
+    fn reap(&mut self) {
+        while let Ok(Some(_)) = signal::read(self.signals.as_fd()) {}
+        while let Ok(Some((pid, code))) = signal::reap() {
+            self.shim.child_ended(pid, code);
+        }
+    }
+
+    /// Reads and answers the calls of a connection.
+    fn serve(&mut self, number: u64, broken: bool) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        let alive = connection.flush();
+        let (frames, closed) = connection.read().unwrap_or_else(|_| (Vec::new(), true));
+        for frame in frames {
+            let Frame::Request(call, request) = frame else { continue };
+            let caller = Caller { connection: number, number: call };
+            let answer = if TASK_SERVICES.contains(&request.service.as_str()) {
+                self.shim.call(&request.method, &request.payload, caller)
+            } else {
+                Some(Err(status(code::UNIMPLEMENTED, format!("there is no service {}", request.service))))
+            };
+            if let Some(answer) = answer {
+                self.shim.answer(caller, answer);
+            }
+        }
+        if closed || broken || !alive {
+            self.connections.remove(&number);
+            for task in self.shim.tasks.values_mut() {
+                task.processes().for_each(|(_, process)| process.waiting.retain(|caller| caller.connection != number));
+            }
+        }
+    }
+
+    /// Takes the ends of verbs, and moves what terminals have.
+    fn advance(&mut self) {
+        let mut place = 0;
+        while let Some(work) = self.shim.works.get_mut(place) {
+            match work.job.advance() {
+                None => place += 1,
+                Some(result) => {
+                    let work = self.shim.works.remove(place);
+                    self.shim.work_ended(work, result);
+                }
+            }
+        }
+        for task in self.shim.tasks.values_mut() {
+            for (_, process) in task.processes() {
+                if process.io.relay.as_mut().is_some_and(super::relay::Relay::advance) {
+                    process.io.relay = None;
+                }
+            }
+        }
+    }
+
+    /// Counts the OOM kills of the containers whose watch has announced some, or waits for their number.
+    fn look_for_oom(&mut self, ready: &[(Watched, bool)]) {
+        let announced = |id: &str| ready.iter().any(|(watched, _)| matches!(watched, Watched::Oom(of) if of == id));
+        let mut found = Vec::new();
+        for (id, task) in &mut self.shim.tasks {
+            if let Some(watch) = &mut task.oom {
+                match watch.events(announced(id)) {
+                    Ok(kills) => found.push((id.clone(), kills)),
+                    Err(_) => task.oom = None,
+                }
+            }
+        }
+        found.into_iter().for_each(|(id, kills)| self.shim.report_oom(&id, kills));
+    }
+}
+
+/// Returns the events to poll for.
+fn flags(read: bool, write: bool) -> PollFlags {
+    let mut flags = PollFlags::empty();
+    flags.set(PollFlags::POLLIN, read);
+    flags.set(PollFlags::POLLOUT, write);
+    flags
+}

@@ -1,0 +1,140 @@
+"""containerd by `ctr` with croci's own shim, io.containerd.croci.v2, on the operations of containerd.py and on some more."""
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import containerd
+from harness import Failure, Skip, alive, call, counters, holds, matches, nothing_left, operation, same, wait_for
+
+OPERATIONS = list(containerd.OPERATIONS)
+SHIM = "containerd-shim-croci-v2"
+
+
+class Caller(containerd.Caller):
+    """A containerd that finds the shim beside the runtime."""
+
+    NAME = "containerd with croci's shim"
+    TYPE = "io.containerd.croci.v2"
+    STATES = ["/run/containerd/croci/callers", "/run/containerd/s", "/run/containerd/fifo"]
+
+    def __init__(self, work, image, runtime):
+        directory = Path(runtime).parent
+        if not (directory / SHIM).exists():
+            raise Skip(f"no {SHIM} beside {runtime}")
+        self.PROGRAMS = (*self.PROGRAMS, directory)
+        super().__init__(work, image, runtime)
+
+    def how(self):
+        return ["--runtime", self.TYPE]
+
+    def shims(self):
+        """Returns the pids of the shims."""
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if "serve" in arguments(pid) and SHIM in arguments(pid)[0]]
+
+    def restart(self):
+        """Kills containerd and starts it again."""
+        self.daemon.kill()
+        self.daemon.wait()
+        self.daemon = subprocess.Popen(["containerd", "--config", str(self.work / "config.toml")], stdout=self.log, stderr=self.log,
+                                       env=self.env)
+        wait_for("containerd answers", lambda: self("version", expect=None).code == 0)
+
+
+def arguments(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return [""]
+
+
+def op(title):
+    return operation(OPERATIONS, title)
+
+
+@op("no program of a runtime is called; the shim has one thread")
+def _(c):
+    name = c.up()
+    shims = c.shims()
+    same(len(shims), 1, "shims")
+    same(len(os.listdir(f"/proc/{shims[0]}/task")), 1, "threads")
+    pss = int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{shims[0]}/smaps_rollup").read_text(), re.M)[1])
+    debug = (Path(c.runtime).parent / SHIM).stat().st_size > 5 << 20
+    holds(pss <= 3500 or debug, f"{pss} KiB")
+    same(c.status(name), "RUNNING", "status")
+
+
+@op("the shim is killed: containerd cleans up, nothing is left")
+def _(c):
+    c.run(command=["true"])
+    states = c.states[:2] + c.states[3:]  # ctr leaves its own fifos when it has no task to delete
+    before = counters(states)
+    name = c.up()
+    pid = c.pid(name)
+    os.kill(c.shims()[0], signal.SIGKILL)
+    wait_for("the container is dead", lambda: not alive(pid))
+    wait_for("the task is gone", lambda: c.status(name) in ("gone", "STOPPED", "UNKNOWN"))
+    c.clean()
+    nothing_left(before, states)
+
+
+@op("containerd is killed: it finds the shim again, and learns of an end meanwhile")
+def _(c):
+    name, other = c.up(), c.up()
+    pid = c.pid(name)
+    c.daemon.kill()
+    c.daemon.wait()
+    os.kill(pid, signal.SIGKILL)
+    wait_for("dead", lambda: not alive(pid))
+    c.restart()
+    # containerd 2 removes a task without processes when it starts
+    wait_for("the end is known", lambda: c.status(name) in ("STOPPED", "gone"))
+    same(c.status(other), "RUNNING", "the other")
+    same(c("task", "exec", "--exec-id", "after", other, "echo", "hi").out, "hi\n", "exec afterwards")
+    if c.status(name) == "STOPPED":
+        matches(c("task", "delete", name).err, "137", "exit status told by delete")
+
+
+@op("run --log-uri file://, binary://: every line")
+def _(c):
+    log = c.work / "logs/out"
+    count = "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line $i; done; echo err >&2"
+    c("run", "-d", *c.how(), "--log-uri", f"file://{log}", *c.run_argv(command=["sh", "-c", count])[1][1 + len(c.how()):])
+    wait_for("all lines", lambda: log.exists() and log.read_text().splitlines()[-1:] == ["err"])
+    same(log.read_text().splitlines(), [f"line {i}" for i in range(1, 2001)] + ["err"], "lines")
+    script = c.work / "logger"
+    script.write_text('#!/bin/sh\necho "$CONTAINER_NAMESPACE $1=$2" >"$2.env"\nexec 5>&-\ncat <&3 >"$2" & cat <&4 >"$2.err"; wait\n')
+    script.chmod(0o755)
+    seen = c.work / "seen"
+    c("run", "-d", *c.how(), "--log-uri", f"binary://{script}?to={seen}", *c.run_argv(command=["sh", "-c", count])[1][1 + len(c.how()):])
+    wait_for("all lines", lambda: seen.exists() and len(seen.read_text().splitlines()) == 2000)
+    same(Path(f"{seen}.env").read_text(), f"callers to={seen}\n", "environment and parameters")
+    same(Path(f"{seen}.err").read_text(), "err\n", "standard error")
+
+
+@op("events: create, start, exec, exit, delete in order")
+def _(c):
+    events = subprocess.Popen([*c.argv(), "events"], stdout=subprocess.PIPE, env=c.env, text=True)
+    try:
+        wait_for("events are read", lambda: Path(f"/proc/{events.pid}/net").exists())
+        name = c.up()
+        c("task", "exec", "--exec-id", "e", name, "true")
+        c("task", "kill", "-s", "9", name)
+        wait_for("stopped", lambda: c.status(name) == "STOPPED")
+        c("task", "delete", name, expect=None)
+        c("container", "rm", name)
+    finally:
+        events.terminate()
+    topics = re.findall(r"(/tasks/[a-z-]+)", events.communicate()[0])
+    wanted = ["/tasks/create", "/tasks/start", "/tasks/exec-added", "/tasks/exec-started", "/tasks/exit", "/tasks/exit", "/tasks/delete"]
+    if topics[:1] != wanted[:1]:
+        raise Failure(f"events: {topics}")
+    same(topics, wanted, "events")
+
+
+@op("input of the program: its end of file comes with the client's")
+def _(c):
+    words = " ".join([*c.argv(), *c.run_argv("--rm", command=["cat"])[1]])
+    # later than the start, because ctr misses an end of its input that comes before it
+    same(call(["sh", "-c", f"(sleep 1; printf 'one\\ntwo\\n') | {words}"], env=c.env).out, "one\ntwo\n", "output")
