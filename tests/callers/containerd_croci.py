@@ -3,6 +3,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import containerd
@@ -17,6 +18,8 @@ class Caller(containerd.Caller):
 
     NAME = "containerd with croci's shim"
     TYPE = "io.containerd.croci.v2"
+    POINTS = int(os.environ.get("POINTS", 12))
+    LONGEST = 0.25  # seconds in which a verb has passed all its points
     STATES = ["/run/containerd/croci/callers", "/run/containerd/s", "/run/containerd/fifo"]
 
     def __init__(self, work, image, runtime):
@@ -138,3 +141,58 @@ def _(c):
     words = " ".join([*c.argv(), *c.run_argv("--rm", command=["cat"])[1]])
     # later than the start, because ctr misses an end of its input that comes before it
     same(call(["sh", "-c", f"(sleep 1; printf 'one\\ntwo\\n') | {words}"], env=c.env).out, "one\ntwo\n", "output")
+
+
+def killed_at_points(c, kill):
+    """Calls `kill` at points of run, exec and delete; returns how often it found what it kills."""
+    found, points = 0, max(c.POINTS // 3, 1)
+    for verb in ("run", "exec", "delete"):
+        for point in range(points):
+            name, argv = c.run_argv("-d", command=["sleep", "1000"])
+            if verb != "run":
+                c(*argv)
+            if verb == "exec":
+                argv = ["task", "exec", "--exec-id", "e", name, "true"]
+            elif verb == "delete":
+                argv = ["task", "delete", "-f", name]
+            call = subprocess.Popen([*c.argv(), *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=c.env)
+            time.sleep(c.LONGEST * point / points)
+            found += kill()
+            try:
+                call.wait(20)
+            except subprocess.TimeoutExpired:
+                call.kill()
+                call.wait()
+                raise Failure(f"{verb}, point {point} of {points}: ctr does not end") from None
+            wait_for(f"{verb}, point {point} of {points}: nothing left", lambda: cleaned(c))
+    return found
+
+
+def cleaned(c):
+    c.clean()
+    return not c.shims() and not c("task", "ls", "-q", expect=None).out.split() and not c("container", "ls", "-q", expect=None).out.split()
+
+
+@op("the shim is killed at points of run, exec and delete: recovered, nothing left")
+def _(c):
+    def kill():
+        shims = c.shims()
+        for pid in shims:
+            os.kill(pid, signal.SIGKILL)
+        return len(shims) > 0
+
+    c.run(command=["true"])
+    states = c.states[:2] + c.states[3:]
+    before = counters(states)
+    found = killed_at_points(c, kill)
+    holds(found >= c.POINTS // 3, f"{found} shims were there to be killed")
+    nothing_left(before, states)
+
+
+@op("containerd is killed at points of run, exec and delete: recovered, nothing left")
+def _(c):
+    c.run(command=["true"])
+    states = c.states[:2] + c.states[3:]
+    before = counters(states)
+    killed_at_points(c, lambda: c.restart() or 1)
+    nothing_left(before, states)
