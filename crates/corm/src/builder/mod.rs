@@ -100,6 +100,8 @@ struct State {
     used: BTreeSet<String>,
     /// Keys of the cache that steps have.
     keys: Vec<Digest>,
+    /// Stages that only a trigger names, and that have begun.
+    late: BTreeSet<usize>,
 }
 
 /// What a build has made.
@@ -259,11 +261,15 @@ impl<'a> Build<'a> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a stage.
+    /// Waits for a stage. One that is in no plan, because only the trigger of a base names it, is built here.
     ///
     /// # Errors
     /// It failed.
-    fn wait_for(&self, stage: usize) -> Result<Arc<Made>> {
+    fn wait_for(&'a self, stage: usize) -> Result<Arc<Made>> {
+        let is_late = !self.plan.needed.contains(&stage) && self.state().late.insert(stage);
+        if is_late {
+            self.stage(stage)?;
+        }
         let mut state = self.state();
         loop {
             match state.made.get(&stage) {
@@ -275,7 +281,7 @@ impl<'a> Build<'a> {
     }
 
     /// Returns what a stage begins with.
-    fn base(&self, stage: &Stage) -> Result<Made> {
+    fn base(&'a self, stage: &Stage) -> Result<Made> {
         match &stage.base {
             Base::Scratch => {
                 let platform = stage.platform.as_deref().map(Platform::parse).transpose()?;

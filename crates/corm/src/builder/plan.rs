@@ -162,7 +162,7 @@ fn sources(instruction: &Instruction) -> Vec<&str> {
     match instruction {
         Instruction::Copy(CopyArgs { from: Some(from), .. }) => vec![from],
         Instruction::Run(run) => run.mounts.iter().filter_map(|mount| mount.from.as_deref()).collect(),
-        // a trigger of an image may name a stage, but none of this file does
+        // what the trigger of a base names is built when the trigger runs
         _ => Vec::new(),
     }
 }

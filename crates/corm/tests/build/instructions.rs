@@ -147,3 +147,23 @@ impl LastLine for test_support::Out {
         self.stderr.lines().last().unwrap_or_default().to_owned()
     }
 }
+
+#[test]
+fn a_trigger_names_stages_that_nothing_else_needs() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        // the trigger of a stage of this file, and that of an image
+        let text = "FROM base AS src\nRUN echo 12 > /file\nFROM base AS top\nONBUILD COPY --from=src /file /foo\n\
+                    FROM top AS mid\nRUN cp /foo /bar\nFROM base\nCOPY --from=mid /bar /\n";
+        built(fixture, text, &[], &[]).ok();
+        assert_eq!(prints(fixture, "cat /bar"), "12");
+        built(fixture, "FROM base\nONBUILD COPY --from=early /file /foo\n", &[], &["-t", "trigger"]).ok();
+        let text = "FROM base AS early\nRUN echo 13 > /file\nFROM trigger\n";
+        built(fixture, text, &[], &[]).ok();
+        assert_eq!(prints(fixture, "cat /foo"), "13");
+        let out = built(fixture, &text.replace("echo 13", "false"), &[], &[]).fails();
+        assert!(out.stderr.contains("RUN false"), "the cause is named: {out:?}");
+        fixture.no_container_left();
+    });
+}
