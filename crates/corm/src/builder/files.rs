@@ -122,7 +122,7 @@ impl<'a> StageRun<'a> {
         let mut held = Vec::new();
         for source in sources {
             let Some(args) = add.filter(|_| fetch::is_address(source)) else {
-                job.found.extend(tree.find(source)?);
+                job.found.extend(tree.find(source, job.parents)?);
                 continue;
             };
             match fetch::fetch(self.build, source, args).with_context(|| format!("{source:?}"))? {
@@ -132,9 +132,10 @@ impl<'a> StageRun<'a> {
         }
         for context in &held {
             let all = Tree { root: context.root(), ignore: None, name: "the repository" };
-            job.found.extend(all.find("/")?);
+            job.found.extend(all.find("/", false)?);
         }
-        if let Some(first) = sources.first().filter(|_| job.found.is_empty() && job.extras.is_empty()) {
+        // patterns with --parents may match nothing, as with BuildKit
+        if let Some(first) = sources.first().filter(|_| job.found.is_empty() && job.extras.is_empty() && !job.parents) {
             bail!("{}", tree.missing(first));
         }
         Ok(held)
@@ -217,7 +218,12 @@ impl<'a> StageRun<'a> {
         ensure!(run.security.as_deref().is_none_or(|name| name == "sandbox"), "--security: only sandbox is supported");
         let env = self.environment();
         let mut keys = Vec::new();
-        for mount in &run.mounts {
+        let all = run.mounts.iter().map(|mount| {
+            let expanded = mount.expanded(&|text| self.word(text));
+            expanded.with_context(|| format!("--mount={:?}", mount.text))
+        });
+        let all = all.collect::<Result<Vec<RunMount>>>()?;
+        for mount in &all {
             let (target, files) = (self.target(mount)?, self.mounted(mount)?);
             let content = files.as_ref().map(|files| files.content(self)).transpose()?;
             keys.push(mounts::key(mount, target.as_deref(), content.as_ref()));
@@ -233,7 +239,7 @@ impl<'a> StageRun<'a> {
             if let Some(script) = &script {
                 mounts.script(shared, script.as_bytes(), &words.first().cloned().unwrap_or_default())?;
             }
-            for mount in &run.mounts {
+            for mount in &all {
                 stage.mount(&mut mounts, shared, mount).with_context(|| format!("--mount {:?}", mount.kind))?;
             }
             let proxies = stage.build.given.proxies().map(|(name, value)| format!("{name}={value}"));
@@ -322,7 +328,7 @@ impl<'a> StageRun<'a> {
 
     /// Returns where a mount is in the container.
     fn target(&self, mount: &RunMount) -> Result<Option<String>> {
-        mount.target.as_deref().map(|target| self.word(target).and_then(|target| self.absolute(&target))).transpose()
+        mount.target.as_deref().map(|target| self.absolute(target)).transpose()
     }
 
     /// Finds the files of a mount; `None` for a kind without files.
@@ -330,13 +336,12 @@ impl<'a> StageRun<'a> {
         if !mounts::has_files(mount) {
             return Ok(None);
         }
-        let from = mount.from.as_deref().map(|from| self.word(from)).transpose()?;
-        let opened = self.open(from.as_deref())?;
-        let source = self.word(mount.source.as_deref().unwrap_or("/"))?;
+        let opened = self.open(mount.from.as_deref())?;
+        let source = mount.source.as_deref().unwrap_or("/");
         let mut tree = opened.tree()?;
         // a mount shows the directory as it is
         tree.ignore = None;
-        let found = tree.find(&source)?.pop().context("no source")?;
+        let found = tree.find(source, false)?.pop().context("no source")?;
         Ok(Some(Files { opened, found }))
     }
 
@@ -385,7 +390,7 @@ impl Files<'_> {
             lower: None,
             destination: "/".to_owned(),
             tree: Some(Tree { ignore: None, ..tree }),
-            found: Tree { ignore: None, ..tree }.find(if text.is_empty() { "/" } else { text })?,
+            found: Tree { ignore: None, ..tree }.find(if text.is_empty() { "/" } else { text }, false)?,
             extras: Vec::new(),
             owner: None,
             chmod: None,

@@ -2,12 +2,13 @@
 //!
 //! The tree is hostile: paths are resolved below its root to ones without symlinks, and opened without following any.
 
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::container::within;
 use crate::containerfile::glob::{Pattern, is_pattern};
@@ -52,20 +53,22 @@ impl Found {
 }
 
 impl Tree<'_> {
-    /// Finds what a path or a pattern names, in the order of the names; nothing may match a pattern.
+    /// Finds what a path or a pattern names, in the order of the names; nothing may match a pattern. With `deep`, `**` is
+    /// any number of directories, as with `--parents`.
     ///
     /// # Errors
     /// A path that leads to nothing, a malformed pattern.
-    pub fn find(&self, text: &str) -> Result<Vec<Found>> {
+    pub fn find(&self, text: &str, deep: bool) -> Result<Vec<Found>> {
         let (before, after) = text.split_once("/./").unwrap_or(("", text));
         let pivot = clean(before);
+        ensure!(!deep || pivot.iter().all(|part| part != "**"), "{text:?}: `**` is before `/./`");
         let wanted = pivot.join(clean(after));
         if !is_pattern(text) {
             let found = self.one(&wanted, &pivot)?.filter(|found| self.keeps(found));
             return Ok(vec![found.with_context(|| self.missing(text))?]);
         }
         let mut found = Vec::new();
-        for path in self.matches(&wanted)? {
+        for path in self.matches(&wanted, deep)? {
             // the parts of the pivot may be patterns, too
             let pivot: PathBuf = path.components().take(pivot.components().count()).collect();
             found.extend(self.one(&path, &pivot)?.filter(|found| self.keeps(found)));
@@ -117,30 +120,57 @@ impl Tree<'_> {
     }
 
     /// Returns the paths that match a pattern, which is matched part by part.
-    fn matches(&self, pattern: &Path) -> Result<Vec<PathBuf>> {
+    fn matches(&self, pattern: &Path, deep: bool) -> Result<Vec<PathBuf>> {
         let mut found = vec![PathBuf::new()];
-        for part in pattern.components() {
+        let mut parts = pattern.components().peekable();
+        while let Some(part) = parts.next() {
             let text = part.as_os_str().to_str().context("a pattern is not UTF-8")?;
             if !is_pattern(text) {
                 found.iter_mut().for_each(|path| path.push(text));
                 continue;
             }
-            if text == "**" {
-                bail!("{pattern:?}: a source has no `**`");
+            // at the end it is everything in the directory, which is copied whole
+            if deep && text == "**" && parts.peek().is_some() {
+                found = self.with_directories_below(found)?;
+                continue;
             }
             let rule = Pattern::path(text, false)?;
             let mut next = Vec::new();
             for dir in found {
-                let resolved = within::resolve(self.root, &Path::new("/").join(&dir))?;
-                let Some(open) = self.open(resolved.strip_prefix("/").unwrap_or(&resolved))? else { continue };
-                let mut names = path::read_dir_names(open.as_fd()).with_context(|| format!("{dir:?}"))?;
-                names.sort_unstable();
+                let Some((_, names)) = self.read(&dir)? else { continue };
                 let names = names.iter().map(|name| OsStr::from_bytes(name.to_bytes()));
                 next.extend(names.filter(|name| rule.matches(&name.to_string_lossy())).map(|name| dir.join(name)));
             }
             found = next;
         }
         Ok(found)
+    }
+}
+
+impl Tree<'_> {
+    /// Opens a directory by a path that may have symlinks, and reads its sorted names; `None` for anything else.
+    fn read(&self, dir: &Path) -> Result<Option<(OwnedFd, Vec<CString>)>> {
+        let resolved = within::resolve(self.root, &Path::new("/").join(dir))?;
+        let Some(open) = self.open(resolved.strip_prefix("/").unwrap_or(&resolved))? else { return Ok(None) };
+        let mut names = path::read_dir_names(open.as_fd()).with_context(|| format!("{dir:?}"))?;
+        names.sort_unstable();
+        Ok(Some((open, names)))
+    }
+
+    /// Returns these directories and all below, each once; symlinks are not followed.
+    fn with_directories_below(&self, tops: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+        let (mut all, mut todo) = (BTreeSet::new(), tops);
+        while let Some(dir) = todo.pop() {
+            let Some((open, names)) = self.read(&dir)? else { continue };
+            if !all.insert(dir.clone()) {
+                continue;
+            }
+            for name in names {
+                let is_dir = path::stat_at(open.as_fd(), &name, false).is_ok_and(|stat| stat.is_dir());
+                todo.extend(is_dir.then(|| dir.join(OsStr::from_bytes(name.to_bytes()))));
+            }
+        }
+        Ok(all.into_iter().collect())
     }
 }
 
@@ -187,7 +217,7 @@ mod tests {
             (".", &[""]),
             ("/", &[""]),
         ] {
-            let found = tree.find(text).unwrap_or_else(|err| panic!("{text}: {err:#}"));
+            let found = tree.find(text, false).unwrap_or_else(|err| panic!("{text}: {err:#}"));
             let paths: Vec<&Path> = found.iter().map(|found| &*found.path).collect();
             assert_eq!(paths, wanted.iter().map(Path::new).collect::<Vec<_>>(), "{text}");
         }
@@ -198,11 +228,19 @@ mod tests {
             ("b/x", "the ignore file leaves it out"),
             ("[", "has no end"),
         ] {
-            let err = format!("{:#}", tree.find(text).unwrap_err());
+            let err = format!("{:#}", tree.find(text, false).unwrap_err());
             assert!(err.contains(wanted), "{text}: {err}");
         }
-        assert!(tree.find("none*").unwrap().is_empty());
-        let found = tree.find("a/./t*").unwrap();
+        assert!(tree.find("none*", false).unwrap().is_empty());
+        let found = tree.find("a/./t*", true).unwrap();
         assert_eq!((&*found[0].pivot, &*found[0].given), (Path::new("a"), Path::new("a/two.txt")));
+        let deep = |text: &str| -> Vec<PathBuf> {
+            tree.find(text, true).unwrap().into_iter().map(|found| found.path).collect()
+        };
+        let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(deep("**/one.txt"), paths(&["a/one.txt", "b/one.txt"]));
+        assert_eq!(deep("a/**/**/*.txt"), paths(&["a/one.txt", "a/two.txt"]));
+        assert_eq!(deep("b/**"), paths(&["b/one.txt"]));
+        assert!(tree.find("**/a/./x", true).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! `RUN --mount`: what the command finds mounted. Variables are not expanded yet.
+//! `RUN --mount`: what the command finds mounted.
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -33,6 +33,8 @@ pub enum Sharing {
 /// A value of `--mount`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunMount {
+    /// As written, with variables.
+    pub text: String,
     /// Kind.
     pub kind: MountType,
     /// Place in the container.
@@ -62,13 +64,38 @@ pub struct RunMount {
 }
 
 impl RunMount {
-    /// Parses `type=KIND,NAME=VALUE,...`.
+    /// Parses `type=KIND,NAME=VALUE,...`. Where a value has a variable, `from` alone is read: it decides what is built
+    /// first, and has none.
     ///
     /// # Errors
-    /// An unknown name, or one that the kind does not have.
+    /// An unknown name, or one that the kind does not have; a variable in `from`.
     pub fn parse(text: &str) -> Result<Self> {
         let fields = fields(text)?;
-        let mut mount = Self::default();
+        if !fields.iter().any(|(_, value)| value.as_ref().is_some_and(|value| value.contains('$'))) {
+            return Self::of(text, &fields);
+        }
+        let from = fields.iter().find(|(name, _)| name == "from").and_then(|(_, value)| value.clone());
+        if let Some(from) = from.as_ref().filter(|from| from.contains('$')) {
+            bail!("from={from:?}: has no variables: name a stage for it");
+        }
+        Ok(Self { text: text.to_owned(), from, ..Self::default() })
+    }
+
+    /// Expands the variables of all values.
+    ///
+    /// # Errors
+    /// Those of `word`, which expands one; as [`RunMount::parse`].
+    pub fn expanded(&self, word: &dyn Fn(&str) -> Result<String>) -> Result<Self> {
+        let mut fields = fields(&self.text)?;
+        for value in fields.iter_mut().filter_map(|(_, value)| value.as_mut()) {
+            *value = word(value)?;
+        }
+        Self::of(&self.text, &fields)
+    }
+
+    /// Takes the fields of a mount.
+    fn of(text: &str, fields: &[(String, Option<String>)]) -> Result<Self> {
+        let mut mount = Self { text: text.to_owned(), ..Self::default() };
         if let Some((_, kind)) = fields.iter().find(|(name, _)| name == "type") {
             mount.kind = match kind.as_deref().unwrap_or_default() {
                 "bind" => MountType::Bind,
@@ -79,7 +106,7 @@ impl RunMount {
                 other => bail!("type={other:?}: is not bind, cache, tmpfs, secret or ssh"),
             };
         }
-        for (name, value) in &fields {
+        for (name, value) in fields {
             mount.set(name, value.as_deref())?;
         }
         mount.check()?;

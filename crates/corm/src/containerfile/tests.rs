@@ -195,7 +195,16 @@ fn mounts_are_parsed() {
         "type=secret,id=a,required=maybe",
         "type=bind,target=/a,sharing=locked",
         "type=cache,target=/a,sharing=x",
+        "type=bind,from=$x,target=/a",
     ] {
         assert!(RunMount::parse(bad).is_err(), "{bad}");
     }
+    let later = RunMount::parse("type=$t,from=x,target=/a,id=$t").unwrap();
+    assert_eq!((later.from.as_deref(), later.target.as_deref()), (Some("x"), None));
+    let expanded = later.expanded(&|text| Ok(text.replace("$t", "cache"))).unwrap();
+    assert_eq!(
+        (expanded.kind, expanded.id.as_deref(), expanded.target.as_deref()),
+        (MountType::Cache, Some("cache"), Some("/a"))
+    );
+    assert!(later.expanded(&|text| Ok(text.replace("$t", "x"))).is_err());
 }

@@ -145,3 +145,20 @@ fn ignored_files_are_not_there() {
         assert_eq!(prints(fixture, script), "./a.o");
     });
 }
+
+#[test]
+fn sources_with_parents_may_be_deep_and_may_be_none() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let files = [("x/a/one.txt", "1\n"), ("x/a/b/two.txt", "2\n"), ("x/three.txt", "3\n"), ("x/a/b/no.md", "n\n")];
+        let text = "FROM base\nCOPY --parents x/**/*.txt /all/\nCOPY --parents ./x/./a/**/two.* /part/\nCOPY --parents x/a/** /end/\n\
+                    COPY --parents none/**/*.txt no* /empty/\n";
+        built(fixture, text, &files, &[]).ok();
+        let script = "for d in all part end; do cd /$d; find . -type f | sort; done; ls -A /empty | wc -l";
+        let wanted = "./x/a/b/two.txt\n./x/a/one.txt\n./x/three.txt\n./a/b/two.txt\n\
+                      ./x/a/b/no.md\n./x/a/b/two.txt\n./x/a/one.txt\n0";
+        assert_eq!(prints(fixture, script), wanted);
+        built(fixture, "FROM base\nCOPY none* /empty/\n", &files, &[]).fails();
+    });
+}

@@ -131,6 +131,23 @@ fn caches_are_kept_between_builds() {
 }
 
 #[test]
+fn options_of_mounts_have_variables_but_for_their_stage() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let text = "FROM base\nARG kind=cache where=/c\nENV name=my dir=sub\n\
+                    RUN --mount=type=$kind,id=$name,target=${where} echo 1 > /c/f\n\
+                    RUN --mount=type=cache,id=my,target=/other test -f /other/f\n\
+                    RUN --mount=source=$dir,target=/m test -f /m/g\n";
+        built(fixture, text, &[("sub/g", "G\n")], &[]).ok();
+        let out = built(fixture, "FROM base AS s\nFROM base\nENV f=s\nRUN --mount=from=$f,target=/m true\n", &[], &[]);
+        assert!(out.fails().stderr.contains("has no variables"));
+        let out = built(fixture, "FROM base\nENV t=none\nRUN --mount=type=$t,target=/m true\n", &[], &[]).fails();
+        assert!(out.stderr.contains("type=\"none\"") && out.stderr.contains("Containerfile:3"), "{out:?}");
+    });
+}
+
+#[test]
 fn secrets_are_in_no_layer_and_no_history() {
     need_root!();
     over_all(|fixture| {
@@ -158,7 +175,7 @@ fn secrets_are_in_no_layer_and_no_history() {
 #[test]
 fn an_agent_is_reached_by_its_socket() {
     need_root!();
-    over_one(|fixture| {
+    over_all(|fixture| {
         fixture.image("base");
         let path = fixture.sandbox.path("agent");
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
