@@ -115,14 +115,16 @@ impl Pattern {
 
     /// Marks a position and those that are reached from it without a character. `fresh` is whether a name begins there.
     fn reach(&self, at: &mut [bool], index: usize, fresh: bool) {
-        let Some(place) = at.get_mut(index) else { return };
-        if std::mem::replace(place, true) {
-            return;
-        }
-        match self.tokens.get(index) {
-            Some(Token::Many | Token::All) => self.reach(at, index + 1, fresh),
-            Some(Token::Directories) if fresh => self.reach(at, index + 1, fresh),
-            _ => {}
+        // no recursion, because a pattern can have as many tokens as a file has bytes
+        for (index, place) in at.iter_mut().enumerate().skip(index) {
+            if std::mem::replace(place, true) {
+                return;
+            }
+            match self.tokens.get(index) {
+                Some(Token::Many | Token::All) => {}
+                Some(Token::Directories) if fresh => {}
+                _ => return,
+            }
         }
     }
 
@@ -173,6 +175,14 @@ fn class(letters: &mut std::iter::Peekable<std::str::Chars<'_>>, text: &str) -> 
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+
+    #[test]
+    fn long_patterns_need_no_stack_and_no_second_try() {
+        for (part, times) in [("**/", 300_000), ("a*", 20_000), ("*", 300_000)] {
+            let pattern = Pattern::path(&part.repeat(times), true).unwrap();
+            assert_eq!(pattern.matches(&"a".repeat(30)), part == "*", "{part}");
+        }
+    }
 
     #[test]
     fn patterns_match_as_gos_do() {

@@ -1,6 +1,6 @@
 //! `.containerignore` and `.dockerignore`: which files of a context are left out.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::glob::Pattern;
 
@@ -41,6 +41,7 @@ impl Ignore {
     pub fn add(&mut self, line: &str) -> Result<()> {
         let line = line.trim();
         let (keeps, text) = line.strip_prefix('!').map_or((false, line), |rest| (true, rest.trim()));
+        ensure!(!keeps || !text.is_empty(), "`!` alone is no pattern");
         let clean = clean(text);
         if text.is_empty() || clean.is_empty() {
             return Ok(());
@@ -75,8 +76,9 @@ impl Ignore {
 impl Rule {
     /// Returns whether the path or a directory above it matches.
     fn matches(&self, path: &str) -> bool {
-        let above = path.match_indices('/').map(|(at, _)| path.get(..at).unwrap_or_default());
-        self.pattern.matches(path) || above.into_iter().any(|above| self.pattern.matches(above))
+        let letters: Vec<char> = path.chars().collect();
+        let ends = self.pattern.ends(&letters);
+        ends.into_iter().any(|end| letters.get(end).is_none_or(|letter| *letter == '/'))
     }
 }
 
@@ -125,5 +127,6 @@ mod tests {
         }
         let err = Ignore::parse("i", "a\n[").unwrap_err();
         assert!(format!("{err:#}").starts_with("i:2: \"[\""), "{err:#}");
+        assert!(Ignore::parse("i", "!").is_err() && Ignore::parse("i", "! ").is_err());
     }
 }
