@@ -66,15 +66,23 @@ impl Context {
     pub fn standard_input(store: &Store) -> Result<Self> {
         let file = StagedEntry::file(&store.tmp())?;
         io::copy(&mut io::stdin(), &mut file.file_ref().try_clone()?).context("standard input")?;
+        Self::file(store, file.file_ref(), "standard input")
+    }
+
+    /// Reads a file: a tar, or a Containerfile alone, whose context is empty.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn file(store: &Store, file: &File, name: &str) -> Result<Self> {
         let open = || -> Result<File> {
-            let mut open = file.file_ref().try_clone()?;
+            let mut open = file.try_clone()?;
             io::Seek::rewind(&mut open)?;
             Ok(open)
         };
         if super::copy::is_tar(open()?, store.limits()) {
-            return Self::tar(store, open()?, "standard input");
+            return Self::tar(store, open()?, name);
         }
-        let bytes = read_all("standard input", open()?)?;
+        let bytes = read_all(name, open()?)?;
         Self::filled(store, |dir| Ok(std::fs::write(dir.join(FILES[0]), bytes)?))
     }
 

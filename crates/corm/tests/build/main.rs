@@ -16,6 +16,7 @@ mod cache;
 mod copies;
 mod hostile;
 mod instructions;
+mod remote;
 mod runs;
 mod verb;
 
