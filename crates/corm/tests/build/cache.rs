@@ -126,3 +126,25 @@ fn a_cache_goes_to_another_store_by_a_layout() {
         fixture.no_container_left();
     });
 }
+
+#[test]
+fn a_cache_goes_to_another_store_by_a_registry() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let (server, address) = test_support::registry::start(&fixture.sandbox, &fixture.sandbox.mkdir("registry"));
+        let files = [("a", "1"), ("b", "1")];
+        let place = format!("docker://{address}/web:cache");
+        let with = |flag| built(fixture, TEXT, &files, &["--tls-verify=false", flag, &place]);
+        with("--cache-to").ok();
+        fixture.corm(["rmi", "x"]).out().ok();
+        fixture.corm(["system", "prune"]).out().ok();
+        let again = with("--cache-from").ok();
+        assert_eq!(cached(&again), 5, "{again:?}");
+        assert_eq!(prints(fixture, "cat /b /c"), "11");
+        server.signal(libc::SIGKILL);
+        let gone = with("--cache-from").ok();
+        assert!(gone.stderr.contains("warning: --cache-from"), "{gone:?}");
+        with("--cache-to").fails();
+    });
+}

@@ -121,3 +121,42 @@ fn a_user_builds_without_root() {
     let script = "cd /got; cat a b u d; stat -c %u:%g a b";
     assert_eq!(user.corm(&["run", "--rm", "x", "sh", "-c", script]).out().ok().text(), "A\nA\n0\nA\n3:4\n5:6");
 }
+
+#[test]
+fn caches_outputs_agents_and_one_layer_are_the_same_without_root() {
+    need_root!();
+    let Some(user) = User::new() else { return };
+    let rootfs = bundle::make_rootfs(&user.sandbox.mkdir("busybox"));
+    user.corm(&["init", rootfs.to_str().unwrap(), "base"]).out().ok();
+    let (dir, out) = (user.sandbox.mkdir("context"), user.sandbox.mkdir("out"));
+    std::os::unix::fs::chown(&out, Some(user.id), Some(user.id)).unwrap();
+    let agent = out.join("agent");
+    let _listener = std::os::unix::net::UnixListener::bind(&agent).unwrap();
+    std::os::unix::fs::chown(&agent, Some(user.id), Some(user.id)).unwrap();
+    let text = "FROM base\nRUN --mount=type=ssh,required test -S \"$SSH_AUTH_SOCK\" && echo 1 > /f && chown 3:4 /f\nRUN echo 2 > /g\n";
+    std::fs::write(dir.join("Containerfile"), text).unwrap();
+    let at = |name: &str| out.join(name).display().to_string();
+    let ssh = format!("default={}", agent.display());
+    let build = |flags: &[&str]| user.corm(&["build", "-t", "x", "--ssh", &ssh]).args(flags).arg(&dir).out().ok();
+    build(&["--cache-to", &format!("type=local,dest={}", at("cache"))]);
+    user.corm(&["rmi", "x"]).out().ok();
+    user.corm(&["system", "prune"]).out().ok();
+    let again = build(&["--cache-from", &format!("type=local,src={}", at("cache"))]);
+    assert!(!again.stderr.contains("] done") && again.stderr.contains("] cached"), "{again:?}");
+    for (kind, file) in [("local", "tree"), ("tar", "tree.tar"), ("oci", "oci.tar"), ("docker", "docker.tar")] {
+        build(&["-o", &format!("type={kind},dest={}", at(file))]);
+        assert!(out.join(file).exists(), "{kind}");
+    }
+    assert_eq!(std::fs::read_to_string(out.join("tree/g")).unwrap(), "2\n");
+    let list =
+        user.sandbox.program("tar").arg("-tvf").arg(out.join("tree.tar")).args(["--numeric-owner", "f"]).out().ok();
+    assert!(list.text().contains(" 3/4 "), "{list:?}");
+    user.corm(&["load", &at("docker.tar")]).out().ok();
+    for (flag, layers) in [("--squash", 2), ("--squash-all", 1)] {
+        build(&[flag]);
+        let all: test_support::Value = user.corm(&["inspect", "x"]).out().ok().json();
+        assert_eq!(all[0]["RootFS"]["Layers"].as_array().unwrap().len(), layers, "{flag}");
+        let script = "cat /f /g; stat -c %u:%g /f";
+        assert_eq!(user.corm(&["run", "--rm", "x", "sh", "-c", script]).out().ok().text(), "1\n2\n3:4", "{flag}");
+    }
+}
