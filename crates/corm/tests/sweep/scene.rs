@@ -63,6 +63,9 @@ impl Scene {
         scene.corm(&["network", "rm", "net"]).out().ok();
         scene.corm(&["manifest", "create", "list", "base"]).out().ok();
         scene.corm(&["manifest", "rm", "list"]).out().ok();
+        scene.make_context();
+        scene.corm(&["build", "-t", "new", &scene.path("context")]).out().ok();
+        scene.corm(&["rmi", "-f", "new"]).out().ok();
         scene.corm(&["volume", "prune", "-f"]).out().ok();
         scene.corm(&["system", "prune"]).out().ok();
         scene.before = scene.names();
@@ -194,6 +197,35 @@ impl Scene {
     /// Makes the image `new`.
     pub(crate) fn make_new(&self) {
         self.corm(&["init", &self.path("new/rootfs"), "new"]).out().ok();
+    }
+
+    /// Makes the context of a build: two stages, files that are copied, commands.
+    pub(crate) fn make_context(&self) {
+        let _ = std::fs::remove_dir_all(self.sandbox.path("context"));
+        for n in 0..3 {
+            std::fs::create_dir_all(self.path(&format!("context/data/{n}"))).unwrap();
+            self.sandbox.write(&format!("context/data/{n}/file"), format!("new {n}"));
+        }
+        let text = "FROM base AS first\nCOPY data /copied\nRUN cat /copied/2/file > /made\n\
+                    FROM base\nWORKDIR /work\nCOPY --from=first /made /made\nCOPY data/2 /last\n\
+                    RUN cat /last/file > /again\n";
+        self.sandbox.write("context/Containerfile", text);
+    }
+
+    /// Builds the context, and changes a file of it.
+    pub(crate) fn build_again(&self) {
+        self.corm(&["build", "-t", "new", &self.path("context")]).out().ok();
+        self.corm(&["rmi", "new"]).out().ok();
+        self.sandbox.write("context/data/2/file", "new 3");
+    }
+
+    /// Returns whether an image, all of which can be read, has a file with this text.
+    pub(crate) fn has_file(&self, image: &str, file: &str, text: &str) -> bool {
+        let tar = self.path("check.tar");
+        let out = self.corm(&["export", image, "-o", &tar]).out();
+        let found = self.sandbox.program("tar").args(["-xOf", &tar, file]).out();
+        let _ = std::fs::remove_file(tar);
+        out.code == Some(0) && found.stdout.trim_end() == text
     }
 
     /// Makes an image without a name.

@@ -140,6 +140,24 @@ pub(super) const CASES: &[Case] = &[
         command: |s| s.corm(&["manifest", "inspect", "list"]),
         ..PRINTS
     },
+    Case {
+        name: "build",
+        prepare: |s| s.make_context(),
+        command: |s| s.corm(&["build", "-t", "new", &s.path("context")]),
+        done: |s, _| s.has_file("new", "again", "new 2"),
+        ..IMAGE
+    },
+    // the results of the steps are there, but for the last
+    Case {
+        name: "build, cached",
+        prepare: |s| {
+            s.make_context();
+            s.build_again();
+        },
+        command: |s| s.corm(&["build", "-t", "new", &s.path("context")]),
+        done: |s, _| s.has_file("new", "again", "new 3"),
+        ..IMAGE
+    },
     Case { name: "inspect", command: |s| s.corm(&["inspect", "base"]), ..PRINTS },
     Case { name: "images", command: |s| s.corm(&["images"]), done: |_, out| out.stdout.contains("base"), ..PRINTS },
     Case { name: "history", command: |s| s.corm(&["history", "base"]), ..PRINTS },
