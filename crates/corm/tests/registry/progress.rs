@@ -72,3 +72,36 @@ fn each_try_is_reported() {
     let quiet = corm(&sandbox, &["--log-level", "error", "pull", "--tls-verify=false", &name]);
     assert_eq!(quiet.out().ok().stderr, "");
 }
+
+#[test]
+fn a_verb_that_prints_nothing_has_one_line_on_a_terminal() {
+    let fixture = Fixture::new();
+    let server = Server::new({
+        let fixture = fixture.clone();
+        move |request| fixture.answer(request)
+    });
+    let (sandbox, name) = (Sandbox::new(), format!("{}/team/web:v1", server.address));
+    corm(&sandbox, &["pull", "--quiet", "--tls-verify=false", &name]).out().ok();
+    for where_to in ["file", "terminal"] {
+        let second = format!("{where_to}:2");
+        let (saved, dir) = (sandbox.path(&format!("{where_to}.tar")), sandbox.path(where_to));
+        for (args, want) in [
+            (["tag", &name, &second, ""], "is also"),
+            (["save", "-o", saved.to_str().unwrap(), &second], "saved to"),
+            (["bundle", &second, dir.to_str().unwrap(), ""], "to run by `croci run"),
+            (["fsck", "", "", ""], "no image, layer or record is damaged"),
+        ] {
+            let args: Vec<&str> = args.into_iter().filter(|arg| !arg.is_empty()).collect();
+            if where_to == "file" {
+                let out = corm(&sandbox, &args).out().ok();
+                assert_eq!((out.stdout, out.stderr), (String::new(), String::new()), "{args:?}");
+                continue;
+            }
+            let mut terminal = Terminal::open(24, 200);
+            on_terminal(corm(&sandbox, &args), &terminal).spawn().wait();
+            let lines = drawn(&terminal.expect(want));
+            assert_eq!(lines.iter().filter(|line| !line.is_empty()).count(), 1, "{args:?}: {lines:?}");
+        }
+        corm(&sandbox, &["unbundle", dir.to_str().unwrap()]).out().ok();
+    }
+}
