@@ -36,9 +36,10 @@ fn bars_fit_the_terminal_and_name_what_is_done() {
         let sandbox = Sandbox::new();
         let mut terminal = Terminal::open(24, columns);
         let pull = corm(&sandbox, &["pull", "--tls-verify=false", &name]);
-        on_terminal(pull, &terminal).spawn().wait();
+        let pull = on_terminal(pull, &terminal).spawn();
         let short = &fixture.layers[0].split_at("sha256:".len()).1[..12];
         let seen = terminal.expect(&format!("unpacked {short}"));
+        pull.wait().ok();
         for line in drawn(&seen) {
             // the last line of a bar is filled up to the width
             assert!(line.trim_end().chars().count() <= usize::from(columns), "{columns}: {line:?}");
@@ -98,8 +99,9 @@ fn a_verb_that_prints_nothing_has_one_line_on_a_terminal() {
                 continue;
             }
             let mut terminal = Terminal::open(24, 200);
-            on_terminal(corm(&sandbox, &args), &terminal).spawn().wait();
+            let verb = on_terminal(corm(&sandbox, &args), &terminal).spawn();
             let lines = drawn(&terminal.expect(want));
+            verb.wait().ok();
             assert_eq!(lines.iter().filter(|line| !line.is_empty()).count(), 1, "{args:?}: {lines:?}");
         }
         corm(&sandbox, &["unbundle", dir.to_str().unwrap()]).out().ok();
