@@ -62,7 +62,8 @@ impl Progress {
     /// Creates the output for a log level.
     pub fn new(level: LogLevel) -> Self {
         let terminal = level >= LogLevel::Info && std::io::stderr().is_terminal();
-        let bars = terminal.then(MultiProgress::new);
+        // hidden where the terminal cannot move its cursor (TERM=dumb): then lines, as off a terminal
+        let bars = terminal.then(MultiProgress::new).filter(|bars| !bars.is_hidden());
         *OUTPUT.lock().unwrap_or_else(PoisonError::into_inner) = (level, bars.clone());
         Self { level, bars, blobs: Mutex::default() }
     }

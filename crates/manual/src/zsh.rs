@@ -64,7 +64,8 @@ fn of_verb(text: &mut String, program: &Manual, verb: &Verb) {
         (true, _) if verb.operands.starts_with('[') => format!("'*: :{action}'"),
         (true, true) => "'*::: :_normal'".to_owned(),
         (true, false) => format!("'1: :{action}' '*::: :_normal'"),
-        (false, true) => "'*: :'".to_owned(),
+        // an empty action would end the completion of flags with a message
+        (false, true) => String::new(),
         (false, false) => format!("'*: :{action}'"),
     });
     let _ = writeln!(text, "                {operands} ;;");

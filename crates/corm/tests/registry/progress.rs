@@ -35,7 +35,7 @@ fn bars_fit_the_terminal_and_name_what_is_done() {
     for columns in [120, 80, 79, 60, 40, 20] {
         let sandbox = Sandbox::new();
         let mut terminal = Terminal::open(24, columns);
-        let pull = corm(&sandbox, &["pull", "--tls-verify=false", &name]);
+        let pull = corm(&sandbox, &["pull", "--tls-verify=false", &name]).env("TERM", "xterm");
         let pull = on_terminal(pull, &terminal).spawn();
         let short = &fixture.layers[0].split_at("sha256:".len()).1[..12];
         let seen = terminal.expect(&format!("unpacked {short}"));
