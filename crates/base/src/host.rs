@@ -8,7 +8,7 @@ use std::{fs, io};
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, PROC_SUPER_MAGIC, fstatfs, statfs};
 
 use crate::run_dir;
 use linux::open::open;
@@ -24,6 +24,17 @@ pub fn proc_dir() -> Result<OwnedFd> {
         bail!("\"/proc\" is not a proc file system");
     }
     Ok(fd)
+}
+
+/// Returns whether this host's cgroups are those of v2 alone, by the file system at /sys/fs/cgroup.
+///
+/// # Errors
+/// As statfs(2); without that directory there are no cgroups.
+pub fn cgroup_v2() -> Result<bool> {
+    match statfs("/sys/fs/cgroup") {
+        Err(nix::Error::ENOENT) => Ok(false),
+        found => Ok(found.context("statfs \"/sys/fs/cgroup\"")?.filesystem_type() == CGROUP2_SUPER_MAGIC),
+    }
 }
 
 /// Returns whether this process is in the initial user namespace.

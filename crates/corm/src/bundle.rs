@@ -13,7 +13,6 @@ use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::symlinkat;
 
 use crate::store::{OutputNote, Store};
@@ -42,7 +41,7 @@ pub fn make(store: Option<&Store>, dir: &Path, bundle: &Path, tty: bool, own_ids
         bail!("{bundle:?} is inside {dir:?}: the copy would contain itself");
     }
     unfinished.copy_tree(source.as_fd(), dir)?;
-    let mut config = default_config(own_ids);
+    let mut config = default_config(own_ids)?;
     if own_ids {
         map_own_ids(&mut config)?;
     }
@@ -207,11 +206,10 @@ fn is_bundle(dir: &OwnedFd, rootfs: Rootfs) -> Result<bool> {
     })
 }
 
-fn default_config(own_ids: bool) -> serde_json::Value {
+fn default_config(own_ids: bool) -> Result<serde_json::Value> {
     let (uid, gid) = (linux::process::euid(), nix::unistd::getegid().as_raw());
     let rootless = (own_ids || uid != 0).then_some((uid, gid));
-    let cgroup_v2 = statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
-    default_config::default_config(rootless, cgroup_v2)
+    Ok(default_config::default_config(rootless, base::host::cgroup_v2()?))
 }
 
 /// An unfinished bundle: a directory beside its destination, removed on drop unless published. Every file is created by

@@ -225,3 +225,21 @@ fn a_thread_that_cannot_be_started_is_no_panic() {
     fixture.corm(&["system", "prune"]).out().ok();
     fixture.is_sound("calls that failed");
 }
+
+/// The configuration of a container depends on the host's cgroups, so a failure to look at them is no answer.
+#[test]
+fn cgroups_that_cannot_be_looked_at_are_an_error() {
+    need_root!();
+    if !can_fail() {
+        skip!("needs the registers of x86-64");
+    }
+    let fixture = CormFixture::new();
+    let tree = fixture.sandbox.path("tree/rootfs");
+    let bundle = fixture.sandbox.path("bundle");
+    for verb in [&["info"][..], &["bundle", tree.to_str().unwrap(), bundle.to_str().unwrap()]] {
+        let Faulted { hit, out, .. } =
+            fault_at(fixture.corm(verb), Point::Named(libc::SYS_statfs, 0), Fault::Fail(libc::EIO));
+        assert_eq!(hit, Some(libc::SYS_statfs), "{out:#?}");
+        assert!(out.code == Some(1) && out.stderr.contains("/sys/fs/cgroup"), "{out:#?}");
+    }
+}

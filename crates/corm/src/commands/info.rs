@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::sys::utsname::uname;
 use serde_json::{Value, json};
 
@@ -39,7 +38,7 @@ pub(super) fn run(context: &Context, format: Format) -> Result<u8> {
 }
 
 fn host(context: &Context) -> Result<Value> {
-    let cgroup_v2 = statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
+    let cgroup_v2 = base::host::cgroup_v2()?;
     let name = uname()?;
     // information is printed also where no runtime is installed
     let found = runtime::find(context.global.runtime.as_deref()).ok();

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::Value;
 
@@ -295,7 +294,7 @@ fn place<'a>(
         single_id: userns::single_id(),
         most_files: getrlimit(Resource::RLIMIT_NOFILE).context("limit of open files")?.1,
         network,
-        cgroup_v2: statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC),
+        cgroup_v2: base::host::cgroup_v2()?,
     })
 }
 

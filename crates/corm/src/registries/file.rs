@@ -173,7 +173,12 @@ pub(super) fn read(path: &Path) -> Result<Option<Content>> {
 pub(super) fn paths(env: &dyn Fn(&str) -> Option<OsString>) -> Result<Vec<PathBuf>> {
     let (named, config) =
         (env("CONTAINERS_REGISTRIES_CONF").map(PathBuf::from), home(env, "XDG_CONFIG_HOME", ".config"));
-    let own = config.as_ref().map(|config| config.join("containers/registries.conf")).filter(|path| path.exists());
+    let mut own = config.as_ref().map(|config| config.join("containers/registries.conf"));
+    if let Some(path) = &own
+        && !path.try_exists().with_context(|| format!("{path:?}"))?
+    {
+        own = None;
+    }
     let mut paths = vec![named.or(own).unwrap_or_else(|| PathBuf::from(SYSTEM))];
     paths.extend(further(Path::new(SYSTEM_DIR))?);
     if let Some(config) = config {

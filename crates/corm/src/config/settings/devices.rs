@@ -106,7 +106,11 @@ fn of_the_host() -> Result<Vec<Node>> {
             continue;
         }
         let path = Path::new("/dev").join(&name);
-        let Ok(of) = path.symlink_metadata() else { continue };
+        let of = match path.symlink_metadata() {
+            // removed meanwhile
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => continue,
+            of => of.with_context(|| format!("{path:?}"))?,
+        };
         if is_device(&of) {
             found.push(Node { source: path.clone(), path, access: "rwm".to_owned(), of });
         } else if of.is_dir() {

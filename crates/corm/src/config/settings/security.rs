@@ -185,7 +185,11 @@ fn apparmor(profile: &str) -> Result<Option<String>> {
     if profile == "unconfined" {
         return Ok(None);
     }
-    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
+    let enabled = match std::fs::read_to_string(ENABLED) {
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => String::new(),
+        text => text.with_context(|| format!("is AppArmor enabled: {ENABLED}"))?,
+    };
     ensure!(enabled.trim() == "Y", "AppArmor is not enabled on this machine");
     Ok(Some(profile.to_owned()))
 }

@@ -81,7 +81,12 @@ pub(super) fn allocate(
     let path = run.networks()?.join(format!("{network}{ENDING}"));
     let mut owners = read(&path)?;
     // those of containers that were killed with their supervisor and removed since
-    owners.retain(|_, owner| run.network_file(owner).exists());
+    for (ip, owner) in std::mem::take(&mut owners) {
+        let file = run.network_file(&owner);
+        if file.try_exists().with_context(|| format!("the owner of {ip}: {file:?}"))? {
+            owners.insert(ip, owner);
+        }
+    }
     let free = |ip: &IpAddr| *ip != gateway && !owners.contains_key(ip);
     let ip = match wanted {
         Some(ip) => {
