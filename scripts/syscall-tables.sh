@@ -1,5 +1,5 @@
 #!/bin/bash
-# syscall-tables.sh HEADERS: rewrite src/seccomp/tables/{x86,arm,riscv}.rs from the kernel's exported headers.
+# syscall-tables.sh HEADERS: rewrite src/seccomp/tables/*.rs from the kernel's exported headers.
 #
 # HEADERS is the root of an unpacked Debian linux-libc-dev (since 6.12 one package holds every architecture):
 #   apt-get download linux-libc-dev && dpkg-deb -x linux-libc-dev_*.deb HEADERS
@@ -34,7 +34,7 @@ table() {
         echo "use super::{NONE, Row, row, x32};" | { [[ $file == x86 ]] && cat || sed 's/, x32//'; }
         echo
         echo "/// Sorted by name; the columns are $archs."
-        echo "pub static ROWS: &[Row] = &["
+        echo "pub(crate) static ROWS: &[Row] = &["
         for i in 0 1 2; do awk -v i="$i" '{ print $1, i, $2 }' <<<"${*:$((i + 1)):1}"; done | awk 'NF == 3' | sort -k1,1 -k2,2n | awk '
             function number(n) { return n == "" ? "NONE" : (n < 1073741824 ? n : "x32(" n - 1073741824 ")") }
             function flush() { if (name != "") print "    row(\"" name "\", [" number(n[0]) ", " number(n[1]) ", " number(n[2]) "])," }
@@ -53,4 +53,10 @@ table arm "aarch64, arm (EABI)" \
     "$(numbers aarch64-linux-gnu)" \
     "$(numbers arm-linux-gnueabihf -D__arm__ -D__ARM_EABI__)" ""
 table riscv "riscv64" "$(numbers riscv64-linux-gnu -D__SIZEOF_POINTER__=8)" "" ""
-rustfmt --edition 2024 "$tables"/{x86,arm,riscv}.rs
+table powerpc "ppc64le" "$(numbers powerpc64le-linux-gnu -D__powerpc64__)" "" ""
+table s390 "s390x" "$(numbers s390x-linux-gnu -D__s390x__)" "" ""
+# sgidefs.h has the names of the three ABIs
+mips() { numbers mips64el-linux-gnuabi64 -D_MIPS_SIM="$1" -D_MIPS_SIM_ABI32=1 -D_MIPS_SIM_NABI32=2 -D_MIPS_SIM_ABI64=3; }
+table mips "mips64el (n64), mipsel (o32), mips64el (n32)" "$(mips 3)" "$(mips 1)" "$(mips 2)"
+table loongarch "loongarch64" "$(numbers loongarch64-linux-gnu -D__SIZEOF_POINTER__=8 -D__BITS_PER_LONG=64)" "" ""
+rustfmt --edition 2024 "$tables"/{x86,arm,riscv,powerpc,s390,mips,loongarch}.rs

@@ -88,8 +88,8 @@ pub const SECCOMP_ACTIONS: &[&str] = &[
 pub const SECCOMP_OPERATORS: &[&str] =
     &["SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ"];
 
-/// Architectures that a seccomp profile may name (SE-3). `features::SECCOMP_ARCHS` has those with a system call table;
-/// the others are accepted and add nothing to the filter.
+/// Architectures that a seccomp profile may name (SE-3). A filter has those of the machine's kernel (`seccomp::abi`); the others
+/// add nothing to it, because no call of theirs can be made there.
 pub const SECCOMP_ARCHS: &[&str] = &[
     "SCMP_ARCH_X86",
     "SCMP_ARCH_X86_64",

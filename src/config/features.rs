@@ -4,10 +4,6 @@ use serde_json::{Value, json};
 
 use super::{SPEC_VERSION, SPEC_VERSION_MIN, enums};
 
-/// Architectures for which the seccomp compiler has a table of system calls.
-pub const SECCOMP_ARCHS: &[&str] =
-    &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_RISCV64"];
-
 /// Mount options that croci handles itself; all others are passed to the file system (checklist, part 5).
 pub const MOUNT_OPTIONS: &[&str] = &[
     "async",
@@ -106,7 +102,7 @@ pub fn features() -> Value {
                 "enabled": true,
                 "actions": enums::SECCOMP_ACTIONS,
                 "operators": enums::SECCOMP_OPERATORS,
-                "archs": SECCOMP_ARCHS,
+                "archs": enums::SECCOMP_ARCHS,
                 "knownFlags": enums::SECCOMP_FLAGS,
                 "supportedFlags": enums::SECCOMP_FLAGS,
             },

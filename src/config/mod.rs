@@ -26,7 +26,7 @@ use base::json;
 use oci_spec::runtime::{LinuxResources, Mount, Process, Spec};
 use serde_json::Value;
 
-pub use features::{MOUNT_OPTIONS, SECCOMP_ARCHS, features};
+pub use features::{MOUNT_OPTIONS, features};
 pub use id::ContainerId;
 pub use validate::PROC_MOUNT_ALLOWLIST;
 pub use version::{SPEC_VERSION, SPEC_VERSION_MIN};

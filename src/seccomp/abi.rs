@@ -40,8 +40,18 @@ pub(super) struct Family {
     pub abis: &'static [Abi],
 }
 
+#[cfg(any(test, target_endian = "little"))]
 const AUDIT_64BIT_LE: u32 = 0xc000_0000;
+#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64", target_arch = "mips64"))]
 const AUDIT_LE: u32 = 0x4000_0000;
+#[cfg(any(test, target_arch = "s390x"))]
+const AUDIT_64BIT: u32 = 0x8000_0000;
+/// The n32 ABI of MIPS.
+#[cfg(any(test, target_arch = "mips64"))]
+const AUDIT_N32: u32 = 0x2000_0000;
+/// `EM_LOONGARCH`, which the libc crate lacks.
+#[cfg(any(test, target_arch = "loongarch64"))]
+const EM_LOONGARCH: u16 = 258;
 
 const fn abi(arch: Arch, convention: u32, machine: u16, width: Width) -> Abi {
     Abi { arch, audit: convention | machine as u32, width, first: 0, private: u32::MAX, multiplexed: false }
@@ -75,14 +85,78 @@ pub(super) static RISCV: Family = Family {
     abis: &[abi(Arch::ScmpArchRiscv64, AUDIT_64BIT_LE, libc::EM_RISCV, Width::Bits64)],
 };
 
+/// Kernels for ppc64le.
+#[cfg(any(test, target_arch = "powerpc64"))]
+pub(super) static POWERPC: Family = Family {
+    rows: tables::powerpc::ROWS,
+    abis: &[Abi { multiplexed: true, ..abi(Arch::ScmpArchPpc64le, AUDIT_64BIT_LE, libc::EM_PPC64, Width::Bits64) }],
+};
+
+/// Kernels for s390x.
+#[cfg(any(test, target_arch = "s390x"))]
+pub(super) static S390: Family = Family {
+    rows: tables::s390::ROWS,
+    abis: &[Abi { multiplexed: true, ..abi(Arch::ScmpArchS390x, AUDIT_64BIT, libc::EM_S390, Width::Bits64) }],
+};
+
+/// Kernels for mips64el, which may run programs of the two ABIs with 32-bit words.
+#[cfg(any(test, target_arch = "mips64"))]
+pub(super) static MIPS: Family = Family {
+    rows: tables::mips::ROWS,
+    abis: &[
+        abi(Arch::ScmpArchMipsel64, AUDIT_64BIT_LE, libc::EM_MIPS, Width::Bits64),
+        Abi { multiplexed: true, ..abi(Arch::ScmpArchMipsel, AUDIT_LE, libc::EM_MIPS, Width::Bits32) },
+        abi(Arch::ScmpArchMipsel64n32, AUDIT_64BIT_LE | AUDIT_N32, libc::EM_MIPS, Width::Bits32),
+    ],
+};
+
+/// Kernels for loongarch64.
+#[cfg(any(test, target_arch = "loongarch64"))]
+pub(super) static LOONGARCH: Family = Family {
+    rows: tables::loongarch::ROWS,
+    abis: &[abi(Arch::ScmpArchLoongarch64, AUDIT_64BIT_LE, EM_LOONGARCH, Width::Bits64)],
+};
+
+/// All families, with the number of getpid(2) in each of their ABIs.
+#[cfg(test)]
+pub(super) static ALL: [(&Family, &[u32]); 7] = [
+    (&X86, &[39, 20, tables::X32_BIT + 39]),
+    (&ARM, &[172, 20]),
+    (&RISCV, &[172]),
+    (&POWERPC, &[20]),
+    (&S390, &[20]),
+    (&MIPS, &[5038, 4020, 6038]),
+    (&LOONGARCH, &[172]),
+];
+
 /// The family of the build's target.
 #[cfg(target_arch = "x86_64")]
 pub(super) static NATIVE: &Family = &X86;
 /// The family of the build's target.
 #[cfg(target_arch = "aarch64")]
-pub static NATIVE: &Family = &ARM;
+pub(super) static NATIVE: &Family = &ARM;
 /// The family of the build's target.
 #[cfg(target_arch = "riscv64")]
-pub static NATIVE: &Family = &RISCV;
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+pub(super) static NATIVE: &Family = &RISCV;
+/// The family of the build's target.
+#[cfg(all(target_arch = "powerpc64", target_endian = "little"))]
+pub(super) static NATIVE: &Family = &POWERPC;
+/// The family of the build's target.
+#[cfg(target_arch = "s390x")]
+pub(super) static NATIVE: &Family = &S390;
+/// The family of the build's target.
+#[cfg(all(target_arch = "mips64", target_endian = "little"))]
+pub(super) static NATIVE: &Family = &MIPS;
+/// The family of the build's target.
+#[cfg(target_arch = "loongarch64")]
+pub(super) static NATIVE: &Family = &LOONGARCH;
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64",
+    all(target_arch = "powerpc64", target_endian = "little"),
+    target_arch = "s390x",
+    all(target_arch = "mips64", target_endian = "little"),
+    target_arch = "loongarch64"
+)))]
 compile_error!("no system call table for this architecture: add one with scripts/syscall-tables.sh");

@@ -215,9 +215,7 @@ impl Builder<'_> {
         }
         let mut target = self.code.verdict(self.profile.default);
         for rule in rules.iter().rev() {
-            let body = rule.body(width)?;
-            let body = body.into_iter().map(|one| sock_filter { code: one.code, jt: one.jt, jf: one.jf, k: one.k });
-            target = self.code.rule(body, rule.action);
+            target = self.code.rule(rule.body(width).into_iter(), rule.action);
         }
         self.chains.push((width, rules, target));
         Ok(target)

@@ -1,7 +1,7 @@
 //! The compiler from `linux.seccomp` to a BPF program; `linux::seccomp` installs it.
 //!
 //! `profile` checks the configuration. `filter` builds the program from search trees over system call numbers
-//! (`program`) and rules on arguments (`rule`, with the comparisons of seccompiler). `abi` and `tables` have the
+//! (`assembler`) and rules on arguments (`rule`, `compare`). `abi` and `tables` have the
 //! architectures. The semantics are those of libseccomp and runc, because profiles are written for them:
 //!
 //! * a rule without arguments overrides the others of its call; of two such rules the first is used;
@@ -12,6 +12,7 @@
 
 mod abi;
 mod assembler;
+mod compare;
 mod filter;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;

@@ -1,12 +1,12 @@
 //! Conditions on arguments: their meaning on an ABI, the order of rules, and their BPF.
 //!
-//! seccompiler (`SeccompRule`) compiles the comparisons. It has one action for a whole filter and no order of rules, so
-//! `program` and `filter` emit the rest.
+//! `compare` emits the comparisons, `assembler` and `filter` the rest.
+
+use libc::sock_filter;
+use oci_spec::runtime::LinuxSeccompOperator as Op;
 
 use super::abi::Width;
-use anyhow::{Result, anyhow};
-use oci_spec::runtime::LinuxSeccompOperator as Op;
-use seccompiler::{BpfProgram, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+use super::compare::{self, Comparison};
 
 /// The condition `argument[index] & mask  op  value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,23 +52,10 @@ impl Condition {
         }
     }
 
-    fn compiled(&self, width: Width) -> Result<SeccompCondition> {
-        let op = match self.op {
-            Op::ScmpCmpNe => SeccompCmpOp::Ne,
-            Op::ScmpCmpLt => SeccompCmpOp::Lt,
-            Op::ScmpCmpLe => SeccompCmpOp::Le,
-            Op::ScmpCmpEq => SeccompCmpOp::Eq,
-            Op::ScmpCmpGe => SeccompCmpOp::Ge,
-            Op::ScmpCmpGt => SeccompCmpOp::Gt,
-            Op::ScmpCmpMaskedEq => SeccompCmpOp::MaskedEq(self.mask),
-        };
+    fn comparison(&self, width: Width) -> Comparison {
         // a mask within the lower half needs no comparison of the upper half
-        let length = if width == Width::Bits32 || self.mask <= u64::from(u32::MAX) {
-            SeccompCmpArgLen::Dword
-        } else {
-            SeccompCmpArgLen::Qword
-        };
-        SeccompCondition::new(self.index, length, op, self.value).map_err(|error| anyhow!("linux.seccomp: {error}"))
+        let wide = width == Width::Bits64 && self.mask > u64::from(u32::MAX);
+        Comparison { index: self.index, op: self.op, mask: self.mask, value: self.value, wide }
     }
 }
 
@@ -110,16 +97,7 @@ impl Rule {
 
     /// Compiles the conditions. If all hold, execution continues after the last instruction; otherwise it skips one
     /// more.
-    pub(super) fn body(&self, width: Width) -> Result<BpfProgram> {
-        let conditions =
-            self.conditions.iter().map(|condition| condition.compiled(width)).collect::<Result<Vec<_>>>()?;
-        let rule = SeccompRule::new(conditions).map_err(|error| anyhow!("linux.seccomp: {error}"))?;
-        let mut body = BpfProgram::from(rule);
-        // seccompiler starts with a jump over a jump that only its own filters use
-        let ja = u16::try_from(libc::BPF_JMP | libc::BPF_JA)?;
-        if matches!(body.as_slice(), [first, second, ..] if (first.code, first.k) == (ja, 1) && second.code == ja) {
-            body.drain(..2);
-        }
-        Ok(body)
+    pub(super) fn body(&self, width: Width) -> Vec<sock_filter> {
+        compare::compile(&self.conditions.iter().map(|condition| condition.comparison(width)).collect::<Vec<_>>())
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use super::abi::{ARM, Family, RISCV, X86};
+use super::abi::{ALL, ARM, Family, RISCV, X86};
 use super::interpreter::{Call, run};
 use super::{Filter, compile_for, from_bytes};
 use oci_spec::runtime::LinuxSeccomp;
@@ -24,6 +24,29 @@ const NOTIFY: u32 = 0x7fc0_0000;
 const TRACE: u32 = 0x7ff0_0000;
 const LOG: u32 = 0x7ffc_0000;
 const ALLOW: u32 = 0x7fff_0000;
+
+#[test]
+fn every_family_has_its_numbers_and_its_audit_values() {
+    for (family, numbers) in ALL {
+        let sorted = family.rows.windows(2).all(|pair| pair[0].name() < pair[1].name());
+        let row = super::tables::find(family.rows, "getpid").unwrap();
+        assert!(sorted);
+        assert_eq!((&row.numbers[..numbers.len()], family.abis.len()), (numbers, numbers.len()));
+        for abi in family.abis {
+            // the value of libseccomp's SCMP_ARCH_*, but for x32, which has the audit value of x86_64
+            let expected = if abi.first == 0 { abi.arch as u32 } else { X86_64 };
+            assert_eq!(abi.audit, expected, "{:?}", abi.arch);
+        }
+        let first = &family.abis[0];
+        let filter = on(
+            family,
+            json!({"defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["getpid"], "action": "SCMP_ACT_ERRNO"}]}),
+        );
+        let call = |number| run(&filter.program, &Call { number, arch: first.audit, args: [0; 6] }).unwrap().0;
+        assert_eq!((call(numbers[0]), call(numbers[0] + 1)), (EPERM, ALLOW), "{:?}", first.arch);
+    }
+}
 
 fn profile(json: Value) -> LinuxSeccomp {
     serde_json::from_value(json).unwrap()

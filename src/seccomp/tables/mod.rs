@@ -4,8 +4,16 @@
 
 #[cfg(any(test, target_arch = "aarch64"))]
 pub(super) mod arm;
+#[cfg(any(test, target_arch = "loongarch64"))]
+pub(super) mod loongarch;
+#[cfg(any(test, target_arch = "mips64"))]
+pub(super) mod mips;
+#[cfg(any(test, target_arch = "powerpc64"))]
+pub(super) mod powerpc;
 #[cfg(any(test, target_arch = "riscv64"))]
 pub(super) mod riscv;
+#[cfg(any(test, target_arch = "s390x"))]
+pub(super) mod s390;
 #[cfg(any(test, target_arch = "x86_64"))]
 pub(super) mod x86;
 
