@@ -19,6 +19,7 @@ pub(super) fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Val
     if let Some(process) = object_in(&mut value, "process") {
         adapt_process(process, warnings)?;
     }
+    add_user_namespace(&mut value, linux::process::euid(), warnings);
     if let Some(linux) = object_in(&mut value, "linux") {
         default_mappings(linux, warnings);
         for (index, device) in objects_in(linux.get_mut("devices")).enumerate() {
@@ -29,6 +30,45 @@ pub(super) fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Val
         }
     }
     Ok(value)
+}
+
+/// Adds a user namespace to a configuration without one when the runtime's user `euid` is not root, because the kernel allows
+/// an ordinary user no other namespace else; the program's user and group are mapped to the runtime's, as crun does.
+fn add_user_namespace(config: &mut Value, euid: u32, warnings: &mut Vec<String>) {
+    let is_user = |namespace: &Value| namespace.get("type").and_then(Value::as_str) == Some("user");
+    let namespaces = config.pointer("/linux/namespaces").and_then(Value::as_array);
+    if euid == 0 || namespaces.into_iter().flatten().any(is_user) {
+        return;
+    }
+    let id = |key: &str| config.pointer(key).and_then(Value::as_u64).unwrap_or(0);
+    let (uid, gid) = (id("/process/user/uid"), id("/process/user/gid"));
+    let Some(config) = config.as_object_mut() else { return };
+    warnings.push("linux.namespaces: no user namespace, which an ordinary user needs: one was added".to_owned());
+    drop_other_ids(config.get_mut("mounts"), uid, gid);
+    let linux = config.entry("linux").or_insert_with(|| Value::Object(Object::new()));
+    let Some(linux) = linux.as_object_mut() else { return };
+    let namespaces = linux.entry("namespaces").or_insert_with(|| Value::Array(Vec::new()));
+    if let Some(list) = namespaces.as_array_mut() {
+        list.push(serde_json::json!({"type": "user"}));
+    }
+    for (key, inside, outside) in [("uidMappings", uid, euid), ("gidMappings", gid, nix::unistd::getegid().as_raw())] {
+        linux.insert(key.to_owned(), serde_json::json!([{"containerID": inside, "hostID": outside, "size": 1}]));
+    }
+}
+
+/// Removes the options `uid=` and `gid=` of mounts for IDs that the added user namespace does not have, such as the group of
+/// terminals, because the kernel would refuse the mount.
+fn drop_other_ids(mounts: Option<&mut Value>, uid: u64, gid: u64) {
+    let own = |option: &Value| {
+        let number = |text: &str, key: &str| text.strip_prefix(key).and_then(|id| id.parse::<u64>().ok());
+        let text = option.as_str().unwrap_or_default();
+        number(text, "uid=").is_none_or(|id| id == uid) && number(text, "gid=").is_none_or(|id| id == gid)
+    };
+    for mount in objects_in(mounts) {
+        if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
+            options.retain(own);
+        }
+    }
 }
 
 /// Maps root of a new user namespace without mappings to the runtime's user and nothing else, as crun does.
@@ -187,5 +227,33 @@ fn adapt_resources(resources: &mut Object) {
         if limit.get("limit").and_then(Value::as_u64).is_some_and(|bytes| i64::try_from(bytes).is_err()) {
             limit.insert("limit".to_owned(), Value::from(i64::MAX));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_ordinary_user_gets_a_user_namespace_where_none_is_configured() {
+        let plain = json!({"process": {"user": {"uid": 7, "gid": 8}}, "linux": {"namespaces": [{"type": "pid"}]}});
+        let own = json!({"linux": {"namespaces": [{"type": "user", "path": "/x"}]}});
+        for (euid, mut config, added) in
+            [(1000, plain.clone(), true), (0, plain, false), (1000, own, false), (1000, json!({}), true)]
+        {
+            let (before, mut warnings) = (config.clone(), Vec::new());
+            add_user_namespace(&mut config, euid, &mut warnings);
+            assert_eq!((config != before, warnings.len()), (added, usize::from(added)), "{before}");
+            if added {
+                let uid = before.pointer("/process/user/uid").cloned().unwrap_or(json!(0));
+                assert_eq!(config["linux"]["uidMappings"], json!([{"containerID": uid, "hostID": 1000, "size": 1}]));
+            }
+        }
+        let mut config = json!({"mounts": [{"options": ["mode=0620", "gid=5", "uid=0", "gid=x"]}, {}]});
+        add_user_namespace(&mut config, 1000, &mut Vec::new());
+        assert_eq!(config["mounts"], json!([{"options": ["mode=0620", "uid=0", "gid=x"]}, {}]));
     }
 }

@@ -155,7 +155,7 @@ impl Process<'_> {
         let path = CString::new(format!("{}/{name}", self.pid))?;
         let file = sys_path::openat(self.proc, &path, libc::O_RDONLY, 0);
         file.and_then(|file| linux::file::read_text(std::fs::File::from(file)))
-            .with_context(|| format!("self-check: {name} of process {}", self.pid))
+            .with_context(|| format!("self-check: {name} of process {}{}", self.pid, hidden()))
     }
 
     fn credentials(&self, plan: &ProcessPlan, filter: bool, moment: Moment) -> Result<Vec<Check>> {
@@ -285,4 +285,15 @@ fn stored_namespace(
         },
     };
     Ok(process.namespaces(&[Rule { name, file: file(name), other, same: path.is_some() }]))
+}
+
+/// Returns why a file of a process may be missing: /proc hides processes that may not be traced, as init is before its program.
+fn hidden() -> &'static str {
+    let hides = |line: &str| line.split(' ').nth(1) == Some("/proc") && line.contains("hidepid=");
+    match std::fs::read_to_string("/proc/self/mounts") {
+        Ok(mounts) if linux::process::euid() != 0 && mounts.lines().any(hides) => {
+            " (/proc is mounted with hidepid, which hides it from this user: join the group of its option gid=)"
+        }
+        _ => "",
+    }
 }

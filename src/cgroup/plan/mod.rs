@@ -285,7 +285,8 @@ fn check_controllers(plan: &CgroupPlan) -> Result<()> {
     let enforced = dirs.iter().any(|dir| dir.unified || dir.has("devices"));
     ensure!(
         enforced || plan.devices.as_ref().is_none_or(DeviceList::allows_everything),
-        "linux.resources.devices: no cgroup hierarchy on this machine controls devices"
+        "linux.resources.devices: no cgroup hierarchy on this machine controls devices (--cgroup-manager disabled: a container \
+         without any limit)"
     );
     Ok(())
 }
