@@ -12,8 +12,10 @@ pub mod cgroup;
 pub mod cmd;
 pub mod container;
 pub mod corpus;
+#[cfg(target_arch = "x86_64")]
 pub mod faults;
 pub mod host;
+pub mod old_kernel;
 pub mod pty;
 pub mod reaper;
 pub mod registry;

@@ -60,7 +60,8 @@ impl Entry {
             size: stat.st_size,
             mtime: (stat.st_mtime, stat.st_mtime_nsec),
             ctime: (stat.st_ctime, stat.st_ctime_nsec),
-            links: stat.st_nlink,
+            #[allow(clippy::useless_conversion, reason = "it has 32 bits on other processors")]
+            links: u64::from(stat.st_nlink),
             blocks: u64::try_from(stat.st_blocks).unwrap_or(0),
         }
     }
