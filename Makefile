@@ -7,7 +7,7 @@ PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image test-callers test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench account bench-image bench-build budgets install uninstall manual docs session deps clean
+.PHONY: help build test test-old-kernels test-packages cross deb release reproducible test-image test-callers test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench account bench-image bench-build budgets install uninstall manual docs session deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,26 @@ conformance-docs: build ## Write docs/generated/conformance.md from runs of our 
 
 conformance-official: build ## The suite of opencontainers/runtime-tools, on the native and the cgroup v1 view
 	conformance/official/run-all $(or $(RUNTIME),$(CROCI))
+
+test-old-kernels: ## Lifecycle, security and conformance as on Linux 5.10, 5.4 and 4.18, by a filter
+	scripts/toolchain scripts/test-old-kernels.sh
+
+test-packages: build ## The Debian packages in a bare root: install, upgrade, remove; Podman with croci from the package
+	scripts/apt-install dpkg-dev lintian
+	scripts/deb.sh
+	scripts/test-packages.sh
+
+cross: ## Check the code for five processors, and run unit tests of one under qemu (TARGETS="aarch64 s390x")
+	scripts/toolchain scripts/cross.sh $(TARGETS)
+
+deb: build ## Debian packages of croci and corm in target/deb
+	scripts/deb.sh
+
+release: ## Programs, packages, vendored source, bill of materials and checksums in target/release-files
+	scripts/toolchain scripts/release.sh
+
+reproducible: ## Build the release in two directories and compare the bytes
+	scripts/toolchain scripts/reproducible.sh
 
 test-vm: ## A sample of the tests on pure cgroup v2, in guests without and with systemd, as root and not
 	scripts/test-vm.sh

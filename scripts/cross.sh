@@ -37,7 +37,7 @@ for architecture in "${architectures[@]}"; do
         }
         name=${target//-/_}
         export "CC_$name=$gnu-linux-gnu-gcc" "AR_$name=$gnu-linux-gnu-ar"
-        export "CARGO_TARGET_$(tr a-z A-Z <<<"$name")_LINKER=$gnu-linux-gnu-gcc"
+        export "CARGO_TARGET_$(tr "[:lower:]" "[:upper:]" <<<"$name")_LINKER=$gnu-linux-gnu-gcc"
     fi
     if cargo check --quiet --locked --workspace --target "$target"; then
         echo "cross: $target: ok"

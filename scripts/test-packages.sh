@@ -46,6 +46,7 @@ left=$(find / -xdev \( -name '*croci*' -o -name '*corm' \) -not -path '/debs/*' 
 echo "packages: installed, upgraded, removed, purged"
 INSIDE
 export bare work built
+# shellcheck disable=SC2016 # for the other shell
 unshare -m --propagation private bash -euc '
     mkdir "$work/up" "$work/w" "$work/root"
     mount -t tmpfs tmpfs "$work/up"
@@ -64,6 +65,7 @@ if ! command -v podman >/dev/null; then
     exit 0
 fi
 dpkg-deb -x "$built"/deb/croci_*.deb "$work/croci"
+# shellcheck disable=SC2016 # for the other shell
 unshare -m --propagation private bash -euc '
     mount -t tmpfs tmpfs /mnt
     for dir in /usr/bin /etc/containers; do

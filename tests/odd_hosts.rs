@@ -33,7 +33,10 @@ fn a_read_only_run_needs_another_state_root_and_nothing_else() {
     let c = Container::new(&["sleep", "1000"]);
     let mounted = "mount -t tmpfs -o ro none /run; ! touch /run/x 2>/dev/null; ";
     let out = on_host(&c, &format!("{mounted} $croci run --bundle $bundle $id")).fails();
-    assert!(out.stderr.contains("state root \"/run/croci\"") && out.stderr.contains("--root"), "{out:#?}");
+    assert!(
+        out.stderr.contains("state root \"/run/croci\"") && out.stderr.contains("choose another directory"),
+        "{out:#?}"
+    );
     let out = on_host(&c, &format!("{mounted} flags=; {LIFE}")).ok();
     assert_eq!(out.stdout, "from exec\n");
     c.sandbox.nothing_left();

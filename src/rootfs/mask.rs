@@ -30,6 +30,10 @@ use linux::path::Stat;
 /// Other errors of open_tree(2); as mount_setattr(2).
 pub(super) fn host_null(plan: &RootfsPlan, in_host_group: bool) -> Result<Option<OwnedFd>> {
     const WHAT: &str = "linux.maskedPaths: bind of the host's /dev/null";
+    if sys_mount::is_old() {
+        // a mount that is attached nowhere does not outlive the change of the root there: the container's node is used
+        return Ok(None);
+    }
     let tree = match sys_mount::clone_tree(AT_FDCWD, c"/dev/null", CloneFlags { recursive: false, nofollow: true }) {
         Err(err) if err.is_errno(&[libc::ENOENT]) => return Ok(None),
         Err(err) if err.is_errno(&[libc::EPERM, libc::EINVAL, libc::EACCES]) && super::in_user_namespace(plan) => {

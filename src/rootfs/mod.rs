@@ -84,7 +84,7 @@ fn fill(plan: &RootfsPlan, opened: &OpenedRootfs, root: &mut Root, host: &Host<'
             Some(taken) => taken.null.as_ref().map(|null| sys_path::dup(null.as_fd())).transpose()?,
             None => mask::host_null(plan, false)?,
         };
-        if root.null.is_none() {
+        if root.null.is_none() && !sys_mount::is_old() {
             root.warn("linux.maskedPaths: the host has no /dev/null for them, the container's is used".to_owned());
         }
     }
@@ -122,7 +122,12 @@ fn attach_root(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<Root> {
         // before the first mount, so that no mount or unmount propagates to the host (SEC-14)
         make_rslave()?;
     }
-    let fd = root_fd(plan, opened)?;
+    let was_old = sys_mount::is_old();
+    let fd = match root_fd(plan, opened) {
+        // the first call that this kernel lacks: the tree was cloned by the way of newer ones
+        Err(_) if sys_mount::is_old() && !was_old => root_fd(plan, opened)?,
+        fd => fd?,
+    };
     let host_path = plan.path.clone();
     let mut root = Root { attach_point: AttachPoint::None, host_path, ..Root::live(fd, None) };
     root.host_dev = opened.taken.as_ref().map(|taken| taken.dev);
@@ -218,8 +223,7 @@ pub(crate) fn pivot(plan: &RootfsPlan, root: &Root) -> Result<()> {
         anyhow!(err).context(hint)
     })?;
     // the old root is now mounted on "."; this detaches it with all its mounts
-    sys_mount::detach(c".").context("detaching the old root")?;
-    Ok(())
+    sys_mount::detach_old_root().context("detaching the old root")
 }
 
 fn change_root(plan: &RootfsPlan, root: &Root) -> Result<()> {
@@ -263,6 +267,7 @@ pub(crate) fn protect_paths(plan: &RootfsPlan, root: &Root) -> Result<Vec<String
         let change = sys_mount::MountAttr { propagation: plan.propagation.kind, ..Default::default() };
         sys_mount::set_attr(root.fd(), plan.propagation.recursive, change).context("linux.rootfsPropagation")?;
     }
+    sys_mount::finish().context("removing the mounts of croci's own")?;
     Ok(warnings)
 }
 

@@ -294,7 +294,6 @@ fn accepts_label(fs: &CStr) -> bool {
 fn explain_fsopen(err: io::Error, fs: &CStr) -> anyhow::Error {
     let hint = match err.raw_os_error() {
         Some(libc::ENODEV) => format!("type {fs:?}: the kernel has no such file system"),
-        Some(libc::ENOSYS) => "fsopen: Linux 5.12 or newer is needed".to_owned(),
         _ => format!("type {fs:?}"),
     };
     anyhow::Error::new(err).context(hint)

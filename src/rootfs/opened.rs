@@ -238,7 +238,12 @@ pub(crate) fn open(plan: &RootfsPlan) -> Result<OpenedRootfs> {
 /// The same as [`open`].
 pub(crate) fn open_live(plan: &RootfsPlan) -> Result<OpenedRootfs> {
     let steps = open_steps(plan, |step, userns| {
-        let source = open_step(step, userns, false, &mut 1)?;
+        let source = match open_step(step, userns, false, &mut 1) {
+            Err(_) if sys_mount::is_old() => {
+                return Err(sys_mount::needs_detached("a mount in a running container").into());
+            }
+            source => source?,
+        };
         if matches!(&source, Source::Found(found) if found.tree.is_none()) {
             bail!("opening the source for another mount namespace needs privilege");
         }
@@ -285,10 +290,12 @@ fn open_root(plan: &RootfsPlan) -> Result<(RootSource, bool)> {
         return Ok((RootSource::Dir(dir), true));
     }
     match sys_mount::clone_fd(dir.as_fd(), true) {
-        Ok(tree) => {
-            prepare_root(tree.as_fd(), plan.propagation.kind)?;
-            Ok((RootSource::Tree(tree), true))
-        }
+        Ok(tree) => match prepare_root(tree.as_fd(), plan.propagation.kind) {
+            Ok(()) => Ok((RootSource::Tree(tree), true)),
+            Err(_) if sys_mount::is_old() => Ok((RootSource::Dir(dir), false)),
+            Err(err) => Err(err.into()),
+        },
+        Err(_) if sys_mount::is_old() => Ok((RootSource::Dir(dir), false)),
         Err(err) if err.raw_os_error() == Some(libc::EPERM) => Ok((RootSource::Dir(dir), false)),
         Err(err) => Err(err.into()),
     }
@@ -384,6 +391,10 @@ fn clone_in_parent(
             Ok(Some(tree))
         }
         Err(_) if !needed => Ok(None),
+        Err(_) if sys_mount::is_old() => {
+            let what = if step.idmap.is_some() { "an ID-mapped mount" } else { "a mount that propagates to the host" };
+            Err(sys_mount::needs_detached(what).into())
+        }
         Err(err) if err.raw_os_error() == Some(libc::EPERM) && step.idmap.is_none() => Ok(None),
         Err(err) if err.raw_os_error() == Some(libc::EPERM) => Err(err).context("ID-mapped mounts need privilege"),
         Err(err) => Err(err.into()),

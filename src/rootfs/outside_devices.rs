@@ -37,7 +37,11 @@ pub(crate) struct OutsideDevices {
 /// # Errors
 /// A node that cannot be created, but for `EPERM`.
 pub(super) fn make(plan: &RootfsPlan, label: bool) -> Result<Option<OutsideDevices>> {
-    if !plan.mount_ns || !plan.user_ns || !plan.devices.iter().flatten().any(|device| is_needed(device, plan)) {
+    if sys_mount::is_old()
+        || !plan.mount_ns
+        || !plan.user_ns
+        || !plan.devices.iter().flatten().any(|device| is_needed(device, plan))
+    {
         return Ok(None);
     }
     let fs = FsContext::open(c"tmpfs").context("tmpfs for devices")?;

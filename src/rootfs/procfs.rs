@@ -39,6 +39,9 @@ pub(super) fn create_inside(
     root: BorrowedFd<'_>,
     create: &dyn Fn() -> Result<OwnedFd>,
 ) -> Result<OwnedFd> {
+    if linux::mount::is_old() {
+        return Err(linux::mount::needs_detached("a new proc of a pid namespace that is joined").into());
+    }
     let (ours, theirs) = linux::socket::pair().context("socket pair")?;
     match linux::process::clone3(0, None).context("create a helper process")? {
         CloneResult::Child => {

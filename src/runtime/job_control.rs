@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use nix::poll::{PollFd, PollTimeout, poll};
+use nix::poll::{PollFd, PollTimeout};
 
 use crate::state::ProcessId;
 use crate::state::status;
@@ -42,7 +42,7 @@ fn poll_until(
     let interval = PollTimeout::try_from(INTERVAL).unwrap_or(PollTimeout::MAX);
     let mut since = None;
     loop {
-        match poll(set, interval) {
+        match linux::event::poll(set, interval) {
             Err(nix::Error::EINTR) => {}
             Ok(0) => {
                 if done()? {

@@ -230,7 +230,9 @@ fn via_helper(
             let report = ours.recv_present().context("receive from the helper process");
             let ended = linux::process::wait(helper.as_fd(), true).context("wait for the helper process")?;
             let pidfd = match report? {
-                Some(InitMessage::Process(pidfd)) => pidfd,
+                Some(InitMessage::Process(pidfd)) => {
+                    linux::handle::claim(pidfd).context("the process of the helper")?
+                }
                 Some(InitMessage::Failed(text)) => bail!("{text}"),
                 _ => bail!("the helper process ended{}", ended.map_or(String::new(), |how| format!(": {how}"))),
             };
@@ -262,6 +264,8 @@ fn pid_of(opened: &Opened, pidfd: &OwnedFd) -> Result<i32> {
         .with_context(|| format!("open /proc/{name}"))?;
     let text = std::io::read_to_string(std::fs::File::from(file)).with_context(|| format!("read /proc/{name}"))?;
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    // without pidfds it is the directory of the process
+    let pid = pid.or_else(|| linux::handle::pid(pidfd.as_fd()).ok());
     pid.filter(|pid| *pid > 0).context("init has ended at once")
 }
 

@@ -317,12 +317,12 @@ pub(crate) fn of_processes(
 /// # Errors
 /// As poll(2).
 pub(crate) fn wait_ended(pidfd: &OwnedFd, milliseconds: u16) -> Result<bool> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::poll::{PollFd, PollFlags, PollTimeout};
     let deadline = Instant::now() + Duration::from_millis(milliseconds.into());
     loop {
         let left = deadline.saturating_duration_since(Instant::now()).as_millis();
         let mut set = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut set, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+        match linux::event::poll(&mut set, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Err(nix::Error::EINTR) => {}
             ready => return Ok(ready.context("wait for the end of the process")? > 0),
         }

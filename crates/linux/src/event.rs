@@ -3,10 +3,13 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::EventfdFlags;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::cvt;
 
@@ -42,4 +45,39 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     }
     // SAFETY: takes no pointers.
     cvt(libc::c_long::from(unsafe { libc::kill(pid, signal) })).map(drop)
+}
+
+/// Interval between two looks at a process that is held by its directory in procfs.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits for an event of one of `set`. A process that is held by its directory in procfs, because the kernel has no pidfds, is
+/// ready when it has ended, as a pidfd is. [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
+///
+/// # Errors
+/// As poll(2).
+pub fn poll(set: &mut [PollFd<'_>], timeout: impl Into<PollTimeout>) -> nix::Result<i32> {
+    let timeout = timeout.into();
+    if !super::handle::in_use() {
+        return nix::poll::poll(set, timeout);
+    }
+    let deadline = timeout.duration().map(|time| Instant::now() + time);
+    loop {
+        let wanted: Vec<PollFlags> = set.iter().map(PollFd::events).collect();
+        let mut looks = false;
+        // a directory is always ready
+        for fd in set.iter_mut().filter(|fd| super::handle::is_directory(fd.as_fd())) {
+            if !super::handle::has_ended(fd.as_fd()) {
+                fd.set_events(PollFlags::empty());
+                looks = true;
+            }
+        }
+        let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+        let pause = if looks { Some(left.map_or(LOOK, |left| left.min(LOOK))) } else { left };
+        let pause = pause.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
+        let ready = nix::poll::poll(set, pause);
+        set.iter_mut().zip(wanted).for_each(|(fd, events)| fd.set_events(events));
+        if ready != Ok(0) || left.is_some_and(|left| left.is_zero()) {
+            return ready;
+        }
+    }
 }

@@ -9,12 +9,13 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 
 use libc::{c_int, c_long};
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
+use nix::fcntl::{AtFlags, OFlag, ResolveFlag};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag};
 use nix::unistd::{Gid, Uid, UnlinkatFlags};
 use rustix::fs::{AtFlags as RawAt, RawDir, Statx, StatxAttributes, StatxFlags, Timespec, Timestamps};
 
 use super::cvt;
+use super::resolve::OpenHow;
 
 /// File system type of procfs.
 pub const PROC_MAGIC: i64 = libc::PROC_SUPER_MAGIC;
@@ -99,12 +100,10 @@ fn mode_bits(mode: libc::mode_t) -> Mode {
 /// [openat2(2)](https://man7.org/linux/man-pages/man2/openat2.2.html) with `resolve` = `RESOLVE_*`.
 ///
 /// # Errors
-/// `EAGAIN` while a rename races with `..`; `ELOOP` and `EXDEV` for what `resolve` forbids; `ENOSYS` before Linux 5.6.
+/// `EAGAIN` while a rename races with `..`; `ELOOP` and `EXDEV` for what `resolve` forbids.
 pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, flags: c_int, resolve: u64) -> io::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::from_bits_retain(flags) | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::from_bits_retain(resolve));
-    Ok(crate::open::openat2(dir, path, how)?)
+    let (flags, resolve) = (OFlag::from_bits_retain(flags), ResolveFlag::from_bits_retain(resolve));
+    Ok(crate::resolve::openat2(dir, path, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))?)
 }
 
 /// [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html); `mode` is used with O_CREAT only.
@@ -204,12 +203,12 @@ pub fn fs_facts(fd: BorrowedFd<'_>) -> io::Result<FsFacts> {
     Ok(FsFacts { flags: stat.f_flag.bits(), inodes: stat.f_files.saturating_sub(stat.f_ffree) })
 }
 
-/// Returns the mount ID, as in mountinfo, of an open file (Linux 5.8).
+/// Returns the mount ID, as in mountinfo, of an open file; before Linux 5.8 from `/proc`.
 ///
 /// # Errors
 /// As statx(2).
 pub fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
-    Ok(statx(fd, c"", RawAt::EMPTY_PATH | RawAt::STATX_DONT_SYNC, StatxFlags::MNT_ID)?.stx_mnt_id)
+    crate::procfs::mount_id(fd)
 }
 
 /// [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html), which nix lacks.
@@ -224,6 +223,9 @@ pub(crate) fn statx(dir: BorrowedFd<'_>, name: &CStr, flags: RawAt, mask: StatxF
 /// As statx(2).
 pub fn is_mount_root(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
     let stat = statx(dir, name, RawAt::SYMLINK_NOFOLLOW | RawAt::NO_AUTOMOUNT, StatxFlags::empty())?;
+    if !stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
+        return crate::procfs::is_mount_root(openat(dir, name, libc::O_PATH | libc::O_NOFOLLOW, 0)?.as_fd());
+    }
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 

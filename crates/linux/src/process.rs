@@ -11,7 +11,7 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, waitid};
 
-use super::cvt;
+use super::{cvt, handle};
 
 /// libc's constant of this name is an `int`, which is too narrow.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -73,44 +73,108 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneRes
     // SAFETY: args lives through the call; CLONE_VM is not among the flags, so that the child has a copy of all memory, as
     // after fork(2), and there is one thread, so that no lock is held by a thread that does not exist in the child.
     let cloned = cvt(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) });
+    let mut join = None;
     let pid = match cloned {
-        // before Linux 5.3, or by a filter (`RestrictNamespaces=`, Docker's): clone(2) can do all but enter a cgroup
-        Err(err) if err.raw_os_error() == Some(libc::ENOSYS) && cgroup.is_none() => {
-            let flags = args.flags | args.exit_signal;
-            // SAFETY: as above: no CLONE_VM; without a stack the child goes on on its copy of this one; the pidfd is stored
-            // where `parent_tid` points, which lives through the call.
-            cvt(unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) })
+        // before Linux 5.3, or by a filter (`RestrictNamespaces=`, Docker's): ENOSYS; before 5.7 into a cgroup: E2BIG
+        Err(err) if matches!(err.raw_os_error(), Some(libc::ENOSYS | libc::E2BIG)) => {
+            join = cgroup.map(open_processes).transpose()?;
+            old_clone(flags | args.exit_signal, &mut pidfd)
         }
         other => other.map_err(|err| crate::named("clone3", err)),
     }?;
     if pid == 0 {
         IS_CHILD.store(true, Ordering::Relaxed);
+        if let Some(processes) = join
+            && nix::unistd::write(processes, b"0").is_err()
+        {
+            exit(CGROUP_REFUSED);
+        }
         return Ok(CloneResult::Child);
+    }
+    let pid = pid as i32;
+    if pidfd == -1 {
+        handle::choose()?;
+        return Ok(CloneResult::Parent { pid, pidfd: handle::of_child(pid)? });
     }
     // SAFETY: the kernel has stored a new descriptor there, owned by no other process.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(CloneResult::Parent { pid: pid as i32, pidfd })
+    Ok(CloneResult::Parent { pid, pidfd })
 }
 
-/// Opens a pidfd of the process `pid`. [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)
+/// Exit status of a child that its cgroup has refused.
+const CGROUP_REFUSED: i32 = 126;
+
+/// Opens the file by which a process joins the cgroup `dir`.
+fn open_processes(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = nix::fcntl::OFlag::O_WRONLY | nix::fcntl::OFlag::O_CLOEXEC;
+    Ok(crate::open::openat(dir, c"cgroup.procs", flags, nix::sys::stat::Mode::empty())?)
+}
+
+/// Clones by clone(2), which can do all but enter a cgroup; `pidfd` stays -1 before Linux 5.2.
+fn old_clone(flags: u64, pidfd: &mut RawFd) -> io::Result<libc::c_long> {
+    let none: RawFd = -1;
+    let with_pidfd = flags | libc::CLONE_PIDFD as u64;
+    for flags in [with_pidfd, flags] {
+        *pidfd = none;
+        // SAFETY: no CLONE_VM, and one thread, as in clone3; without a stack the child goes on on its copy of this one; the
+        // pidfd is stored where `parent_tid` points, which lives through the call.
+        match cvt(unsafe { clone(flags, &raw mut *pidfd) }) {
+            Err(err) if err.raw_os_error() == Some(libc::EINVAL) && flags == with_pidfd => {}
+            cloned => return cloned,
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// Calls clone(2) without a stack and without thread-local storage.
+///
+/// # Safety
+/// As clone(2): `flags` has neither CLONE_VM nor another sharing flag, and `parent_tid` can be written to.
+unsafe fn clone(flags: u64, parent_tid: *mut RawFd) -> libc::c_long {
+    // SAFETY: the caller's promise; s390x has the first two arguments in the other order.
+    #[cfg(target_arch = "s390x")]
+    unsafe {
+        libc::syscall(libc::SYS_clone, 0, flags, parent_tid, 0, 0)
+    }
+    // SAFETY: the caller's promise.
+    #[cfg(not(target_arch = "s390x"))]
+    unsafe {
+        libc::syscall(libc::SYS_clone, flags, 0, parent_tid, 0, 0)
+    }
+}
+
+/// Opens a pidfd of the process `pid`, or before Linux 5.3 its directory in `/proc`, which the functions of this module take
+/// in its place. [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)
 ///
 /// # Errors
 /// `ESRCH`: no such process.
 pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
-    let pid = Pid::from_raw(pid.max(0)).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
-    rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|err| crate::named("pidfd_open", err.into()))
+    if handle::in_use() {
+        return handle::open(pid);
+    }
+    let id = Pid::from_raw(pid.max(0)).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    match rustix::process::pidfd_open(id, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::NOSYS) => {
+            handle::choose()?;
+            handle::open(pid)
+        }
+        pidfd => Ok(pidfd?),
+    }
 }
 
-/// Sends `signal` to the process of a pidfd, which is immune to pid reuse.
+/// Sends `signal` to the process of a pidfd, which is immune to pid reuse; before Linux 5.1 the pid is checked at once before.
 ///
 /// # Errors
 /// `ESRCH`: the process has ended and was reaped; `EPERM`.
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed for the call; a null siginfo means "as kill(2)".
-    cvt(unsafe {
+    let sent = cvt(unsafe {
         libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
-    })?;
-    Ok(())
+    });
+    match sent {
+        Err(err) if err.raw_os_error() == Some(libc::ENOSYS) => super::event::kill(handle::pid(pidfd)?, signal),
+        sent => sent.map(drop),
+    }
 }
 
 /// The end of a process.
@@ -148,9 +212,16 @@ impl std::fmt::Display for ExitStatus {
 pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<ExitStatus>> {
     let mut options = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(libc::__WALL as u32);
     options.set(WaitIdOptions::NOHANG, !block);
+    let mut process = WaitId::PidFd(pidfd);
     loop {
-        let status = match waitid(WaitId::PidFd(pidfd), options) {
+        let status = match waitid(process.clone(), options) {
             Err(rustix::io::Errno::INTR) => continue,
+            // before Linux 5.4, or no pidfd: by the pid, which no other process has before this one is reaped
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::BADF) if matches!(process, WaitId::PidFd(_)) => {
+                let reaped = || io::Error::from_raw_os_error(libc::ECHILD);
+                process = WaitId::Pid(Pid::from_raw(handle::pid(pidfd).map_err(|_| reaped())?).ok_or_else(reaped)?);
+                continue;
+            }
             status => status.map_err(|err| crate::named("waitid", err.into()))?,
         };
         return Ok(status.map(|status| match status.exit_status() {
@@ -165,7 +236,44 @@ pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<ExitStatus>
 /// # Errors
 /// `EINVAL`: the namespace is of another type, or cannot be entered twice; `EPERM`.
 pub fn setns(fd: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
-    Ok(nix::sched::setns(fd, CloneFlags::from_bits_retain(flags))?)
+    match nix::sched::setns(fd, CloneFlags::from_bits_retain(flags)) {
+        // before Linux 5.8 a process is no argument
+        Err(nix::Error::EINVAL) if handle::is_process(fd) => setns_by_name(fd, flags),
+        entered => Ok(entered?),
+    }
+}
+
+/// Enters the namespaces `flags` of a process one by one: each before its user namespace, or after it where the kernel refuses
+/// that.
+fn setns_by_name(process: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
+    const NAMES: [(i32, &str); 7] = [
+        (libc::CLONE_NEWIPC, "ipc"),
+        (libc::CLONE_NEWUTS, "uts"),
+        (libc::CLONE_NEWNET, "net"),
+        (libc::CLONE_NEWPID, "pid"),
+        (libc::CLONE_NEWCGROUP, "cgroup"),
+        (libc::CLONE_NEWTIME, "time"),
+        (libc::CLONE_NEWNS, "mnt"),
+    ];
+    let open = |(flag, name): &(i32, &str)| handle::namespace(process, name).map(|file| (*flag, file));
+    let wanted = NAMES.iter().filter(|(flag, _)| flags & flag != 0);
+    let files = wanted.map(open).collect::<io::Result<Vec<_>>>()?;
+    let user = (flags & libc::CLONE_NEWUSER != 0).then(|| handle::namespace(process, "user")).transpose()?;
+    let enter = |file: &OwnedFd, flag| nix::sched::setns(file, CloneFlags::from_bits_retain(flag));
+    let mut later = Vec::new();
+    for (flag, file) in &files {
+        match enter(file, *flag) {
+            Err(nix::Error::EPERM) if user.is_some() => later.push((flag, file)),
+            entered => entered?,
+        }
+    }
+    if let Some(user) = user {
+        enter(&user, libc::CLONE_NEWUSER)?;
+    }
+    for (flag, file) in later {
+        enter(file, *flag)?;
+    }
+    Ok(())
 }
 
 /// Creates the namespaces `flags` and enters them.
@@ -208,9 +316,9 @@ pub fn set_cloexec_from(first: u32) -> io::Result<()> {
     }
 }
 
-/// Returns whether the kernel or a filter lacks the system call (filters of old libraries answer EPERM).
+/// Returns whether the kernel or a filter lacks the system call (filters of old libraries answer EPERM) or its flag.
 fn is_missing(err: &io::Error) -> bool {
-    matches!(err.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
+    matches!(err.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL))
 }
 
 /// Returns a number above every open descriptor: the highest limit that this process may have had, but a million at

@@ -2,12 +2,12 @@
 //! (`RestrictSUIDSGID=`, systemd-nspawn).
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 
 use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, readlinkat};
+use nix::fcntl::{OFlag, ResolveFlag, readlinkat};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
@@ -33,20 +33,57 @@ pub fn open<P: ?Sized + NixPath>(
 ) -> nix::Result<OwnedFd> {
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
     loop {
-        match crate::open::openat2(dir, path, how) {
+        match openat2(dir, path, how) {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // old filters answer EPERM for calls that they do not know
-            Err(Errno::ENOSYS | Errno::EPERM) => {
-                let path = path.with_nix_path(CStr::to_owned)?;
-                return walk(dir, &path, flags, resolve);
-            }
             result => return result,
         }
     }
 }
 
+/// How [`openat2`] opens an existing file.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenHow {
+    flags: OFlag,
+    resolve: ResolveFlag,
+}
+
+impl OpenHow {
+    /// Returns a way without flags, which follows every link.
+    #[allow(clippy::new_without_default, reason = "as nix has it")]
+    pub fn new() -> Self {
+        Self { flags: OFlag::empty(), resolve: ResolveFlag::empty() }
+    }
+
+    /// Sets the flags of open(2), without O_CREAT.
+    pub fn flags(self, flags: OFlag) -> Self {
+        Self { flags, ..self }
+    }
+
+    /// Sets what the lookup may do.
+    pub fn resolve(self, resolve: ResolveFlag) -> Self {
+        Self { resolve, ..self }
+    }
+}
+
+/// Opens the existing file at `path` below `dir` once, by openat2(2). Without that call (before Linux 5.6, or by a filter) it
+/// walks as [`open`] does.
+///
+/// # Errors
+/// As openat2(2), without `EINTR`.
+pub fn openat2<D: AsFd, P: ?Sized + NixPath>(dir: D, path: &P, how: OpenHow) -> nix::Result<OwnedFd> {
+    let by_kernel = nix::fcntl::OpenHow::new().flags(how.flags).resolve(how.resolve);
+    match crate::open::openat2(dir.as_fd(), path, by_kernel) {
+        // old filters answer EPERM for calls that they do not know
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            let path = path.with_nix_path(CStr::to_owned)?;
+            walk(dir.as_fd(), &path, how.flags, how.resolve)
+        }
+        opened => opened,
+    }
+}
+
 /// Opens the file as [`open`] does, a name at a time: each directory by a descriptor, each symlink by its text.
-fn walk(start: BorrowedFd<'_>, path: &CStr, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {
+pub(crate) fn walk(start: BorrowedFd<'_>, path: &CStr, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {
     let in_root = resolve.contains(ResolveFlag::RESOLVE_IN_ROOT);
     let confined = in_root || resolve.contains(ResolveFlag::RESOLVE_BENEATH);
     let mut todo = names(path.to_bytes());
@@ -141,7 +178,7 @@ fn mount_of(dirs: &[OwnedFd], resolve: ResolveFlag) -> nix::Result<Option<u64>> 
 }
 
 fn mount_id(fd: &OwnedFd) -> nix::Result<u64> {
-    crate::path::mount_id(fd.as_fd()).map_err(|err| Errno::from_raw(err.raw_os_error().unwrap_or(libc::EIO)))
+    crate::procfs::mount_id(fd.as_fd()).map_err(|err| Errno::from_raw(err.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 /// Returns whether a symlink in `dir` may be a magic link: those of procfs, except in its root directory.
@@ -214,7 +251,7 @@ mod tests {
             let name = CString::new(path).unwrap();
             for flags in flags {
                 for resolve in ways {
-                    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+                    let how = nix::fcntl::OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
                     let expected = seen(crate::open::openat2(root.as_fd(), path, how));
                     let walked = seen(walk(root.as_fd(), &name, flags, resolve));
                     assert_eq!(walked, expected, "{path:?} {flags:?} {resolve:?}");

@@ -296,7 +296,7 @@ pub fn wait_pid_ready(pid: i32, limit: Duration) -> bool {
         let left = end.saturating_duration_since(Instant::now());
         let mut polled = [nix::poll::PollFd::new(fd.as_fd(), nix::poll::PollFlags::POLLIN)];
         let timeout = u16::try_from(left.as_millis().min(60_000)).unwrap_or(u16::MAX);
-        match nix::poll::poll(&mut polled, timeout) {
+        match linux::event::poll(&mut polled, timeout) {
             Ok(0) if Instant::now() >= end => return false,
             Ok(0) | Err(nix::errno::Errno::EINTR) => {}
             Ok(_) => return true,

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, openat};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::Mode;
 use nix::unistd::pipe2;
 use oci_spec::runtime::{MountBuilder, Spec};
@@ -229,7 +229,7 @@ fn wait_any(set: &mut [PollFd<'_>], deadline: Option<Instant>) -> nix::Result<()
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
             PollTimeout::try_from(deadline.saturating_duration_since(Instant::now())).unwrap_or(PollTimeout::MAX)
         });
-        match poll(set, timeout) {
+        match linux::event::poll(set, timeout) {
             Err(nix::Error::EINTR) => {}
             other => return other.map(drop),
         }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use base::foreground;
 use linux::signal;
 use linux::term;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use relay::Relay;
 use std::io::IoSlice;
@@ -118,7 +118,7 @@ pub(crate) fn wait_until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<(
     while let Some(socket) = notify.fd() {
         let watched = [socket, pidfd.as_fd(), signals.as_fd()];
         let mut set = watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        match poll(&mut set, PollTimeout::NONE) {
+        match linux::event::poll(&mut set, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => continue,
             other => other.context("poll")?,
         };

@@ -8,7 +8,7 @@ use linux::signal;
 use linux::term;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::fstat;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -153,7 +153,7 @@ impl<'a> Relay<'a> {
         let output = writing.map(|fd| watch(fd.as_fd(), PollFlags::POLLOUT));
         let master = (!self.hung_up && !for_master.is_empty()).then(|| watch(self.master.as_fd(), for_master));
         let pause = if self.hung_up { PollTimeout::from(HANGUP_PAUSE_MS) } else { PollTimeout::NONE };
-        match poll(&mut set, pause) {
+        match linux::event::poll(&mut set, pause) {
             Err(Errno::EINTR) => return Ok(None),
             result => result.context("poll")?,
         };
@@ -264,7 +264,7 @@ impl<'a> Relay<'a> {
             let Some(output) = &self.output else { return };
             let mut set =
                 [PollFd::new(output.as_fd(), PollFlags::POLLOUT), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut set, PollTimeout::NONE) {
+            match linux::event::poll(&mut set, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(_) => return,
             }

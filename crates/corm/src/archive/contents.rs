@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
+use nix::fcntl::{OFlag, ResolveFlag};
 
 use crate::layer;
 use crate::layer::Entry;
@@ -16,7 +16,7 @@ use crate::layer::shown;
 use crate::model::digest::Digest;
 use crate::model::manifest::MAX_BLOB;
 use crate::store::Store;
-use linux::open::openat2;
+use linux::resolve::{OpenHow, openat2};
 
 /// Maximum size of a file kept in memory, in bytes: for the documents.
 const MAX_SMALL_BYTES: u64 = 1 << 20;

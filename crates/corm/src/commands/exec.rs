@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::{Value, json};
 
@@ -128,7 +128,7 @@ fn wait_for(command: &mut Command) -> Result<i32> {
 /// runtime as a process of the same group.
 fn pass_signals(signals: &OwnedFd, child: &OwnedFd) -> Result<()> {
     let mut set = [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(child.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut set, PollTimeout::NONE) {
+    match linux::event::poll(&mut set, PollTimeout::NONE) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(err) => return Err(io::Error::from(err)).context("poll"),
     }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
+use nix::fcntl::{OFlag, ResolveFlag};
 use serde_json::{Value, json};
 
 use super::settings::names::Names;
 use super::volume::Volume;
-use linux::open::openat2;
+use linux::resolve::{OpenHow, openat2};
 
 /// Files of `/etc` that are bind mounted from the container's directory, so that the image's tree, and every commit of
 /// it, keeps its own.

@@ -6,12 +6,12 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag};
+use nix::fcntl::{AT_FDCWD, OFlag, ResolveFlag};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::container::names;
-use linux::open::openat2;
+use linux::resolve::{OpenHow, openat2};
 
 /// Propagation of a volume without an option for it, as in Docker and Podman.
 const PROPAGATION: &str = "rprivate";

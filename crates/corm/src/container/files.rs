@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
+use nix::fcntl::{OFlag, ResolveFlag};
 use nix::sys::stat::{Mode, mkdirat};
 
 use crate::config::Volume;
 use crate::config::mounts::ETC_FILES;
 use crate::config::settings::names::Names;
 use base::fs::copy::copy_tree;
-use linux::open::openat2;
+use linux::resolve::{OpenHow, openat2};
 
 /// Maximum size in bytes of a resolv.conf or hosts file.
 const MAX_ETC_FILE_BYTES: u64 = 1 << 20;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::attach::Frame;
 use super::attach::server::Server;
@@ -145,7 +145,7 @@ impl OutputStream {
 }
 
 fn ready(fd: BorrowedFd<'_>, what: PollFlags) -> bool {
-    poll(&mut [PollFd::new(fd, what)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    linux::event::poll(&mut [PollFd::new(fd, what)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 /// Input from corm's standard input to the container.
@@ -341,7 +341,7 @@ impl Supervisor {
         }
         self.attached.watch(&mut set, self.typed.pending.is_empty());
         let pause = if hung_up { PollTimeout::from(HANGUP_PAUSE_MS) } else { PollTimeout::NONE };
-        match poll(&mut set, pause) {
+        match linux::event::poll(&mut set, pause) {
             Err(Errno::EINTR) => return Ok(None),
             // the kernel lacks memory for a moment: the container is not ended for that
             Err(Errno::ENOMEM) => {
@@ -458,7 +458,7 @@ impl Supervisor {
             }
             let mut set: Vec<PollFd<'_>> = stuck.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLOUT)).collect();
             set.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
-            match poll(&mut set, PollTimeout::NONE) {
+            match linux::event::poll(&mut set, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(_) => return,
             }
@@ -486,7 +486,7 @@ pub fn wait_gone(pid: i32, limit: Option<std::time::Duration>) -> Result<bool> {
             None => PollTimeout::NONE,
             Some(left) => PollTimeout::try_from(left.as_millis().min(60_000) as u32).unwrap_or(PollTimeout::MAX),
         };
-        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
+        match linux::event::poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(false),
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => return Ok(true),
@@ -510,7 +510,7 @@ pub fn follow(path: &std::path::Path, writer: i32, mut grown: impl FnMut() -> Re
     loop {
         grown()?;
         let mut set = [PollFd::new(watch.as_fd(), PollFlags::POLLIN), PollFd::new(writer.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut set, PollTimeout::NONE) {
+        match linux::event::poll(&mut set, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(err) => return Err(io::Error::from(err)).context("poll"),
         }

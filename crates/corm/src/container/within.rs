@@ -7,11 +7,11 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, readlinkat};
+use nix::fcntl::{OFlag, ResolveFlag, readlinkat};
 
 use crate::config::Volume;
 use crate::config::settings::tmpfs::Tmpfs;
-use linux::open::openat2;
+use linux::resolve::{OpenHow, openat2};
 
 /// Maximum number of symlinks followed, as in the kernel.
 const MAX_LINKS: usize = 40;

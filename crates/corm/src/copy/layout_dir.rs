@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
+use nix::fcntl::{OFlag, ResolveFlag};
 use nix::sys::stat::{Mode, mkdirat};
 use serde_json::{Value, json};
 
@@ -21,8 +21,8 @@ use crate::model::parts::Parts;
 use base::fs::lock::{How, Locked, lock};
 use base::fs::staging::{StagedEntry, sweep_beside};
 use base::json;
-use linux::open::openat2;
 use linux::place;
+use linux::resolve::{OpenHow, openat2};
 
 /// A layout directory; other processes of corm wait for it.
 pub(super) struct LayoutDir {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
+use nix::fcntl::{OFlag, ResolveFlag};
 
 use super::layout::{DriverDirs, TREE};
 use super::tree_diff::{Scan, compare};
@@ -18,7 +18,7 @@ use base::fs::copy::copy_tree;
 use base::fs::remove::remove_tree;
 use base::fs::staging::StagedEntry;
 use linux::btrfs;
-use linux::open::openat2;
+use linux::resolve::{OpenHow, openat2};
 
 /// The btrfs driver.
 pub(super) struct Btrfs {

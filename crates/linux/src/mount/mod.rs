@@ -1,11 +1,15 @@
 //! Mounts by descriptor: the mount API of Linux 5.2 and 5.12, and the calls of the old one without a successor.
 //!
 //! A mount is created or cloned detached, configured, and moved onto a descriptor; no wrapper takes a path below the
-//! container's root.
+//! container's root. On a kernel that lacks a call of that API, `old` does the same by mount(2), chosen at the first ENOSYS.
+
+mod old;
+mod stage;
 
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
 
 use libc::c_uint;
 use nix::mount::{MntFlags, MsFlags, umount2};
@@ -14,7 +18,7 @@ use rustix::mount::{
     self as api, FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
 };
 
-use super::{cvt, path};
+use super::{cvt, path, procfs};
 
 /// Read-only mount.
 pub const ATTR_RDONLY: u64 = 0x1;
@@ -85,7 +89,13 @@ fn clone_flags(how: CloneFlags) -> OpenTreeFlags {
 /// `EPERM` without CAP_SYS_ADMIN over the mount namespace; `EINVAL` for a mount of another namespace, an unbindable one,
 /// or, not recursive, one with locked mounts below.
 pub fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, how: CloneFlags) -> io::Result<OwnedFd> {
-    Ok(api::open_tree(dir, path, clone_flags(how))?)
+    if old::is_chosen() {
+        return old::clone_tree(dir, path, how);
+    }
+    match api::open_tree(dir, path, clone_flags(how)).map_err(io::Error::from) {
+        Err(err) if old::choose(&err) => old::clone_tree(dir, path, how),
+        tree => tree,
+    }
 }
 
 /// Clones the mount at `fd` as a detached mount.
@@ -93,8 +103,14 @@ pub fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, how: CloneFlags) -> io::Resu
 /// # Errors
 /// As [`clone_tree`].
 pub fn clone_fd(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
-    let flags = clone_flags(CloneFlags { recursive, nofollow: false });
-    Ok(api::open_tree(fd, c"", flags | OpenTreeFlags::AT_EMPTY_PATH)?)
+    if old::is_chosen() {
+        return old::clone_fd(fd, recursive);
+    }
+    let flags = clone_flags(CloneFlags { recursive, nofollow: false }) | OpenTreeFlags::AT_EMPTY_PATH;
+    match api::open_tree(fd, c"", flags).map_err(io::Error::from) {
+        Err(err) if old::choose(&err) => old::clone_fd(fd, recursive),
+        tree => tree,
+    }
 }
 
 /// Attaches the detached mount `tree` on the file or directory `target`, following nothing.
@@ -103,6 +119,9 @@ pub fn clone_fd(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
 /// # Errors
 /// `EINVAL` when one is a directory and the other is not, or `target` is of another mount namespace.
 pub fn move_mount(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+    if old::is_chosen() {
+        return old::move_mount(tree, target);
+    }
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(api::move_mount(tree, c"", target, c"", flags)?)
 }
@@ -130,8 +149,15 @@ fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: RawAttr) -> io::R
 /// `EPERM` for a flag that the kernel has locked; `EINVAL` where `mount` is no mount's root; `EBUSY` for read-only when
 /// a file is open for writing.
 pub fn set_attr(mount: BorrowedFd<'_>, recursive: bool, change: MountAttr) -> io::Result<()> {
+    if old::is_chosen() {
+        return old::set_attr(mount, recursive, change);
+    }
     let MountAttr { set, clear, propagation } = change;
-    mount_setattr(mount, recursive, RawAttr { set, clear, propagation, userns: 0 })
+    match mount_setattr(mount, recursive, RawAttr { set, clear, propagation, userns: 0 }) {
+        // a mount that is detached cannot be changed: the caller clones it again
+        Err(err) if old::choose(&err) => old::set_attr(mount, recursive, change),
+        done => done,
+    }
 }
 
 /// ID-maps the detached `mount` by the user namespace `userns`.
@@ -139,21 +165,51 @@ pub fn set_attr(mount: BorrowedFd<'_>, recursive: bool, change: MountAttr) -> io
 /// # Errors
 /// `EINVAL` when the file system does not support ID mapping, `EPERM` without CAP_SYS_ADMIN over the file system.
 pub fn idmap(mount: BorrowedFd<'_>, recursive: bool, userns: BorrowedFd<'_>) -> io::Result<()> {
+    if old::is_chosen() {
+        return Err(needs_detached("an ID-mapped mount"));
+    }
     let userns = u64::try_from(userns.as_raw_fd()).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
     mount_setattr(mount, recursive, RawAttr { set: ATTR_IDMAP, userns, ..RawAttr::default() })
 }
 
 /// A file system context. [fsopen(2)](https://man7.org/linux/man-pages/man2/fsopen.2.html)
 #[derive(Debug)]
-pub struct FsContext(OwnedFd);
+pub struct FsContext(Context);
+
+/// The way of a context.
+#[derive(Debug)]
+enum Context {
+    /// By fsopen(2).
+    New(OwnedFd),
+    /// By mount(2), see [`old`].
+    Old(Mutex<old::Fs>),
+}
+
+impl Context {
+    /// Returns a context by mount(2).
+    fn old(fs: old::Fs) -> Self {
+        Context::Old(Mutex::new(fs))
+    }
+}
+
+/// Runs `act` on a context by mount(2).
+fn with<T>(fs: &Mutex<old::Fs>, act: impl FnOnce(&mut old::Fs) -> io::Result<T>) -> io::Result<T> {
+    act(&mut *fs.lock().map_err(|_| io::Error::other("the file system context is in use"))?)
+}
 
 impl FsContext {
     /// Opens a context for a new file system of type `fs`.
     ///
     /// # Errors
-    /// `ENODEV` for an unknown type, `EPERM` without privilege, `ENOSYS` before Linux 5.2.
+    /// `ENODEV` for an unknown type, `EPERM` without privilege.
     pub fn open(fs: &CStr) -> io::Result<Self> {
-        Ok(Self(api::fsopen(fs, FsOpenFlags::FSOPEN_CLOEXEC)?))
+        if old::is_chosen() {
+            return Ok(Self(Context::old(old::Fs::new(fs))));
+        }
+        match api::fsopen(fs, FsOpenFlags::FSOPEN_CLOEXEC).map_err(io::Error::from) {
+            Err(err) if old::choose(&err) => Ok(Self(Context::old(old::Fs::new(fs)))),
+            context => Ok(Self(Context::New(context?))),
+        }
     }
 
     /// Opens a context for the file system mounted at `mount`, to reconfigure it (fspick).
@@ -161,8 +217,14 @@ impl FsContext {
     /// # Errors
     /// `EINVAL` where `mount` is no mount's root.
     pub fn pick(mount: BorrowedFd<'_>) -> io::Result<Self> {
+        if old::is_chosen() {
+            return Ok(Self(Context::old(old::Fs::of(mount)?)));
+        }
         let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_NO_AUTOMOUNT | FsPickFlags::FSPICK_EMPTY_PATH;
-        Ok(Self(api::fspick(mount, c"", flags)?))
+        match api::fspick(mount, c"", flags).map_err(io::Error::from) {
+            Err(err) if old::choose(&err) => Ok(Self(Context::old(old::Fs::of(mount)?))),
+            context => Ok(Self(Context::New(context?))),
+        }
     }
 
     /// Sets an option; without a value it is a flag.
@@ -170,9 +232,10 @@ impl FsContext {
     /// # Errors
     /// `EINVAL` for an invalid option; [`FsContext::message`] may have the reason.
     pub fn option(&self, key: &CStr, value: Option<&CStr>) -> io::Result<()> {
-        match value {
-            Some(value) => api::fsconfig_set_string(&self.0, key, value)?,
-            None => api::fsconfig_set_flag(&self.0, key)?,
+        match (&self.0, value) {
+            (Context::Old(fs), value) => with(fs, |fs| fs.option(key, value))?,
+            (Context::New(fd), Some(value)) => api::fsconfig_set_string(fd, key, value)?,
+            (Context::New(fd), None) => api::fsconfig_set_flag(fd, key)?,
         }
         Ok(())
     }
@@ -182,7 +245,10 @@ impl FsContext {
     /// # Errors
     /// `EINVAL` for an option that the file system does not know.
     pub fn option_fd(&self, key: &CStr, value: BorrowedFd<'_>) -> io::Result<()> {
-        Ok(api::fsconfig_set_fd(&self.0, key, value)?)
+        match &self.0 {
+            Context::Old(_) => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+            Context::New(fd) => Ok(api::fsconfig_set_fd(fd, key, value)?),
+        }
     }
 
     /// Creates the superblock.
@@ -190,7 +256,10 @@ impl FsContext {
     /// # Errors
     /// Those of the file system; [`FsContext::message`] may have the reason.
     pub fn create(&self) -> io::Result<()> {
-        Ok(api::fsconfig_create(&self.0)?)
+        match &self.0 {
+            Context::Old(fs) => with(fs, old::Fs::create),
+            Context::New(fd) => Ok(api::fsconfig_create(fd)?),
+        }
     }
 
     /// Applies the options to the existing superblock.
@@ -198,7 +267,10 @@ impl FsContext {
     /// # Errors
     /// As [`FsContext::create`].
     pub fn reconfigure(&self) -> io::Result<()> {
-        Ok(api::fsconfig_reconfigure(&self.0)?)
+        match &self.0 {
+            Context::Old(fs) => with(fs, |fs| fs.reconfigure()),
+            Context::New(fd) => Ok(api::fsconfig_reconfigure(fd)?),
+        }
     }
 
     /// Creates a detached mount of the file system with the attributes `ATTR_*`.
@@ -207,16 +279,20 @@ impl FsContext {
     /// `EPERM` for proc and sysfs in a user namespace without a fully visible instance.
     pub fn mount(&self, attr: u64) -> io::Result<OwnedFd> {
         let attributes = MountAttrFlags::from_bits_retain(attr as c_uint);
-        Ok(api::fsmount(&self.0, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+        match &self.0 {
+            Context::Old(fs) => with(fs, |fs| fs.mounted(attr)),
+            Context::New(fd) => Ok(api::fsmount(fd, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?),
+        }
     }
 
     /// Returns the kernel's message for the last error, such as `tmpfs: Unknown parameter 'sizz'`.
     pub fn message(&self) -> Option<String> {
+        let Context::New(fd) = &self.0 else { return None };
         let mut text = String::new();
         let mut buffer = [0u8; 1024];
         // each read(2) returns one message, ENODATA after the last
         for _ in 0..16 {
-            let got = nix::unistd::read(&self.0, &mut buffer).unwrap_or(0);
+            let got = nix::unistd::read(fd, &mut buffer).unwrap_or(0);
             let Some(line) = buffer.get(..got).filter(|line| !line.is_empty()) else { break };
             // "e ", "w " or "i " before the text
             let line = String::from_utf8_lossy(line);
@@ -237,7 +313,9 @@ impl FsContext {
 /// As statx(2).
 pub fn id(fd: BorrowedFd<'_>) -> io::Result<u64> {
     const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
-    Ok(statx(fd, StatxFlags::MNT_ID | MNT_ID_UNIQUE)?.stx_mnt_id)
+    let stat = statx(fd, StatxFlags::MNT_ID | MNT_ID_UNIQUE)?;
+    let known = StatxFlags::from_bits_retain(stat.stx_mask).intersects(StatxFlags::MNT_ID | MNT_ID_UNIQUE);
+    if known { Ok(stat.stx_mnt_id) } else { procfs::mount_id(fd) }
 }
 
 /// Returns whether `fd` is the root of its mount.
@@ -245,7 +323,30 @@ pub fn id(fd: BorrowedFd<'_>) -> io::Result<u64> {
 /// # Errors
 /// As statx(2).
 pub fn is_root(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(statx(fd, StatxFlags::empty())?.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    let stat = statx(fd, StatxFlags::empty())?;
+    if !stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
+        return procfs::is_mount_root(fd);
+    }
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Returns whether mounts are made by mount(2), because the kernel has no mount_setattr(2) (Linux 5.12): none can be prepared
+/// before the container's mount namespace is entered.
+pub fn is_old() -> bool {
+    old::is_chosen()
+}
+
+/// Returns the error of a property that only a kernel with mount_setattr(2) has.
+pub fn needs_detached(what: &str) -> io::Error {
+    old::needs("5.12", &format!("{what} (mount_setattr)"))
+}
+
+/// Removes what the way of an old kernel has left above the container's root, before the program runs.
+///
+/// # Errors
+/// As umount2(2).
+pub fn finish() -> io::Result<()> {
+    if old::is_chosen() { stage::remove() } else { Ok(()) }
 }
 
 fn statx(fd: BorrowedFd<'_>, mask: StatxFlags) -> io::Result<Statx> {
@@ -285,7 +386,9 @@ pub const MAX_FEW: usize = 255;
 /// # Errors
 /// `EPERM` without CAP_SYS_ADMIN over the mount namespace; `EINVAL` in a plain chroot, whose `/` is no mount point.
 pub fn make_rslave() -> io::Result<()> {
-    Ok(nix::mount::mount(None::<&CStr>, c"/", None::<&CStr>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&CStr>)?)
+    nix::mount::mount(None::<&CStr>, c"/", None::<&CStr>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&CStr>)?;
+    stage::allow();
+    Ok(())
 }
 
 /// Mounts a new file system of type `fs` on `target`, which may be a `/proc/self/fd` link; `flags` are `MS_*`.
@@ -312,6 +415,15 @@ pub fn pivot_to_cwd() -> io::Result<()> {
 /// `EINVAL` where `path` is no mount point or the mount is locked.
 pub fn detach(path: &CStr) -> io::Result<()> {
     Ok(umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?)
+}
+
+/// Unmounts what pivot_root(2) has mounted on the working directory: the old root with all its mounts.
+///
+/// # Errors
+/// As [`detach`]; with the way of old kernels also if something is left there.
+pub fn detach_old_root() -> io::Result<()> {
+    detach(c".")?;
+    if old::is_chosen() { stage::detach_all() } else { Ok(()) }
 }
 
 /// Unmounts as [`detach`] does, by a `/proc/self/fd` link, which is followed to its mount.

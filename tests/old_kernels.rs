@@ -1,0 +1,128 @@
+//! croci as on older kernels, by the filter of `test_support::old_kernel`: what it replaces, and what it refuses by name.
+//!
+//! `scripts/test-old-kernels.sh` runs whole suites under the filter.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::os::fd::AsFd as _;
+
+use test_support::bundle::{add_mount, bind, with_userns};
+use test_support::container::Container;
+use test_support::old_kernel::{Version, filter};
+use test_support::*;
+
+/// The versions of Debian 11, Ubuntu 20.04 and RHEL 8.
+const PROFILES: [Version; 3] = [(5, 10), (5, 4), (4, 18)];
+
+/// A call of the runtime as on the kernel `version`.
+fn on(version: Version, command: Cmd) -> Cmd {
+    let filter = filter(version);
+    command.before_exec(move || linux::seccomp::install(&filter, 0).map(drop))
+}
+
+/// The filter is there, or every test below would be of this kernel.
+#[test]
+fn the_filter_refuses_what_the_version_lacks() {
+    need_root!();
+    for (version, replaced) in [((6, 18), false), ((5, 12), false), ((5, 10), true), ((4, 18), true)] {
+        linux::testing::forked(|| {
+            linux::seccomp::install(&filter(version), 0).unwrap();
+            let how = linux::mount::CloneFlags::default();
+            if let Ok(tree) = linux::mount::clone_tree(nix::fcntl::AT_FDCWD, c"/", how) {
+                let readonly = linux::mount::MountAttr { set: linux::mount::ATTR_RDONLY, ..Default::default() };
+                let _ = linux::mount::set_attr(tree.as_fd(), false, readonly);
+            }
+            assert_eq!(linux::mount::is_old(), replaced, "{version:?}");
+        });
+    }
+}
+
+#[test]
+fn a_container_lives_its_whole_life_on_an_older_kernel() {
+    need_root!();
+    for version in PROFILES {
+        let c = Container::new(&["sleep", "1000"]);
+        c.write_config();
+        let (bundle, id) = (c.bundle.to_str().unwrap(), c.id.as_str());
+        for (args, expected) in [
+            (&["create", "--bundle", bundle, id][..], ""),
+            (&["start", id], ""),
+            (&["exec", id, "sh", "-c", "echo from exec; exit 0"], "from exec\n"),
+            (&["kill", id, "KILL"], ""),
+            (&["delete", "--force", id], ""),
+        ] {
+            let out = on(version, c.croci(args)).out().ok();
+            assert_eq!(out.stdout, expected, "{version:?} {args:?}: {out:#?}");
+        }
+        c.sandbox.nothing_left();
+    }
+}
+
+fn mount_tmpfs(dir: &std::path::Path) {
+    let flags = nix::mount::MsFlags::MS_NODEV;
+    nix::mount::mount(Some("below"), dir, Some("tmpfs"), flags, Some("size=64k")).unwrap();
+}
+
+#[test]
+fn a_container_on_an_older_kernel_is_the_same_as_on_this_one() {
+    need_root!();
+    // root, mount point, options and type of each mount, sorted, because IDs differ; files are masked by another null device
+    let script = "while read -r _ _ _ root place options rest; do echo \"$root $place $options ${rest##*- }\"; done \
+                  </proc/self/mountinfo | grep -v ^/null | sort; grep -E '^(Cap|Uid|Gid|NoNewPrivs)' /proc/self/status; \
+                  ls /proc/self/fd | wc -l; echo end of the view";
+    for userns in [false, true] {
+        let new = of_kernel(None, script, userns);
+        for version in PROFILES {
+            assert_eq!(of_kernel(Some(version), script, userns), new, "{version:?}, user namespace: {userns}");
+        }
+    }
+}
+
+/// What a container with many kinds of mounts prints, as on the kernel `version`.
+fn of_kernel(version: Option<Version>, script: &str, userns: bool) -> String {
+    let c = Container::sh(script);
+    let host = c.host_dir("source");
+    std::fs::create_dir(host.join("below")).unwrap();
+    mount_tmpfs(&host.join("below"));
+    let c = c.edit(|config| {
+        add_mount(config, bind(&host, "/ro", &["rbind", "rro", "nosuid", "noatime"]));
+        add_mount(config, bind(&host.join("marker"), "/file", &["bind", "ro", "noexec"]));
+        let options = json!(["ro", "size=64k", "nodev"]);
+        add_mount(config, json!({"destination": "/t", "type": "tmpfs", "source": "t", "options": options}));
+        config["linux"]["readonlyPaths"] = json!(["/bin"]);
+        config["linux"]["maskedPaths"] = json!(["/proc/keys", "/proc/scsi", "/sys/firmware"]);
+        config["root"]["readonly"] = json!(true);
+        if userns {
+            with_userns(config);
+        }
+    });
+    let run = c.run_with(&[]);
+    let out = version.map_or_else(|| c.run_with(&[]), |version| on(version, run)).out().ok();
+    assert!(out.stdout.contains("end of the view"), "{out:#?}");
+    nix::mount::umount2(&host.join("below"), nix::mount::MntFlags::MNT_DETACH).unwrap();
+    c.sandbox.nothing_left();
+    out.stdout.replace(c.sandbox.dir.to_str().unwrap(), "DIR")
+}
+
+#[test]
+fn what_an_older_kernel_cannot_do_is_refused_by_name() {
+    need_root!();
+    let host = |c: &Container| c.host_dir("source");
+    let c = Container::running();
+    let source = host(&c);
+    let list = json!([{"type": "bind", "source": source, "destination": "/added", "options": ["bind", "ro"]}]);
+    let file = c.sandbox.write("mounts.json", list.to_string());
+    let out = on((5, 10), c.croci(["mounts", "add", &c.id, file.to_str().unwrap()])).out().fails();
+    assert!(out.stderr.contains("needs Linux 5.12 or newer"), "{out:#?}");
+    let c = Container::new(&["true"]);
+    let source = host(&c);
+    let c = c.edit(|config| {
+        let mut mapped = bind(&source, "/mapped", &["bind"]);
+        mapped["uidMappings"] = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        mapped["gidMappings"] = mapped["uidMappings"].clone();
+        add_mount(config, mapped);
+    });
+    let out = on((5, 4), c.run_with(&[])).out().fails();
+    assert!(out.stderr.contains("an ID-mapped mount (mount_setattr) needs Linux 5.12"), "{out:#?}");
+    c.sandbox.nothing_left();
+}
