@@ -14,7 +14,7 @@ for package in containerd docker.io docker-cli; do
     scripts/unstable.sh "$cache/croci-unstable/$package" "$package" || true
 done
 if [ -z "${RUNTIME:-}" ]; then
-    cargo build --locked --quiet --bin croci
+    cargo build --locked --quiet --workspace --bin croci --bin containerd-shim-croci-v2
     RUNTIME=${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/debug/croci
 fi
 exec tests/callers/run --runtime "$RUNTIME" ${RECORD:+--record "$RECORD"} "$@"

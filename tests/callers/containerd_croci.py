@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import containerd
-from harness import Failure, Skip, alive, call, counters, holds, matches, nothing_left, operation, same, wait_for
+from harness import Failure, Skip, alive, call, counters, holds, matches, nothing_left, on_terminal, operation, same, wait_for
 
 OPERATIONS = list(containerd.OPERATIONS)
 SHIM = "containerd-shim-croci-v2"
@@ -196,3 +196,59 @@ def _(c):
     before = counters(states)
     killed_at_points(c, lambda: c.restart() or 1)
     nothing_left(before, states)
+
+
+def in_pod(c, pod, *options):
+    """Returns the flags that put a container into a pod, whose containers have one shim."""
+    del c
+    return ["--annotation", f"io.kubernetes.cri.sandbox-id={pod}", *options]
+
+
+@op("containers of a pod have one shim, which ends with the last one")
+def _(c):
+    if "--annotation" not in c("run", "--help").out:
+        raise Skip("this ctr has no --annotation")
+    one, two = c.up(*in_pod(c, "p1")), c.up(*in_pod(c, "p1"))
+    other = c.up(*in_pod(c, "p2"))
+    same(len(c.shims()), 2, "shims")
+    for name in (one, two, other):
+        same(c("task", "exec", "--exec-id", "e", name, "echo", name).text, name, "output")
+    c("task", "delete", "-f", one, expect=None)
+    same((len(c.shims()), c.status(two)), (2, "RUNNING"), "shims and the second container")
+    for name in (two, other):
+        c("task", "delete", "-f", name, expect=None)
+    wait_for("no shim", lambda: not c.shims())
+
+
+@op("events: the kernel kills for memory")
+def _(c):
+    events = subprocess.Popen([*c.argv(), "events"], stdout=subprocess.PIPE, env=c.env, text=True)
+    try:
+        name = c.up("--memory-limit", str(16 << 20), command=["sh", "-c", "sleep 0.5; tail /dev/zero; sleep 100"])
+        c("task", "exec", "--exec-id", "e", name, "true")
+        call(["sleep", "3"])
+    finally:
+        events.terminate()
+    matches(events.communicate()[0], f"/tasks/oom.*{name}", "events")
+
+
+@op("attach: output after the start, input to a terminal")
+def _(c):
+    name, argv = c.run_argv("-d", "-t", command=["sh", "-c", "read x; echo got $x; exit 4"])
+    same(on_terminal([*c.argv(), *argv], env=c.env)[0], 0, "exit status of run")
+    code, seen = on_terminal([*c.argv(), "task", "attach", name], env=c.env, typed=[("", "word\n")])
+    same(code, 4, "exit status")
+    matches(seen, "got word", "output")
+
+
+@op("many at once")
+def _(c):
+    c.run(command=["true"])
+    before = counters(c.states)
+    runs = []
+    for number in range(20):
+        argv = c.run_argv("--rm", command=["sh", "-c", f"echo {number}; exit {number}"])[1]
+        runs.append(subprocess.Popen([*c.argv(), *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=c.env, text=True))
+    for number, run in enumerate(runs):
+        same((run.communicate(timeout=60)[0], run.returncode), (f"{number}\n", number), "output and status")
+    nothing_left(before, c.states)

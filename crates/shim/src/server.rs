@@ -48,7 +48,12 @@ struct Server {
     next: u64,
     /// The state.
     shim: Shim,
+    /// The program's code has been given back since something happened last.
+    resting: bool,
 }
+
+/// Time without an event after which the shim gives its code back.
+const REST: Duration = Duration::from_secs(2);
 
 /// Serves until containerd asks for the end.
 ///
@@ -95,7 +100,7 @@ fn set_up(args: &Args) -> Result<Server> {
         shutdown: None,
         log,
     };
-    Ok(Server { listener, signals, connections: BTreeMap::new(), next: 0, shim })
+    Ok(Server { listener, signals, connections: BTreeMap::new(), next: 0, shim, resting: false })
 }
 
 /// Makes the shim a little easier to kill than containerd, as runc's shim does; without the right to it stays.
@@ -115,6 +120,12 @@ impl Server {
     /// Waits for something to happen and handles it.
     fn turn(&mut self) -> Result<()> {
         let ready = self.wait()?;
+        let quiet = ready.is_empty() && self.shim.works.is_empty();
+        if quiet && !self.resting {
+            // two thirds of its memory, while its containers run
+            linux::image::release_code();
+        }
+        self.resting = quiet;
         for (watched, errors) in &ready {
             match watched {
                 Watched::Listener => self.accept(),
@@ -139,6 +150,9 @@ impl Server {
         let mut list: Vec<(Watched, PollFd<'_>)> = Vec::new();
         let mut deadline = self.shim.shutdown;
         let mut until = |at: Option<Instant>| deadline = [deadline, at].into_iter().flatten().min();
+        if !self.resting {
+            until(Some(Instant::now() + REST));
+        }
         list.push((Watched::Listener, PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)));
         list.push((Watched::Signals, PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)));
         for (number, connection) in &self.connections {
