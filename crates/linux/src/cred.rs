@@ -185,6 +185,19 @@ pub fn getresgid() -> io::Result<[u32; 3]> {
     Ok([ids.real, ids.effective, ids.saved].map(nix::unistd::Gid::as_raw))
 }
 
+/// Sets the user and group ID for file system checks and keeps the capabilities, of which the kernel drops those about files
+/// when the user is root no longer.
+///
+/// # Errors
+/// `EPERM` without CAP_SETUID and CAP_SETGID.
+pub fn become_fs_user(uid: u32, gid: u32) -> io::Result<()> {
+    let before = capget()?;
+    if !set_fs_ids(uid, gid) {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    capset(&before)
+}
+
 /// Sets the user and group ID for file system checks; returns whether both took effect.
 ///
 /// setfsuid(2) reports no error but the previous ID, so each call is repeated with an invalid ID.

@@ -53,7 +53,7 @@ impl Context {
         let (staged, path) = Self::stage(store)?;
         let text = path.to_str().context("the path of the store is not UTF-8")?;
         let given = cp::Given { text, path: &path, container: None };
-        let rules = cp::Rules { owner: Some((0, 0)), to_host: false, overwrite: true };
+        let rules = cp::Rules { owner: Some((0, 0)), overwrite: true, ..cp::Rules::default() };
         cp::from_tar(input, (&cp::View::host()?, given), &rules, store.limits(), &|_| {})
             .with_context(|| format!("context {name:?}"))?;
         Ok(Self { root: mount_util::open_dir(&path)?, ignore: Ignore::default(), _held: Some(staged) })

@@ -65,7 +65,7 @@ pub(super) fn run(context: &Context, args: &args::CopyFiles) -> Result<u8> {
                 (Some(name), true) => Some(owner(&store, &store.find_container(name)?)?),
                 _ => None,
             };
-            let rules = Rules { owner, to_host: to.container.is_none(), overwrite: args.overwrite };
+            let rules = Rules { owner, to_host: to.container.is_none(), overwrite: args.overwrite, ..Rules::default() };
             match (source, view) {
                 (Some(source), Some(view)) => cp::copy((source, from), (view, to), rules, &warn),
                 (None, Some(view)) => cp::from_tar(std::io::stdin(), (view, to), &rules, store.limits(), &warn),

@@ -52,6 +52,10 @@ pub(super) fn run(context: &Context, what: &str, output: Option<&Path>) -> Resul
 
 /// Writes a container's tree, which is mounted during the read if it was not.
 fn write_container(store: &Store, container: &ContainerRecord, out: &mut dyn Write) -> Result<()> {
+    if container.setup.userns.is_some() {
+        // the mount of one that runs has the owners of its user namespace
+        return pack::tree(store.driver().content(&container.id)?.root()?.as_fd(), out);
+    }
     let was_mounted = mount_util::is_mounted(&store.container_dir(&container.id).join(ROOTFS))?;
     let root = mount_util::open_dir(&create::mount(store, &container.id)?)?;
     let written = pack::tree(root.as_fd(), out);

@@ -128,7 +128,7 @@ fn parse_options(given: &[&str]) -> Result<Volume> {
             }
             "U" => chown = true,
             "O" => overlay = true,
-            "idmap" => bail!("{option:?}: this option of Podman is not supported"),
+            "idmap" => options.push(option.to_owned()),
             _ => bail!("{option:?}: unknown option"),
         }
     }
@@ -311,7 +311,6 @@ mod tests {
             "/tmp:/x:ro,rw",
             "/tmp:/x:ro:rw",
             "/tmp:/x:xprivate",
-            "/tmp:/x:idmap",
             "/tmp:/x:O,ro",
             "/etc/passwd:/x:O",
             "/tmp:/",

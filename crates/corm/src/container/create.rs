@@ -16,20 +16,22 @@ use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::Value;
 
 use super::run_dir::{RunDir, SupervisorLock, become_supervisor};
-use super::{Purpose, Setup, accounts, files, join, names, network, userns, volume_options, volumes, within};
+use super::{Purpose, Setup, accounts, files, join, mapping, names, network, userns, volume_options, volumes, within};
 use crate::config;
 use crate::config::Place;
 use crate::config::RunOptions;
 use crate::config::mounts;
 use crate::config::process;
-use crate::driver::DriverKind;
+use crate::config::settings::userns::UserNamespace;
 use crate::driver::mount_util;
+use crate::driver::{DriverKind, Ids};
 use crate::store::ContainerRecord;
 use crate::store::ImageRecord;
 use crate::store::ROOTFS;
 use crate::store::Store;
 use crate::store::VolumeLock;
 use base::foreground;
+use base::fs::lock::Locked;
 use linux::signal;
 
 /// Options of a new container.
@@ -117,7 +119,7 @@ pub fn create_with(
     let (config, points) = prepared.fill((store, new), image, configuration, &id, report)?;
     let dir = store.container_dir(&id);
     note_purpose(store, new.purpose, &dir)?;
-    let _locks = std::mem::take(&mut prepared.locks);
+    let _locks = (std::mem::take(&mut prepared.locks), prepared.userns_lock.take());
     let record = ContainerRecord {
         name,
         image: image.id.clone(),
@@ -138,7 +140,7 @@ pub fn create_with(
 
 /// Returns what the record keeps of the options.
 fn setup(new: &New<'_>, prepared: Prepared, points: Vec<PathBuf>) -> Setup {
-    let Prepared { options, stop_signal, joins, .. } = prepared;
+    let Prepared { options, stop_signal, joins, userns, .. } = prepared;
     Setup {
         purpose: new.purpose,
         volumes: options.volumes,
@@ -146,6 +148,7 @@ fn setup(new: &New<'_>, prepared: Prepared, points: Vec<PathBuf>) -> Setup {
         stop_signal,
         stop_timeout: options.settings.stop_timeout,
         joins,
+        userns,
         names: options.settings.names,
         remove: new.remove,
         tty: options.tty,
@@ -193,6 +196,10 @@ struct Prepared {
     stop_signal: String,
     /// Containers whose namespaces it joins.
     joins: BTreeMap<String, String>,
+    /// Its user namespace.
+    userns: Option<UserNamespace>,
+    /// Lock of the IDs of its user namespace, held as long as those of the volumes.
+    userns_lock: Option<Locked>,
     /// Volumes that the image declares.
     declared: Vec<PathBuf>,
     /// Locks of its named volumes, held until the container has a record.
@@ -213,7 +220,7 @@ impl Prepared {
         }
         options.volumes.extend(join::volumes_from(store, &options.settings, &new.options.volumes)?);
         let declared = config::image_volumes(configuration, &options)?;
-        Ok(Self { options, stop_signal, joins, declared, locks: Vec::new() })
+        Ok(Self { options, stop_signal, joins, userns: None, userns_lock: None, declared, locks: Vec::new() })
     }
 
     /// Creates the root file system, the files and the configuration; returns this, and the mount points that the runtime
@@ -244,7 +251,15 @@ impl Prepared {
         if let Some(wanted) = &self.options.settings.accounts {
             accounts::add(&mut config, wanted, place.root, place.dir)?;
         }
-        volume_options::chown(&self.options.volumes, owner(&config)?, store.root())?;
+        let mut user = owner(&config)?;
+        if let Some((userns, lock)) = mapping::find(store, &self.options.settings.userns, root.as_fd(), user)? {
+            userns.apply(&mut config, store.root())?;
+            config["root"]["path"] = serde_json::json!(dir.join(ROOTFS));
+            volume_options::refuse_overlays(&self.options.volumes)?;
+            user = userns.mapping.to_outside(user).context("the user has no ID in the user namespace")?;
+            (self.userns, self.userns_lock) = (Some(userns), lock);
+        }
+        volume_options::chown(&self.options.volumes, user, store.root())?;
         let points = create_files(&config, (&self.options, new.purpose), &place)?;
         write_config(&config, (&dir, new.purpose), report)?;
         Ok((config, points))
@@ -362,6 +377,19 @@ pub fn mount(store: &Store, id: &str) -> Result<PathBuf> {
         other => other.with_context(|| format!("create {target:?}"))?,
     }
     store.driver().mount(id, &target)
+}
+
+/// Mounts the root file system of a container with the IDs of its user namespace, in the place of another mount of it.
+///
+/// # Errors
+/// The kernel maps no IDs of the store's file system.
+pub fn mount_mapped(store: &Store, id: &str, userns: &UserNamespace) -> Result<()> {
+    let target = store.container_dir(id).join(ROOTFS);
+    store.driver().unmount(id, &target)?;
+    let [uids, gids] = userns.mapping.files();
+    let namespace = linux::userns::with_maps(&uids, &gids).context("create the user namespace of a mount")?;
+    let root = userns.mapping.to_outside((0, 0)).context("the user namespace has no root")?;
+    store.driver().mount_mapped(id, &target, &Ids { userns: namespace.as_fd(), root })
 }
 
 /// Unmounts the tree.

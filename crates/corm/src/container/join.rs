@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::run_dir::RunDir;
 use super::{config_file, status};
 use crate::config::settings::Settings;
+use crate::config::settings::userns::Mode;
 use crate::config::volume::Volume;
 use crate::store::ContainerRecord;
 use crate::store::Store;
@@ -26,7 +27,11 @@ pub fn find(store: &Store, settings: &Settings) -> Result<BTreeMap<String, Strin
         let other = store.find_container(name).with_context(|| format!("--{kind} container:{name}"))?;
         Ok((kind.to_owned(), other.id))
     };
-    settings.namespaces.joined().map(id).collect()
+    let user = match &settings.userns.mode {
+        Mode::Container(name) => Some(("userns", name.as_str())),
+        _ => None,
+    };
+    settings.namespaces.joined().chain(user).map(id).collect()
 }
 
 /// Returns the volumes of `--volumes-from`, without those whose destination is taken.
@@ -78,7 +83,11 @@ pub fn write_paths(store: &Store, run: &RunDir, record: &ContainerRecord) -> Res
             let Some(pid) = status::of(store, run, &other)?.pid() else {
                 bail!("--{kind}: container '{}' is not running", other.name);
             };
-            set_path(config, kind, Path::new(&format!("/proc/{pid}/ns/{kind}")))?;
+            if kind != "userns" {
+                set_path(config, kind, Path::new(&format!("/proc/{pid}/ns/{kind}")))?;
+            } else if record.setup.userns.is_some() {
+                set_path(config, "user", Path::new(&format!("/proc/{pid}/ns/user")))?;
+            }
         }
         Ok(())
     })

@@ -21,6 +21,7 @@ pub mod files;
 pub mod join;
 pub mod lifecycle;
 pub mod log;
+mod mapping;
 pub mod monitor;
 pub mod names;
 pub mod network;
@@ -45,6 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::network::Network;
 use super::config::settings::names::Names;
+use super::config::settings::userns::UserNamespace;
 use super::config::{Overrides, Volume};
 
 /// Purpose of a container.
@@ -80,6 +82,9 @@ pub struct Setup {
     /// Containers whose namespaces it joins: the type of the namespace, and the ID.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub joins: BTreeMap<String, String>,
+    /// User namespace; absent: corm's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userns: Option<UserNamespace>,
     /// Names of hosts that the caller gave.
     pub names: Names,
     /// Remove the container when it exits (`--rm`).

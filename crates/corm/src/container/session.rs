@@ -93,6 +93,9 @@ pub fn start<'a>(
     let log = Log::open(&dir, record.setup.log)?;
     let attached = Server::new(&run.container_dir(&record.id))?;
     join::write_paths(store, run, record)?;
+    if let Some(userns) = &record.setup.userns {
+        create::mount_mapped(store, &record.id, userns)?;
+    }
     volume_options::renew_overlays(&dir, &record.setup.volumes, store.root())?;
     let last = Last { started: jiff::Timestamp::now().to_string(), ..Last::default() };
     last.write(store, &record.id)?;

@@ -113,16 +113,21 @@ impl Ranges {
 
 /// Returns the largest range of `NAME:FIRST:COUNT` lines for a user.
 fn subordinate_ids(text: &str, name: &str, uid: u32) -> Option<(u32, u32)> {
-    let number = uid.to_string();
+    ranges_of(text, name, Some(uid)).into_iter().max_by_key(|(_, count)| *count)
+}
+
+/// Returns the ranges of `NAME:FIRST:COUNT` lines for a user, who is named by the number in some.
+pub(super) fn ranges_of(text: &str, name: &str, uid: Option<u32>) -> Vec<(u32, u32)> {
+    let number = uid.map(|uid| uid.to_string());
     text.lines()
         .filter_map(|line| {
             let mut fields = line.trim().split(':');
             let whose = fields.next()?;
             let (first, count) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-            let mine = !whose.is_empty() && (whose == name || whose == number);
+            let mine = !whose.is_empty() && (whose == name || Some(whose) == number.as_deref());
             (mine && count > 0 && fields.next().is_none()).then_some((first, count))
         })
-        .max_by_key(|(_, count): &(u32, u32)| *count)
+        .collect()
 }
 
 /// Enters the namespaces with a container's mounted tree: those of its supervisor, else those of the container's first

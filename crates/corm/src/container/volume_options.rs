@@ -69,6 +69,16 @@ fn chown_entry(parent: BorrowedFd<'_>, name: &CStr, (uid, gid): (u32, u32)) -> R
     Ok(if stat.is_dir() { Some(walk::open_subdir(parent, name)?) } else { None })
 }
 
+/// Refuses volumes with `O` of a container with a user namespace.
+///
+/// # Errors
+/// There is one.
+pub(super) fn refuse_overlays(volumes: &[Volume]) -> Result<()> {
+    let found = volumes.iter().find(|volume| volume.overlay);
+    ensure!(found.is_none(), "--volume: option O excludes --userns, because its directories have other owners");
+    Ok(())
+}
+
 /// Creates the directories of the volumes with `O` in the container's directory, in the place of those of an earlier run:
 /// changes end with it, as in Podman.
 ///

@@ -14,7 +14,7 @@ use super::delta::{DeltaBuilder, make_dir};
 use super::diff_upper::{self, WhiteoutStyle, is_aufs_own};
 use super::layout::{DriverDirs, TREE};
 use super::mount_util::{self, FdPath};
-use super::{Driver, DriverKind, DriverPaths, LayerBuilder, LayerFormat, View};
+use super::{Driver, DriverKind, DriverPaths, Ids, LayerBuilder, LayerFormat, View};
 use crate::model::change::Change;
 use crate::model::digest::Digest;
 use crate::model::layer::WhiteoutFormat;
@@ -182,6 +182,10 @@ impl Driver for Aufs {
             mount_util::at(joined.as_fd(), target)?;
         }
         Ok(target.to_owned())
+    }
+
+    fn mount_mapped(&self, _container: &str, _target: &Path, _ids: &Ids<'_>) -> Result<()> {
+        bail!("the kernel maps no IDs of aufs: choose --userns host, or a store with another driver")
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {

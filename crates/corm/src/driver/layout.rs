@@ -45,6 +45,11 @@ impl DriverDirs {
         StagedEntry::dir(&self.0.tmp)
     }
 
+    /// Returns the directory of all layers.
+    pub fn all_layers(&self) -> PathBuf {
+        self.0.layers.clone()
+    }
+
     /// Returns the path of a layer's content.
     pub fn layer(&self, layer: &Digest) -> PathBuf {
         self.0.layers.join(layer.hex()).join(TREE)

@@ -17,7 +17,7 @@ mod usage;
 
 use std::ffi::CString;
 use std::fmt;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -208,6 +208,20 @@ pub trait Driver: Send + Sync {
     /// directory if no mount is needed. Must be repeated after a reboot.
     fn mount(&self, container: &str, target: &Path) -> Result<PathBuf>;
 
+    /// Mounts the container's tree at `target`, an empty directory, with the IDs that a user namespace maps.
+    ///
+    /// # Errors
+    /// The kernel maps no IDs of this file system.
+    fn mount_mapped(&self, container: &str, target: &Path, ids: &Ids<'_>) -> Result<()> {
+        let tree = mount_util::clone_mapped(&self.dirs().container_tree(container), ids.userns)?;
+        mount_util::at(tree.as_fd(), target)
+    }
+
+    /// Returns the container's tree with the owners of the image, also while it is mounted with others.
+    fn content(&self, container: &str) -> Result<Box<dyn View>> {
+        mount_util::view_of(&self.dirs().container_tree(container))
+    }
+
     /// Unmounts the tree; no error when it is not mounted.
     fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
         mount_util::detach(target)
@@ -250,6 +264,15 @@ pub trait Driver: Send + Sync {
     fn usage(&self, of: Tree<'_>) -> Result<u64> {
         usage::of(&self.dirs().path(of))
     }
+}
+
+/// The IDs of a user namespace.
+#[derive(Debug, Clone, Copy)]
+pub struct Ids<'a> {
+    /// The user namespace.
+    pub userns: BorrowedFd<'a>,
+    /// User and group that its root is in this process's.
+    pub root: (u32, u32),
 }
 
 /// A tree of a driver.

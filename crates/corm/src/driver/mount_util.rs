@@ -91,6 +91,14 @@ pub fn clone_mount(place: &Path) -> Result<OwnedFd> {
     mount::clone_fd(open_dir(place)?.as_fd(), false).context("clone the mount")
 }
 
+/// Clones the directory `place` as a detached mount with the IDs that the user namespace `userns` maps.
+pub fn clone_mapped(place: &Path, userns: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let tree = clone_mount(place)?;
+    let mapped = mount::idmap(tree.as_fd(), false, userns);
+    mapped.with_context(|| format!("map the IDs of {place:?} (the file system must support ID-mapped mounts)"))?;
+    Ok(tree)
+}
+
 /// A tree that needs no mount.
 pub struct PlainView(pub OwnedFd);
 

@@ -8,10 +8,11 @@ use crate::config::settings::capabilities::Changes;
 use crate::config::settings::devices::Device;
 use crate::config::settings::limits::{self, CPU_PERIOD, Limits, Ulimit};
 use crate::config::settings::names::Names;
-use crate::config::settings::namespaces::{self, Mode, Namespaces};
+use crate::config::settings::namespaces::{Mode, Namespaces};
 use crate::config::settings::security::Security;
 use crate::config::settings::throttle::{self, OfDevice, RATES, Rule, Throttle};
 use crate::config::settings::tmpfs::Tmpfs;
+use crate::config::settings::userns::{Mapping, Range, Wanted};
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
 use base::signal;
@@ -27,6 +28,7 @@ pub(super) fn settings(given: &mut ParsedArgs) -> Result<Settings> {
         limits: limits(given)?,
         throttle: throttle(given)?,
         namespaces: namespaces(given)?,
+        userns: user_namespace(given)?,
         names: names(given)?,
         devices: each(given, "device", Device::parse)?,
         tmpfs: each(given, "tmpfs", Tmpfs::parse)?,
@@ -87,13 +89,18 @@ fn names(given: &mut ParsedArgs) -> Result<Names> {
 }
 
 fn namespaces(given: &mut ParsedArgs) -> Result<Namespaces> {
-    given.parsed("userns", namespaces::userns)?;
     let mut mode = |name: &str| given.parsed(name, |text| Mode::parse(text, name == "ipc"));
     Ok(Namespaces {
         pid: mode("pid")?.unwrap_or_default(),
         ipc: mode("ipc")?.unwrap_or_default(),
         uts: mode("uts")?.unwrap_or_default(),
     })
+}
+
+fn user_namespace(given: &mut ParsedArgs) -> Result<Wanted> {
+    let ranges = Mapping { uids: each(given, "uidmap", Range::parse)?, gids: each(given, "gidmap", Range::parse)? };
+    let names = [given.text("subuidname")?, given.text("subgidname")?];
+    Wanted::parse(given.text("userns")?.as_deref(), ranges, names)
 }
 
 fn throttle(given: &mut ParsedArgs) -> Result<Throttle> {

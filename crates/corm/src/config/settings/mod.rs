@@ -13,6 +13,7 @@ mod seccomp_file;
 pub mod security;
 pub mod throttle;
 pub mod tmpfs;
+pub mod userns;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,8 @@ pub struct Settings {
     pub throttle: Throttle,
     /// Namespaces of others.
     pub namespaces: Namespaces,
+    /// User namespace.
+    pub userns: userns::Wanted,
     /// Names of hosts.
     pub names: Names,
     /// Devices of the host.

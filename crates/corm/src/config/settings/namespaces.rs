@@ -1,4 +1,4 @@
-//! Namespaces that a container shares: `--pid`, `--ipc`, `--uts`, `--userns`.
+//! Namespaces that a container shares: `--pid`, `--ipc`, `--uts`.
 
 use std::path::PathBuf;
 
@@ -55,18 +55,6 @@ pub struct Namespaces {
     pub ipc: Mode,
     /// Host name.
     pub uts: Mode,
-}
-
-/// Checks `--userns`: the container is in corm's own user namespace.
-///
-/// # Errors
-/// Every other mode.
-pub fn userns(text: &str) -> Result<()> {
-    ensure!(
-        ["", "host"].contains(&text),
-        "only host is built: the image's files would have to change their owners for another user namespace"
-    );
-    Ok(())
 }
 
 impl Namespaces {
@@ -177,7 +165,6 @@ mod tests {
             assert!(Mode::parse(bad, false).is_err(), "{bad}");
         }
         assert_eq!(Mode::parse("none", true).unwrap(), Mode::None);
-        assert!(userns("host").is_ok() && userns("keep-id").is_err());
     }
 
     #[test]

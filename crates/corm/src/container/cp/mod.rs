@@ -68,11 +68,13 @@ impl Given<'_> {
 pub fn copy(
     (source, from): (&View<'_>, Given<'_>),
     (view, to): (&View<'_>, Given<'_>),
-    rules: Rules,
+    rules: Rules<'_>,
     warn: &dyn Fn(&str),
 ) -> Result<()> {
     let found = from.find(source)?;
     let target = view.find(to.path)?.ok_or_else(|| to.missing())?;
+    let rules = Rules { from: source.mapping(), into: view.mapping(), ..rules };
+    rules.become_root()?;
     let mut copier = Copier::new(rules, warn);
     let name = from.name();
     let context = || format!("copy {:?}", from.text);
@@ -112,7 +114,7 @@ pub fn copy(
 /// The source is missing or cannot be read, or the output is closed.
 pub fn to_tar(source: &View<'_>, from: Given<'_>, out: &mut dyn Write) -> Result<()> {
     let found = from.find(source)?;
-    tar::write(&found, OsStr::from_bytes(from.name().as_bytes()), out)
+    tar::write(&found, OsStr::from_bytes(from.name().as_bytes()), source.mapping(), out)
 }
 
 /// Extracts a tar into `to`, which must be a directory.
@@ -122,12 +124,14 @@ pub fn to_tar(source: &View<'_>, from: Given<'_>, out: &mut dyn Write) -> Result
 pub fn from_tar(
     input: impl Read + Send,
     (view, to): (&View<'_>, Given<'_>),
-    rules: &Rules,
+    rules: &Rules<'_>,
     limits: &Limits,
     warn: &dyn Fn(&str),
 ) -> Result<()> {
     let found = view.find(to.path)?.filter(|place| place.stat.is_some()).ok_or_else(|| to.missing())?;
     ensure!(found.is_dir(), "destination must be a directory when copying from stdin");
+    let rules = &Rules { into: view.mapping(), ..*rules };
+    rules.become_root()?;
     // a volume of a stopped container is another tree
     let open = found.open_dir()?;
     tar::extract(open.as_fd(), input, rules, limits, warn)

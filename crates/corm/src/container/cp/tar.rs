@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::view::Place;
 use super::write::{Attributes, Rules};
+use crate::config::settings::userns::Mapping;
 use crate::container::files;
 use crate::layer;
 use crate::layer::pack;
@@ -22,11 +23,12 @@ use linux::path;
 ///
 /// # Errors
 /// It cannot be read, or the output is closed.
-pub(super) fn write(from: &Place, name: &OsStr, out: &mut dyn Write) -> Result<()> {
+pub(super) fn write(from: &Place, name: &OsStr, mapping: Option<&Mapping>, out: &mut dyn Write) -> Result<()> {
+    let owners = |owner| mapping.map_or(owner, |mapping| mapping.to_inside(owner));
     if name.is_empty() {
-        return pack::files(from.open_dir()?.as_fd(), c".", b"", out);
+        return pack::files(from.open_dir()?.as_fd(), c".", b"", &owners, out);
     }
-    pack::files(from.dir.as_fd(), &from.name, name.as_bytes(), out)
+    pack::files(from.dir.as_fd(), &from.name, name.as_bytes(), &owners, out)
 }
 
 /// Extracts a tar, compressed or not, into a directory. Links of the archive and of the container are followed as if the
@@ -37,7 +39,7 @@ pub(super) fn write(from: &Place, name: &OsStr, out: &mut dyn Write) -> Result<(
 pub(super) fn extract(
     root: BorrowedFd<'_>,
     input: impl Read + Send,
-    rules: &Rules,
+    rules: &Rules<'_>,
     limits: &Limits,
     warn: &dyn Fn(&str),
 ) -> Result<()> {
@@ -67,7 +69,7 @@ fn below(raw: &[u8]) -> Result<PathBuf> {
 
 struct Extraction<'a> {
     root: BorrowedFd<'a>,
-    rules: &'a Rules,
+    rules: &'a Rules<'a>,
     warn: &'a dyn Fn(&str),
 }
 

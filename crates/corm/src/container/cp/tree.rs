@@ -18,7 +18,7 @@ use linux::path::Stat;
 
 /// A copy in progress.
 pub(super) struct Copier<'a> {
-    rules: Rules,
+    rules: Rules<'a>,
     /// First copy of each hard-linked file: its path below the destination and its identity.
     links: HashMap<(u64, u64), (PathBuf, (u64, u64))>,
     /// Reports each file that is left out.
@@ -33,7 +33,7 @@ struct Target {
 
 impl<'a> Copier<'a> {
     /// Creates a copier; `warn` reports the files that are left out.
-    pub(super) fn new(rules: Rules, warn: &'a dyn Fn(&str)) -> Self {
+    pub(super) fn new(rules: Rules<'a>, warn: &'a dyn Fn(&str)) -> Self {
         Self { rules, links: HashMap::new(), warn }
     }
 

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::config::Volume;
+use crate::config::settings::userns::Mapping;
 use crate::container::run_dir::RunDir;
 use crate::container::{cleanup, create, status, within};
 use crate::driver::mount_util;
@@ -25,6 +26,8 @@ pub struct View<'a> {
     /// Volumes that are not mounted, because the container does not run.
     volumes: &'a [Volume],
     store_root: PathBuf,
+    /// The user namespace of a container that runs, whose files have IDs of it.
+    mapping: Option<&'a Mapping>,
 }
 
 /// What an opened view of a stopped container needs until it is closed.
@@ -55,7 +58,8 @@ pub fn with_container<T>(
 ) -> Result<T> {
     let store_root = store.root().to_owned();
     if let Some(pid) = status::of(store, run, record)?.pid() {
-        return act(&View { root: mount_util::open_root_of(pid)?, volumes: &[], store_root });
+        let mapping = record.setup.userns.as_ref().map(|userns| &userns.mapping);
+        return act(&View { root: mount_util::open_root_of(pid)?, volumes: &[], store_root, mapping });
     }
     let dir = store.container_dir(&record.id);
     // one at a time, because the first to end unmounts the tree
@@ -63,7 +67,7 @@ pub fn with_container<T>(
     let was_mounted = mount_util::is_mounted(&dir.join(ROOTFS)).unwrap_or(false);
     let mounted = (!was_mounted).then(|| Mounted { store, run, record });
     let root = mount_util::open_dir(&create::mount(store, &record.id)?)?;
-    let done = act(&View { root, volumes: &record.setup.volumes, store_root });
+    let done = act(&View { root, volumes: &record.setup.volumes, store_root, mapping: None });
     drop(mounted);
     drop(lock);
     done
@@ -100,7 +104,17 @@ impl<'a> View<'a> {
     /// # Errors
     /// As open(2).
     pub fn host() -> Result<View<'a>> {
-        Ok(View { root: mount_util::open_dir(Path::new("/"))?, volumes: &[], store_root: PathBuf::new() })
+        Ok(View {
+            root: mount_util::open_dir(Path::new("/"))?,
+            volumes: &[],
+            store_root: PathBuf::new(),
+            mapping: None,
+        })
+    }
+
+    /// Returns the user namespace whose IDs the files have; `None` for this process's.
+    pub fn mapping(&self) -> Option<&Mapping> {
+        self.mapping
     }
 
     /// Returns the root directory.

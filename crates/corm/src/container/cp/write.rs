@@ -11,19 +11,25 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
 
+use crate::config::settings::userns::Mapping;
 use base::fs::remove::remove_at;
+use linux::cred;
 use linux::file;
 use linux::path;
 
 /// Rules for what is created.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules {
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rules<'a> {
     /// Owner of what is created; `None` for the source's.
     pub owner: Option<(u32, u32)>,
     /// The destination is the host: no set-id bit and no capability of a container's file reaches it.
     pub to_host: bool,
     /// A directory may take the place of another file, and the reverse.
     pub overwrite: bool,
+    /// User namespace of a running container that is the source.
+    pub from: Option<&'a Mapping>,
+    /// User namespace of a running container that is the destination.
+    pub into: Option<&'a Mapping>,
 }
 
 /// Attributes of a file.
@@ -41,7 +47,17 @@ pub struct Attributes {
 
 const DIRECTORY: libc::c_int = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
 
-impl Rules {
+impl Rules<'_> {
+    /// Lets this thread create files as the root user of the destination's user namespace: an ID-mapped mount has no owner
+    /// for files of another one's. The capabilities are kept.
+    ///
+    /// # Errors
+    /// It needs root.
+    pub fn become_root(&self) -> Result<()> {
+        let Some((uid, gid)) = self.into.and_then(|mapping| mapping.to_outside((0, 0))) else { return Ok(()) };
+        cred::become_fs_user(uid, gid).context("become the root user of the container's user namespace")
+    }
+
     /// Returns whether an extended attribute is kept, as Podman decides it.
     pub fn keeps_xattr(&self, name: &CStr) -> bool {
         let name = name.to_bytes();
@@ -120,7 +136,7 @@ impl Rules {
     pub fn symlink(&self, to: BorrowedFd<'_>, name: &CStr, target: &CStr, given: &Attributes) -> Result<()> {
         self.must_clear(to, name)?;
         path::symlinkat(target, to, name).context("create the symlink")?;
-        if let Some((uid, gid)) = self.owner_of(given) {
+        if let Some((uid, gid)) = self.owner_of(given)? {
             path::chownat(to, name, uid, gid).context("set its owner")?;
         }
         path::set_times(to, name, &given.times).context("set its times")
@@ -133,7 +149,7 @@ impl Rules {
     pub fn fifo(&self, to: BorrowedFd<'_>, name: &CStr, given: &Attributes) -> Result<()> {
         self.must_clear(to, name)?;
         path::mknodat(to, name, libc::S_IFIFO | 0o600, 0).context("create the fifo")?;
-        if let Some((uid, gid)) = self.owner_of(given) {
+        if let Some((uid, gid)) = self.owner_of(given)? {
             path::chownat(to, name, uid, gid).context("set its owner")?;
         }
         path::chmodat(to, name, self.mode_of(given)).context("set its mode")?;
@@ -157,9 +173,17 @@ impl Rules {
         Ok(())
     }
 
-    fn owner_of(&self, given: &Attributes) -> Option<(u32, u32)> {
+    /// Returns the owner to set, as this process names it; `None` for its own.
+    fn owner_of(&self, given: &Attributes) -> Result<Option<(u32, u32)>> {
         // what is created belongs to this process, as on the host it must
-        if self.to_host { None } else { Some(self.owner.unwrap_or(given.owner)) }
+        if self.to_host {
+            return Ok(None);
+        }
+        let of_source = self.from.map_or(given.owner, |mapping| mapping.to_inside(given.owner));
+        let (uid, gid) = self.owner.unwrap_or(of_source);
+        let Some(mapping) = self.into else { return Ok(Some((uid, gid))) };
+        let mapped = mapping.to_outside((uid, gid));
+        mapped.map(Some).with_context(|| format!("the owner {uid}:{gid} has no ID in the container's user namespace"))
     }
 
     fn mode_of(&self, given: &Attributes) -> u32 {
@@ -172,7 +196,7 @@ impl Rules {
     /// # Errors
     /// The file system refuses; one that has no extended attributes is no error.
     pub fn finish(&self, made: BorrowedFd<'_>, given: &Attributes) -> Result<()> {
-        if let Some((uid, gid)) = self.owner_of(given) {
+        if let Some((uid, gid)) = self.owner_of(given)? {
             path::chown_fd(made, uid, gid).with_context(|| format!("chown to {uid}:{gid}"))?;
         }
         path::fchmod(made, self.mode_of(given)).context("set its mode")?;
@@ -191,7 +215,7 @@ impl Rules {
 ///
 /// # Errors
 /// As fstat(2) and listxattr(2).
-pub(super) fn attributes_of(open: BorrowedFd<'_>, rules: &Rules) -> Result<Attributes> {
+pub(super) fn attributes_of(open: BorrowedFd<'_>, rules: &Rules<'_>) -> Result<Attributes> {
     let link = fd_path(open)?;
     let names = match file::list_xattr(&link) {
         Err(err) if err.raw_os_error() == Some(libc::EOPNOTSUPP) => Vec::new(),

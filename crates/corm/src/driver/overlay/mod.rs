@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use super::delta::{DeltaBuilder, is_layer_attribute, make_dir};
 use super::diff_upper::{self, WhiteoutStyle};
 use super::layout::{DriverDirs, TREE};
-use super::{Driver, DriverKind, LayerBuilder, LayerFormat, View, mount_util};
+use super::{Driver, DriverKind, Ids, LayerBuilder, LayerFormat, View, mount_util};
 use crate::model::change::Change;
 use crate::model::digest::Digest;
 use crate::model::layer::WhiteoutFormat;
@@ -24,8 +24,10 @@ use base::fs::copy::copy_attributes_between;
 use base::fs::copy::copy_tree_with;
 use base::fs::proc_path;
 use base::fs::walk::{MAX_DEPTH, Step, Walk, open_subdir};
+use linux::cred;
 use linux::file;
 use linux::path;
+use linux::process;
 
 pub(super) use mount::{Branches, join};
 
@@ -120,6 +122,31 @@ impl Driver for Overlay {
         };
         mount_util::at(join(&branches, &self.dirs)?.as_fd(), target)?;
         Ok(target.to_owned())
+    }
+
+    fn mount_mapped(&self, container: &str, target: &Path, ids: &Ids<'_>) -> Result<()> {
+        let own = mount::Mapped::at(&self.dirs, self.dirs.container(container), ids.userns)?;
+        let layers = mount::Mapped::at(&self.dirs, self.dirs.all_layers(), ids.userns)?;
+        let base = self.dirs.base(container)?;
+        let branches = Branches {
+            lowers: self.lowers(&base)?.iter().map(|lower| layers.path(lower)).collect::<Result<_>>()?,
+            empty: layers.path(&self.dirs.empty()?)?,
+            upper: Some((own.path(&self.upper(container))?, own.path(&self.dirs.container(container).join("work"))?)),
+            user_xattrs: self.user_xattrs,
+        };
+        // overlay keeps the creator's IDs and makes files by them: an ID-mapped mount has none for another user
+        cred::become_fs_user(ids.root.0, ids.root.1).context("become the root user of the user namespace")?;
+        let joined = join(&branches, &self.dirs);
+        cred::become_fs_user(process::euid(), nix::unistd::getegid().as_raw()).context("become the own user again")?;
+        // it has clones of the mapped mounts, which end here
+        mount_util::at(joined?.as_fd(), target)
+    }
+
+    fn content(&self, container: &str) -> Result<Box<dyn View>> {
+        let mut lowers = vec![self.upper(container)];
+        lowers.extend(self.lowers(&self.dirs.base(container)?)?);
+        let branches = Branches { lowers, empty: self.dirs.empty()?, upper: None, user_xattrs: self.user_xattrs };
+        Ok(Box::new(OverlayView(join(&branches, &self.dirs)?)))
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {

@@ -1,7 +1,7 @@
 //! Overlay mounts: by the mount API of Linux 6.8 (`lowerdir+`) where the kernel has it, else by an option string.
 
 use std::ffi::{CStr, OsStr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use crate::driver::c_path;
 use crate::driver::layout::DriverDirs;
 use crate::driver::mount_util;
 use crate::driver::mount_util::FdPath;
+use base::fs::staging::StagedEntry;
 use linux::mount::FsContext;
 
 /// Maximum number of lower directories (OVL_MAX_STACK), of which one is the empty one.
@@ -29,6 +30,40 @@ pub(crate) struct Branches {
     pub upper: Option<(PathBuf, PathBuf)>,
     /// Whether whiteouts are marked by `user.*` attributes (`userxattr`).
     pub user_xattrs: bool,
+}
+
+/// A directory that is mounted once more for a moment, with the IDs of a user namespace.
+pub(crate) struct Mapped {
+    source: PathBuf,
+    place: StagedEntry,
+}
+
+impl Mapped {
+    /// Mounts `source` at a temporary path.
+    ///
+    /// # Errors
+    /// The kernel maps no IDs of this file system.
+    pub(crate) fn at(dirs: &DriverDirs, source: PathBuf, userns: BorrowedFd<'_>) -> Result<Self> {
+        let place = dirs.stage()?;
+        let tree = mount_util::clone_mapped(&source, userns)?;
+        mount_util::at(tree.as_fd(), place.path())?;
+        Ok(Self { source, place })
+    }
+
+    /// Returns the path here of a directory below the source.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn path(&self, of: &Path) -> Result<PathBuf> {
+        Ok(self.place.path().join(of.strip_prefix(&self.source)?))
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // a mount that stays is removed with its directory by the next sweep of `tmp`
+        let _ = mount_util::detach(self.place.path());
+    }
 }
 
 /// Creates a detached overlay mount.

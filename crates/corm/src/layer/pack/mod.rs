@@ -49,12 +49,19 @@ pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
 }
 
 /// Writes a file, or a directory with its content, as `path`. Unlike a layer's, the tree may have names of whiteouts, and
-/// mounts, of which those of the kernel's own file systems are written without their content.
+/// mounts, of which those of the kernel's own file systems are written without their content. `owners` converts user and
+/// group.
 ///
 /// # Errors
 /// Names the file that cannot be read.
-pub fn files(dir: BorrowedFd<'_>, name: &CStr, path: &[u8], out: &mut dyn Write) -> Result<()> {
-    let mut packer = Packer { of_layer: false, crosses: true, ..Packer::new(out)? };
+pub fn files(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    path: &[u8],
+    owners: &dyn Fn((u32, u32)) -> (u32, u32),
+    out: &mut dyn Write,
+) -> Result<()> {
+    let mut packer = Packer { of_layer: false, crosses: true, owners: Some(owners), ..Packer::new(out)? };
     packer.subtree(dir, name, path)?;
     packer.end()
 }
@@ -131,6 +138,8 @@ struct Packer<'a> {
     of_layer: bool,
     /// Whether what is mounted in the tree is read, too.
     crosses: bool,
+    /// Conversion of user and group.
+    owners: Option<&'a dyn Fn((u32, u32)) -> (u32, u32)>,
 }
 
 /// What was written for an entry.
@@ -152,7 +161,7 @@ impl<'a> Packer<'a> {
             }
             _ => None,
         };
-        Ok(Self { out, links: HashMap::new(), latest, of_layer: true, crosses: false })
+        Ok(Self { out, links: HashMap::new(), latest, of_layer: true, crosses: false, owners: None })
     }
 
     /// Writes the entry `name` of `dir` as `path`, and what is below it.
@@ -255,7 +264,7 @@ impl<'a> Packer<'a> {
                 None => drop(self.links.insert(stat.identity(), path.to_vec())),
             }
         }
-        let (uid, gid) = stat.owner();
+        let (uid, gid) = self.owners.map_or(stat.owner(), |owners| owners(stat.owner()));
         let [_, mtime] = stat.times();
         let mtime = Time { seconds: mtime.tv_sec, nanoseconds: u32::try_from(mtime.tv_nsec)? };
         let entry = Entry {

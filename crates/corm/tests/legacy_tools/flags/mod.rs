@@ -7,6 +7,7 @@ mod mounts;
 mod names;
 mod namespaces;
 mod security;
+mod userns;
 
 use crate::fixture::CormFixture;
 use test_support::Out;
