@@ -58,7 +58,7 @@ fn values_have_types() {
             run.settings.limits.memory,
             run.settings.limits.cpu_quota,
             run.settings.limits.pids_limit,
-            run.network.mode.as_deref()
+            run.network.modes.first().map(String::as_str)
         ),
         (Some(64 << 20), Some(150_000), Some(-1), Some("host"))
     );

@@ -1,15 +1,17 @@
-//! `corm network`: lists, creates, shows and removes networks.
+//! `corm network`: lists, creates, shows and removes networks, and connects containers.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, for_each, port, print};
+use super::{Context, exists, for_each, port, print, prune};
 use crate::cli::args::NetworkVerb;
+use crate::config::network::DEFAULT_NETWORK;
 use crate::config::short_id;
-use crate::container::network::networks;
-use crate::view::listing::{Format, Listing};
-use crate::view::template::Template;
-use base::error::escape;
+use crate::container::cleanup;
+use crate::container::network::{connection, networks};
+use crate::container::run_dir::RunDir;
+use crate::view::filter::Filters;
+use crate::view::listing::Listing;
 
 /// Does what the arguments name.
 ///
@@ -18,41 +20,47 @@ use base::error::escape;
 pub(super) fn run(context: &Context, verb: &NetworkVerb) -> Result<u8> {
     let store = context.store()?;
     match verb {
-        NetworkVerb::List { quiet, format } => {
-            let all = networks::all(&store)?;
+        NetworkVerb::List { quiet, noheading, no_trunc, filters, format } => {
+            let all = filtered(networks::all(&store)?, filters)?;
             if *quiet {
                 all.iter().try_for_each(|network| print::line(&network.name))?;
                 return Ok(0);
             }
             let row = |network: &networks::Description| {
-                let id = short_id(&network.id);
+                let id = if *no_trunc { network.id.as_str() } else { short_id(&network.id) };
                 json!({"ID": id, "Id": id, "Name": network.name, "Driver": network.driver, "Created": network.created,
-                    "Internal": network.internal, "DNSEnabled": network.dns_enabled})
+                    "Internal": network.internal, "DNSEnabled": network.dns_enabled,
+                    "IPv6Enabled": network.ipv6_enabled, "Labels": network.labels})
             };
             let rows: Vec<Value> = all.iter().map(row).collect();
             let own = "{{.ID}}\t{{.Name}}\t{{.Driver}}";
             let headings = [("ID", "NETWORK ID"), ("Name", "NAME"), ("Driver", "DRIVER")];
-            let listing = Listing { format, own, noheading: false, headings: &headings };
+            let listing = Listing { format, own, noheading: *noheading, headings: &headings };
             print::write(listing.text(&rows, || json!(all))?.as_bytes())?;
         }
-        NetworkVerb::Create { name, subnet, internal, disable_dns } => {
-            print::line(networks::create(&store, name, subnet.as_deref(), *internal, !disable_dns)?.name)?;
+        NetworkVerb::Create(name, wanted) => print::line(networks::create(&store, name, wanted)?.name)?,
+        NetworkVerb::Connect { container, place } => {
+            let record = store.find_container(container)?;
+            connection::connect(&store, &RunDir::of(store.root())?, &record, place)?;
         }
+        NetworkVerb::Disconnect { network, container } => {
+            let record = store.find_container(container)?;
+            let name = if network == "bridge" { DEFAULT_NETWORK } else { network };
+            connection::disconnect(&store, &RunDir::of(store.root())?, &record, name)?;
+        }
+        NetworkVerb::Exists(name) => return exists::run(networks::find(&store, name)),
+        NetworkVerb::Prune { force } => return prune::networks(context, *force),
         NetworkVerb::Inspect { names, format } => {
-            let found: Vec<_> = names.iter().map(|name| networks::find(&store, name)).collect::<Result<_>>()?;
-            match format {
-                Format::Default | Format::Json => print::json(&found)?,
-                Format::Rows(text) | Format::Table(text) => {
-                    let template = Template::parse(text).context("--format")?;
-                    for network in &found {
-                        let text = template.render_line(&json!(network)).context("--format")?;
-                        print::write(escape::output(&text).as_bytes())?;
-                    }
-                }
-            }
+            let found: Vec<Value> =
+                names.iter().map(|name| Ok(json!(networks::find(&store, name)?))).collect::<Result<_>>()?;
+            print::documents(format, &found)?;
         }
-        NetworkVerb::Remove(names) => {
+        NetworkVerb::Remove { names, force } => {
+            let run = RunDir::of(store.root())?;
             return for_each(context, names, |name| {
+                for record in networks::users(&store, name)?.into_iter().filter(|_| *force) {
+                    cleanup::remove_running(&store, &run, &record)?;
+                }
                 networks::remove(&store, name)?;
                 print::line(name)
             });
@@ -60,4 +68,19 @@ pub(super) fn run(context: &Context, verb: &NetworkVerb) -> Result<u8> {
         NetworkVerb::Port { container, port } => return port::run(context, container, port.as_deref()),
     }
     Ok(0)
+}
+
+/// Returns the networks that fit the filters.
+fn filtered(mut all: Vec<networks::Description>, filters: &[String]) -> Result<Vec<networks::Description>> {
+    let filters = Filters::parse(filters, &["name", "id", "driver", "label"])?;
+    let fits = |network: &networks::Description| -> Result<bool> {
+        Ok(filters.any("name", |value| Ok(network.name.contains(value)))?
+            && filters.any("id", |value| Ok(network.id.starts_with(value)))?
+            && filters.any("driver", |value| Ok(network.driver == value))?
+            && filters.labels(|key| network.labels.get(key).map(String::as_str)))
+    };
+    let kept: Vec<bool> = all.iter().map(fits).collect::<Result<_>>()?;
+    let mut kept = kept.into_iter();
+    all.retain(|_| kept.next().unwrap_or(false));
+    Ok(all)
 }

@@ -6,8 +6,10 @@ use std::io::{BufRead as _, Write as _};
 use anyhow::{Context as _, Result};
 
 use super::{Context, for_each, print};
+use crate::config::network::DEFAULT_NETWORK;
 use crate::container::Purpose;
 use crate::container::cleanup;
+use crate::container::network::networks;
 use crate::container::run_dir::RunDir;
 use crate::container::status;
 use crate::container::sweep;
@@ -95,6 +97,25 @@ fn remove_volumes(context: &Context, store: &Store) -> Result<u8> {
             return Ok(());
         }
         store.remove_volume(name)?;
+        print::line(name)
+    })
+}
+
+/// Removes the networks that no container uses, but for the one that is always there, and prints their names.
+///
+/// # Errors
+/// As [`for_each`].
+pub(super) fn networks(context: &Context, force: bool) -> Result<u8> {
+    let store = context.store()?;
+    if !force && !confirm("This will remove all networks not used by at least one container.")? {
+        return Ok(0);
+    }
+    let all: Vec<String> = networks::all(&store)?.into_iter().map(|network| network.name).collect();
+    for_each(context, &all, |name| {
+        if name == DEFAULT_NETWORK || !networks::users(&store, name)?.is_empty() {
+            return Ok(());
+        }
+        networks::remove(&store, name)?;
         print::line(name)
     })
 }

@@ -8,6 +8,7 @@ mod annotations;
 pub mod edit;
 pub mod mounts;
 pub mod network;
+pub mod new_network;
 pub mod options;
 mod overrides;
 pub mod process;

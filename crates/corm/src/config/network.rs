@@ -204,7 +204,7 @@ fn range(text: &str) -> Result<(u16, u16)> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkFlags {
     /// `--network`
-    pub mode: Option<String>,
+    pub modes: Vec<String>,
     /// `--publish`
     pub publish: Vec<String>,
     /// `--publish-all`
@@ -213,10 +213,61 @@ pub struct NetworkFlags {
     pub expose: Vec<String>,
     /// `--ip`
     pub ip: Option<String>,
+    /// `--ip6`
+    pub ip6: Option<String>,
     /// `--mac-address`
     pub mac: Option<String>,
     /// `--network-alias`
     pub aliases: Vec<String>,
+}
+
+/// The place of a container in a network with a bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Attachment {
+    /// Name of the network.
+    pub name: String,
+    /// Addresses that the caller chose.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ips: Vec<IpAddr>,
+    /// Hardware address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// Further names of the container in it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// Interface in the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+}
+
+impl Attachment {
+    /// Parses the options of `--network NAME:OPTION,…`, or those of `network connect`.
+    ///
+    /// # Errors
+    /// An unknown option, a malformed value.
+    pub fn parse(name: &str, options: &str) -> Result<Self> {
+        let mut made = Self { name: name.to_owned(), ..Self::default() };
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            match option.split_once('=') {
+                Some(("ip" | "ip6", value)) => {
+                    made.ips.push(value.parse().with_context(|| format!("{option:?}: not an IP address"))?);
+                }
+                Some(("mac", value)) => made.mac = Some(mac(value)?),
+                Some(("alias", value)) => {
+                    check_name(value).with_context(|| option.to_owned())?;
+                    made.aliases.push(value.to_owned());
+                }
+                Some(("interface_name", value)) => {
+                    check_name(value).with_context(|| option.to_owned())?;
+                    ensure!(value.len() < 16, "{option:?}: an interface has 15 characters at most");
+                    made.interface = Some(value.to_owned());
+                }
+                _ => bail!("{option:?}: must be ip=, ip6=, mac=, alias= or interface_name="),
+            }
+        }
+        Ok(made)
+    }
 }
 
 /// The network of a container.
@@ -234,15 +285,9 @@ pub struct Network {
     /// Whether every exposed port is published.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub publish_all: bool,
-    /// Address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ip: Option<IpAddr>,
-    /// Hardware address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mac: Option<String>,
-    /// Further names of the container in the network.
+    /// Its place in each network with a bridge; the first one's network is the mode.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub aliases: Vec<String>,
+    pub attachments: Vec<Attachment>,
 }
 
 impl Network {
@@ -251,10 +296,7 @@ impl Network {
     /// # Errors
     /// Names the flag that is wrong, or that the mode does not have.
     pub fn new(flags: &NetworkFlags) -> Result<Self> {
-        let mode = match &flags.mode {
-            None => Mode::None,
-            Some(text) => Mode::parse(text).with_context(|| format!("--network {text:?}"))?,
-        };
+        let (mode, mut attachments) = modes(&flags.modes)?;
         let mut ports = Vec::new();
         for text in &flags.publish {
             ports.push(Port::parse(text).with_context(|| format!("--publish {text:?}"))?);
@@ -264,22 +306,12 @@ impl Network {
             ports,
             exposed: exposed.collect::<Result<Vec<_>>>()?.concat(),
             publish_all: flags.publish_all,
-            ip: flags.ip.as_ref().map(|ip| ip.parse().with_context(|| format!("--ip {ip:?}"))).transpose()?,
-            mac: flags.mac.as_deref().map(mac).transpose()?,
-            aliases: flags.aliases.clone(),
+            attachments: {
+                flags.attach(&mode, &mut attachments)?;
+                attachments
+            },
             mode,
         };
-        for alias in &network.aliases {
-            check_name(alias).with_context(|| format!("--network-alias {alias:?}"))?;
-        }
-        let bridged = matches!(network.mode, Mode::Bridge(_));
-        for (given, flag) in [
-            (network.ip.is_some(), "--ip"),
-            (network.mac.is_some(), "--mac-address"),
-            (!network.aliases.is_empty(), "--network-alias"),
-        ] {
-            ensure!(!given || bridged, "{flag}: only with --network bridge or a network's name, not {}", network.mode);
-        }
         // with the host's network every port is the host's already, as in Docker and Podman
         let published = !network.ports.is_empty() || network.publish_all;
         let mode = &network.mode;
@@ -289,6 +321,26 @@ impl Network {
         );
         network.check_count()?;
         Ok(network)
+    }
+
+    /// Returns its places in networks with a bridge.
+    pub fn places(&self) -> Vec<Attachment> {
+        match &self.mode {
+            Mode::Bridge(name) if self.attachments.is_empty() => {
+                vec![Attachment { name: name.clone(), ..Attachment::default() }]
+            }
+            _ => self.attachments.clone(),
+        }
+    }
+
+    /// Returns the names of the networks with a bridge.
+    pub fn names(&self) -> Vec<String> {
+        self.places().into_iter().map(|place| place.name).collect()
+    }
+
+    /// Returns the further names of the container.
+    pub fn aliases(&self) -> impl Iterator<Item = &str> {
+        self.attachments.iter().flat_map(|attachment| &attachment.aliases).map(String::as_str)
     }
 
     fn check_count(&self) -> Result<()> {
@@ -319,6 +371,81 @@ impl Network {
                 self.exposed.iter().filter_map(|text| Port::parse(text).ok()).filter(|p| !known(p)).collect();
             self.ports.extend(new);
             self.check_count()?;
+        }
+        Ok(())
+    }
+}
+
+/// Parses the values of `--network`: one mode, or networks with a bridge, each with its options; a comma separates names.
+fn modes(texts: &[String]) -> Result<(Mode, Vec<Attachment>)> {
+    let (mut mode, mut attachments): (Option<Mode>, Vec<Attachment>) = (None, Vec::new());
+    for text in texts {
+        let context = || format!("--network {text:?}");
+        let (name, options) = match text.split_once(':') {
+            Some((name, options)) if !["container", "ns"].contains(&name) => (name, options),
+            _ => (text.as_str(), ""),
+        };
+        for name in name.split(',') {
+            let parsed = Mode::parse(name).with_context(context)?;
+            if let Mode::Bridge(name) = &parsed {
+                ensure!(!attachments.iter().any(|other| other.name == *name), "{}: is there twice", context());
+                attachments.push(Attachment::parse(name, options).with_context(context)?);
+            } else {
+                ensure!(options.is_empty(), "{}: this mode has no options", context());
+            }
+            let several = mode.is_some()
+                && mode
+                    .as_ref()
+                    .zip(Some(&parsed))
+                    .is_none_or(|(one, other)| !matches!((one, other), (Mode::Bridge(_), Mode::Bridge(_))));
+            ensure!(!several, "{}: only networks with a bridge can be several", context());
+            mode.get_or_insert(parsed);
+        }
+    }
+    Ok((mode.unwrap_or_default(), attachments))
+}
+
+impl NetworkFlags {
+    /// Returns the place in a network that the flags of `network connect` describe.
+    ///
+    /// # Errors
+    /// A malformed name or address.
+    pub fn place(&self, network: &str) -> Result<Attachment> {
+        let mode = Mode::parse(network)?;
+        let Mode::Bridge(name) = &mode else { bail!("{network:?}: is no network with a bridge") };
+        let mut place = Attachment { name: name.clone(), ..Attachment::default() };
+        self.attach(&mode, std::slice::from_mut(&mut place))?;
+        Ok(place)
+    }
+
+    /// Adds the addresses and names of the other flags to the place in the network, of which there must be one.
+    fn attach(&self, mode: &Mode, attachments: &mut [Attachment]) -> Result<()> {
+        let count = attachments.len();
+        for (given, flag) in [
+            (self.ip.is_some(), "--ip"),
+            (self.ip6.is_some(), "--ip6"),
+            (self.mac.is_some(), "--mac-address"),
+            (!self.aliases.is_empty(), "--network-alias"),
+        ] {
+            ensure!(!given || count > 0, "{flag}: only with --network bridge or a network's name, not {mode}");
+            ensure!(
+                !given || count == 1 || flag == "--network-alias",
+                "{flag}: not with several networks: --network NAME:ip="
+            );
+        }
+        for (flag, ip) in [("--ip", &self.ip), ("--ip6", &self.ip6)] {
+            let Some(text) = ip else { continue };
+            let ip: IpAddr = text.parse().with_context(|| format!("{flag} {text:?}"))?;
+            ensure!(ip.is_ipv6() == (flag == "--ip6"), "{flag} {text:?}: is an address of the other version");
+            attachments.iter_mut().for_each(|attachment| attachment.ips.push(ip));
+        }
+        if let Some(text) = &self.mac {
+            let mac = mac(text)?;
+            attachments.iter_mut().for_each(|attachment| attachment.mac = Some(mac.clone()));
+        }
+        for alias in &self.aliases {
+            check_name(alias).with_context(|| format!("--network-alias {alias:?}"))?;
+            attachments.iter_mut().for_each(|attachment| attachment.aliases.push(alias.clone()));
         }
         Ok(())
     }
@@ -404,7 +531,7 @@ mod tests {
 
     #[test]
     fn flags_belong_to_a_mode() {
-        let flags = |mode: &str| NetworkFlags { mode: Some(mode.to_owned()), ..NetworkFlags::default() };
+        let flags = |mode: &str| NetworkFlags { modes: vec![mode.to_owned()], ..NetworkFlags::default() };
         let published = |mode: &str| NetworkFlags { publish: vec!["8080:80".into()], ..flags(mode) };
         for mode in ["bridge", "pasta", "slirp4netns", "host", "mine"] {
             Network::new(&published(mode)).unwrap();
@@ -415,7 +542,7 @@ mod tests {
         }
         let ip = NetworkFlags { ip: Some("10.87.0.9".into()), ..flags("pasta") };
         assert!(format!("{:#}", Network::new(&ip).unwrap_err()).starts_with("--ip: only with"));
-        assert!(Network::new(&NetworkFlags { mode: Some("bridge".into()), ..ip }).is_ok());
+        assert!(Network::new(&NetworkFlags { modes: vec!["bridge".into()], ..ip }).is_ok());
         for bad in ["", "02:00", "02:00:00:00:00:0g", "02-00-00-00-00-01"] {
             assert!(Network::new(&NetworkFlags { mac: Some(bad.into()), ..flags("bridge") }).is_err(), "{bad:?}");
         }
@@ -426,7 +553,7 @@ mod tests {
     #[test]
     fn exposed_ports_are_published_once() {
         let flags = NetworkFlags {
-            mode: Some("bridge".into()),
+            modes: vec!["bridge".into()],
             publish: vec!["8080:80".into()],
             expose: vec!["90-91/udp".into()],
             publish_all: true,

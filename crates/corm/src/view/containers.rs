@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::filter::Filters;
 use super::{time, units};
-use crate::config::network::{Mode, Port};
+use crate::config::network::Port;
 use crate::config::short_id;
 use crate::container::changes;
 use crate::container::network::{self, Made};
@@ -191,7 +191,7 @@ impl<'a> Conditions<'a> {
             && filters.any("exited", |value| Ok(row.exit_code().is_some_and(|code| code.to_string() == value)))?
             && filters.any("volume", |value| Ok(volume(value)))?
             && filters.any("network", |value| {
-                Ok(row.networks().contains(&value) || record.setup.network.mode.to_string() == value)
+                Ok(row.networks().iter().any(|name| name == value) || record.setup.network.mode.to_string() == value)
             })?
             && filters
                 .any("ancestor", |value| Ok(self.ancestors.contains(&record.image) || record.image_name == value))?
@@ -235,11 +235,8 @@ impl Row {
     }
 
     /// Returns the names of its networks.
-    fn networks(&self) -> Vec<&str> {
-        match &self.record.setup.network.mode {
-            Mode::Bridge(name) => vec![name.as_str()],
-            _ => Vec::new(),
-        }
+    fn networks(&self) -> Vec<String> {
+        self.record.setup.network.names()
     }
 
     /// Returns the published ports for JSON; none is `null`, as in Podman.

@@ -345,15 +345,24 @@ fn network_settings(row: &Row, run: &RunDir) -> Value {
         let interfaces = network.get("interfaces").and_then(Value::as_object);
         for interface in interfaces.into_iter().flat_map(|all| all.values()) {
             let mut one = empty.clone();
-            let subnet = interface.pointer("/subnets/0").cloned().unwrap_or_default();
-            let (ip, bits) = subnet["ipnet"].as_str().and_then(|text| text.split_once('/')).unwrap_or_default();
-            one["IPAddress"] = json!(ip);
-            one["IPPrefixLen"] = json!(bits.parse::<u8>().unwrap_or(0));
-            one["Gateway"] = subnet.get("gateway").cloned().unwrap_or_else(|| json!(""));
+            for subnet in interface.get("subnets").and_then(Value::as_array).into_iter().flatten() {
+                let net = subnet.get("ipnet").and_then(Value::as_str).unwrap_or_default();
+                let (ip, bits) = net.split_once('/').unwrap_or_default();
+                let keys = match ip.contains(':') {
+                    true => ["GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPv6Gateway"],
+                    false => ["IPAddress", "IPPrefixLen", "Gateway"],
+                };
+                one[keys[0]] = json!(ip);
+                one[keys[1]] = json!(bits.parse::<u8>().unwrap_or(0));
+                one[keys[2]] = subnet.get("gateway").cloned().unwrap_or_else(|| json!(""));
+            }
             one["MacAddress"] = interface.get("mac_address").cloned().unwrap_or_else(|| json!(""));
-            all = one.clone();
+            if networks.is_empty() {
+                all = one.clone();
+            }
             one["NetworkID"] = json!(name);
-            one["Aliases"] = json!(row.record.setup.network.aliases);
+            let own = row.record.setup.network.attachments.iter().find(|own| own.name == *name);
+            one["Aliases"] = json!(own.map(|own| &own.aliases));
             networks.insert(name.clone(), one);
         }
     }

@@ -21,6 +21,7 @@ impl Net {
             "ip link set lo up",
             "ip link add out type veth peer name far",
             "ip addr add 192.0.2.10/24 dev out",
+            "ip addr add 2001:db8::1/64 dev out nodad",
             "ip link set out up",
             "ip link set far up",
             "ip route add default via 192.0.2.1",
@@ -81,7 +82,7 @@ impl Drop for Net {
 }
 
 /// Returns whether a program is where corm looks for it.
-fn installed(name: &str) -> bool {
+pub(crate) fn installed(name: &str) -> bool {
     let own = std::env::var_os("CONTAINERS_HELPER_BINARY_DIR").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = ["/usr/libexec/podman", "/usr/lib/podman"].map(PathBuf::from);
@@ -219,7 +220,10 @@ fn networks_are_created_with_podmans_files() {
             (&["create", "bridge"], "is a mode"),
             (&["create", "../x"], "not the name"),
             (&["create", "--subnet", "10.99.0.0/16", "more"], "another network"),
-            (&["create", "--subnet", "fd00::/64", "more"], "IPv6"),
+            (&["create", "--subnet", "fd00::/127", "more"], "IPv6"),
+            (&["create", "--gateway", "10.1.0.1", "more"], "--gateway"),
+            (&["create", "--ip-range", "10.1.0.0/24", "more"], "--ip-range"),
+            (&["create", "--driver", "macvlan", "more"], "--driver"),
             (&["inspect", "none"], "No network named"),
             (&["rm", "corm"], "always there"),
         ] {
@@ -279,6 +283,90 @@ fn slirp4netns_and_pasta_forward_ports() {
             net.corm(fixture, &["rm", "-f", mode]).out().ok();
             nothing_left(&net);
         }
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn a_network_has_addresses_of_ipv6_and_published_ports_there() {
+    need_root!();
+    if !installed("netavark") {
+        skip!("netavark is not installed");
+    }
+    over_one(|fixture| {
+        let net = Net::new();
+        fixture.image("base");
+        let corm = |args: &[&str]| net.corm(fixture, args).out();
+        let range = "10.97.0.128-10.97.0.200";
+        let create =
+            ["network", "create", "--ipv6", "--subnet", "10.97.0.0/24", "--ip-range", range, "--disable-dns", "six"];
+        corm(&create).ok();
+        let subnet = corm(&["network", "inspect", "-f", "{{(index .subnets 1).subnet}}", "six"]).ok().stdout;
+        let prefix = subnet.trim().strip_suffix("/64").unwrap();
+        net.serve(fixture, "web", &["--network", "six", "-p", "8080:80", "-p", "[2001:db8::1]:8081:80"]);
+        let inspect = "{{.NetworkSettings.IPAddress}} {{.NetworkSettings.GlobalIPv6Address}}";
+        let found = corm(&["inspect", "-f", inspect, "web"]).ok().stdout;
+        assert_eq!(found, format!("10.97.0.128 {prefix}2\n"));
+        let inside = corm(&["exec", "web", "ip", "-o", "addr"]).ok().stdout;
+        assert!(inside.contains(&format!("{prefix}2/64")), "{inside}");
+        net.answers(&format!("{prefix}2"), 80, "web");
+        net.answers("192.0.2.10", 8080, "web");
+        net.answers("2001:db8::1", 8081, "web");
+        let other = ["run", "--rm", "--network", "six", "--ip6", &format!("{prefix}77"), "base", "ip", "-o", "addr"];
+        assert!(corm(&other).ok().stdout.contains(&format!("{prefix}77/64")));
+        let wrong = ["run", "--rm", "--network", "six", "--ip6", "fd99::5", "base", "true"];
+        corm(&wrong).exits(125).stderr_contains("fd99::5");
+        corm(&["rm", "-f", "web"]).ok();
+        corm(&["network", "rm", "six"]).ok();
+        nothing_left(&net);
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn a_container_has_several_networks_and_they_come_and_go_while_it_runs() {
+    need_root!();
+    if !installed("netavark") {
+        skip!("netavark is not installed");
+    }
+    over_one(|fixture| {
+        let net = Net::new();
+        fixture.image("base");
+        let corm = |args: &[&str]| net.corm(fixture, args).out();
+        for (name, third) in [("one", "1"), ("two", "2"), ("three", "3")] {
+            let subnet = format!("10.96.{third}.0/24");
+            corm(&["network", "create", "--subnet", &subnet, "--disable-dns", "--label", "of=test", name]).ok();
+        }
+        assert_eq!(corm(&["network", "ls", "-q", "-f", "label=of=test"]).ok().stdout, "one\nthree\ntwo\n");
+        let flags = ["--network", "one", "--network", "two:ip=10.96.2.9,alias=second,interface_name=own0"];
+        net.serve(fixture, "web", &flags);
+        net.answers("10.96.1.2", 80, "web");
+        net.answers("10.96.2.9", 80, "web");
+        let addresses = || corm(&["exec", "web", "ip", "-o", "-4", "addr"]).ok().stdout;
+        assert!(addresses().contains("own0"), "{}", addresses());
+        corm(&["network", "connect", "--ip", "10.96.3.7", "--alias", "third", "three", "web"]).ok();
+        net.answers("10.96.3.7", 80, "web");
+        let hosts = corm(&["exec", "web", "cat", "/etc/hosts"]).ok().stdout;
+        assert!(hosts.contains("10.96.3.7") && hosts.contains("third"), "{hosts}");
+        corm(&["network", "connect", "three", "web"]).exits(1).stderr_contains("already");
+        let networks = corm(&["ps", "--format", "{{.Networks}}"]).ok().stdout;
+        assert_eq!(networks, "one,two,three\n");
+        corm(&["network", "rm", "three"]).exits(1).stderr_contains("in use by web");
+        corm(&["network", "disconnect", "two", "web"]).ok();
+        assert!(!addresses().contains("10.96.2.9") && addresses().contains("10.96.1.2"), "{}", addresses());
+        corm(&["network", "disconnect", "two", "web"]).exits(1).stderr_contains("not in the network");
+        // kept over a restart
+        corm(&["restart", "-t", "0", "web"]).ok();
+        net.answers("10.96.3.7", 80, "web");
+        net.answers("10.96.1.2", 80, "web");
+        assert!(!addresses().contains("10.96.2."), "{}", addresses());
+        corm(&["network", "exists", "two"]).ok();
+        corm(&["network", "exists", "none-such"]).exits(1);
+        corm(&["run", "--network", "one", "--network", "host", "base", "true"]).exits(125).stderr_contains("--network");
+        corm(&["run", "--network", "one:x=1", "base", "true"]).exits(125).stderr_contains("--network");
+        assert_eq!(corm(&["network", "prune", "-f"]).ok().stdout, "two\n");
+        assert_eq!(corm(&["network", "rm", "-f", "one", "three"]).ok().stdout, "one\nthree\n");
+        nothing_left(&net);
         fixture.no_container_left();
     });
 }

@@ -1,11 +1,19 @@
 //! Without root: an ordinary user with subordinate ids, in a user namespace that corm creates.
 
+use std::io::Read as _;
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::time::Duration;
 
+use nix::mount::MsFlags;
+use nix::sys::stat::{Mode, SFlag};
+
+use crate::network::installed;
 use crate::tar::Tar;
 use crate::umoci::Layout;
 use crate::user::User;
-use test_support::{bundle, wait_for};
+use test_support::{bundle, wait_for, wait_until};
 use test_support::{need_root, skip};
 
 #[test]
@@ -209,5 +217,56 @@ fn flags_of_an_ordinary_user_have_their_effect() {
     user.corm(&["rm", "-f", "a"]).out().ok();
     let trees = user.sandbox.path("home/.local/share/corm/trees");
     wait_for("nothing left", || std::fs::read_dir(&trees).unwrap().next().is_none());
+    user.sandbox.nothing_left();
+}
+
+#[test]
+fn an_ordinary_user_has_networks_with_published_ports() {
+    need_root!();
+    let Some(user) = User::new() else { skip!("no user has subordinate ids") };
+    if !Path::new("/dev/net/tun").exists() {
+        skip!("this machine has no /dev/net/tun");
+    }
+    // everyone may use it on most machines
+    let tun = user.sandbox.path("tun");
+    let number = nix::sys::stat::makedev(10, 200);
+    nix::sys::stat::mknod(&tun, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), number).unwrap();
+    std::fs::set_permissions(&tun, PermissionsExt::from_mode(0o666)).unwrap();
+    nix::mount::mount(Some(&tun), "/dev/net/tun", None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    let rootfs = bundle::make_rootfs(&user.sandbox.mkdir("image"));
+    let mark = format!("CROCI_TEST={}", user.sandbox.token);
+    user.corm(&["init", rootfs.to_str().unwrap(), "base"]).out().ok();
+    for mode in ["pasta", "slirp4netns"] {
+        if !installed(mode) {
+            continue;
+        }
+        let script = format!("while :; do nc -l -p 80 -e echo {mode}; done");
+        let run = ["run", "-d", "--name", mode, "-e", &mark, "--network", mode, "-p", "127.0.0.1::80", "base"];
+        user.corm(&[&run[..], &["sh", "-c", &script]].concat()).out().ok();
+        let address = user.corm(&["port", mode, "80"]).out().ok().text().to_owned();
+        assert!(address.starts_with("127.0.0.1:"), "{address}");
+        let answer = || {
+            let mut text = String::new();
+            let mut stream = TcpStream::connect(&address).ok()?;
+            stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+            stream.read_to_string(&mut text).ok().filter(|_| !text.is_empty()).map(|_| text)
+        };
+        assert_eq!(wait_until("an answer", answer), format!("{mode}\n"));
+        let inside = user.corm(&["exec", mode, "ip", "-o", "-4", "addr"]).out().ok().stdout;
+        assert!(inside.lines().any(|line| !line.contains(" lo ")), "{mode}: {inside}");
+        // the namespace has another network than the host
+        let own = std::fs::read_link("/proc/self/ns/net").unwrap().display().to_string();
+        let other = user.corm(&["exec", mode, "readlink", "/proc/self/ns/net"]).out().ok();
+        assert_ne!(other.text(), own);
+        user.corm(&["stop", "-t", "0", mode]).out().ok();
+        assert!(wait_until("its end", || TcpStream::connect(&address).is_err().then_some(true)), "{mode}");
+        user.corm(&["rm", mode]).out().ok();
+    }
+    let out = user.corm(&["run", "--network", "bridge", "base", "true"]).out().exits(125);
+    assert!(out.stderr.contains("root"), "{out:?}");
+    for userns in ["auto", "keep-id"] {
+        let out = user.corm(&["run", "--userns", userns, "base", "true"]).out().exits(125);
+        assert!(out.stderr.contains("--userns"), "{out:?}");
+    }
     user.sandbox.nothing_left();
 }

@@ -1,5 +1,7 @@
 //! Arguments of the verbs on networks.
 
+use crate::config::network::Attachment;
+use crate::config::new_network::NewNetwork;
 use crate::view::listing::Format;
 
 /// A verb on networks.
@@ -9,19 +11,37 @@ pub enum NetworkVerb {
     List {
         /// Names only.
         quiet: bool,
+        /// Without the line of headings.
+        noheading: bool,
+        /// Whole IDs.
+        no_trunc: bool,
+        /// `NAME=VALUE` that a network must fit.
+        filters: Vec<String>,
         /// Format.
         format: Format,
     },
     /// `network create NAME`
-    Create {
-        /// Name.
-        name: String,
-        /// `--subnet`; absent: a free one.
-        subnet: Option<String>,
-        /// Whether there is no way out.
-        internal: bool,
-        /// Whether names of containers are not resolved.
-        disable_dns: bool,
+    Create(String, NewNetwork),
+    /// `network connect NETWORK CONTAINER`
+    Connect {
+        /// Container.
+        container: String,
+        /// Its place in the network.
+        place: Attachment,
+    },
+    /// `network disconnect NETWORK CONTAINER`
+    Disconnect {
+        /// Network.
+        network: String,
+        /// Container.
+        container: String,
+    },
+    /// `network exists NAME`
+    Exists(String),
+    /// `network prune`
+    Prune {
+        /// Ask no question.
+        force: bool,
     },
     /// `network inspect NAME...`
     Inspect {
@@ -31,7 +51,12 @@ pub enum NetworkVerb {
         format: Format,
     },
     /// `network rm NAME...`
-    Remove(Vec<String>),
+    Remove {
+        /// Names.
+        names: Vec<String>,
+        /// Remove the containers that use it first.
+        force: bool,
+    },
     /// `port CONTAINER [PORT[/PROTOCOL]]`
     Port {
         /// Container.

@@ -1,27 +1,27 @@
 //! Conversion of the flags about networks.
 
-use anyhow::Result;
+use std::collections::BTreeMap;
 
+use anyhow::{Result, bail, ensure};
+
+use super::common::format;
 use crate::cli::args::{NetworkVerb, Verb};
 use crate::config::network::NetworkFlags;
-use crate::view::listing::Format;
+use crate::config::new_network::NewNetwork;
 use base::cli_parser::ParsedArgs;
 
 /// Converts the flags of `run` about the network.
 pub(super) fn flags(given: &mut ParsedArgs) -> Result<NetworkFlags> {
     Ok(NetworkFlags {
-        mode: given.text("network")?,
+        modes: given.texts("network")?,
         publish: given.texts("publish")?,
         publish_all: given.switch("publish-all")?,
         expose: given.texts("expose")?,
         ip: given.text("ip")?,
+        ip6: given.text("ip6")?,
         mac: given.text("mac-address")?,
         aliases: given.texts("network-alias")?,
     })
-}
-
-fn format(given: &mut ParsedArgs) -> Result<Format> {
-    Ok(given.text("format")?.map(|text| Format::parse(&text)).unwrap_or_default())
 }
 
 pub(in crate::cli) fn port(given: &mut ParsedArgs) -> Result<Verb> {
@@ -29,13 +29,71 @@ pub(in crate::cli) fn port(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn list(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(NetworkVerb::List { quiet: given.switch("quiet")?, format: format(given)? }.into())
+    let (quiet, noheading) = (given.switch("quiet")?, given.switch("noheading")?);
+    let no_trunc = given.switch("no-trunc")?;
+    let filters = given.texts("filter")?;
+    Ok(NetworkVerb::List { quiet, noheading, no_trunc, filters, format: format(given)? }.into())
+}
+
+/// Converts `K=V` texts of a flag.
+fn pairs(given: &mut ParsedArgs, name: &str) -> Result<BTreeMap<String, String>> {
+    let pair = |text: &String| match text.split_once('=') {
+        _ if text.is_empty() || text.starts_with('=') => bail!("--{name} {text:?}: must be KEY=VALUE"),
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Ok((text.clone(), String::new())),
+    };
+    given.texts(name)?.iter().map(pair).collect()
 }
 
 pub(in crate::cli) fn create(given: &mut ParsedArgs) -> Result<Verb> {
-    let (subnet, internal) = (given.text("subnet")?, given.switch("internal")?);
-    let disable_dns = given.switch("disable-dns")?;
-    Ok(NetworkVerb::Create { name: given.id(), subnet, internal, disable_dns }.into())
+    let driver = given.text("driver")?;
+    ensure!(driver.as_deref().is_none_or(|driver| driver == "bridge"), "--driver: only bridge is built");
+    let wanted = NewNetwork {
+        subnets: given.texts("subnet")?,
+        gateways: given.texts("gateway")?,
+        ranges: given.texts("ip-range")?,
+        ipv6: given.switch("ipv6")?,
+        internal: given.switch("internal")?,
+        disable_dns: given.switch("disable-dns")?,
+        labels: pairs(given, "label")?,
+        options: pairs(given, "opt")?,
+        ignore: given.switch("ignore")?,
+    };
+    Ok(NetworkVerb::Create(given.id(), wanted).into())
+}
+
+pub(in crate::cli) fn connect(given: &mut ParsedArgs) -> Result<Verb> {
+    let flags = NetworkFlags {
+        ip: given.text("ip")?,
+        ip6: given.text("ip6")?,
+        mac: given.text("mac-address")?,
+        aliases: given.texts("alias")?,
+        ..NetworkFlags::default()
+    };
+    let (network, container) = two(given);
+    let place = flags.place(&network)?;
+    Ok(NetworkVerb::Connect { container, place }.into())
+}
+
+pub(in crate::cli) fn disconnect(given: &mut ParsedArgs) -> Result<Verb> {
+    // without it a container that runs is disconnected, too
+    given.switch("force")?;
+    let (network, container) = two(given);
+    Ok(NetworkVerb::Disconnect { network, container }.into())
+}
+
+/// Takes the two operands.
+fn two(given: &mut ParsedArgs) -> (String, String) {
+    let container = given.operands.pop().unwrap_or_default();
+    (given.id(), container)
+}
+
+pub(in crate::cli) fn exists(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(NetworkVerb::Exists(given.id()).into())
+}
+
+pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(NetworkVerb::Prune { force: given.switch("force")? }.into())
 }
 
 pub(in crate::cli) fn inspect(given: &mut ParsedArgs) -> Result<Verb> {
@@ -44,5 +102,6 @@ pub(in crate::cli) fn inspect(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn remove(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(NetworkVerb::Remove(std::mem::take(&mut given.operands)).into())
+    let force = given.switch("force")?;
+    Ok(NetworkVerb::Remove { names: std::mem::take(&mut given.operands), force }.into())
 }

@@ -6,6 +6,7 @@
 //! before anything is made.
 
 mod addresses;
+pub mod connection;
 mod namespace;
 mod netavark;
 pub mod networks;
@@ -94,7 +95,7 @@ pub fn check(store: &Store, run: &RunDir, network: &mut Network) -> Result<()> {
             network.mode = Mode::Container(other.id);
             Ok(())
         }
-        Mode::Bridge(name) => netavark::check(store, name, network.ip),
+        Mode::Bridge(_) => netavark::check(store, &network.places()),
         Mode::Pasta => programs::find(&programs::PASTA).map(drop),
         Mode::Slirp => programs::find(&programs::SLIRP).map(drop),
     };
@@ -133,11 +134,12 @@ fn make(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<Held> {
             let pid = run.pid(&other.id)?.with_context(|| format!("container '{}' does not run", other.name))?;
             return namespace::join(&netns, pid).map(|()| held);
         }
-        Mode::Bridge(name) => {
+        Mode::Bridge(_) => {
             namespace::create(&netns)?;
-            made.request = netavark::request(store, run, record, name, &made.ports)?;
+            let request = netavark::request(store, run, record, &network.places(), (&made.ports, Vec::new()))?;
+            made.request = request.clone();
             write(run, &record.id, &made)?;
-            netavark::setup(run, &netns, &mut made)?;
+            netavark::setup(run, &netns, &request, &mut made)?;
         }
         Mode::Pasta => {
             namespace::create(&netns)?;
@@ -168,6 +170,11 @@ fn write(run: &RunDir, id: &str, made: &Made) -> Result<()> {
 /// netavark's, the file system's.
 pub fn teardown(run: &RunDir, id: &str) -> Result<()> {
     let file = run.network_file(id);
+    if !file.try_exists().with_context(|| format!("{file:?}"))? {
+        return Ok(());
+    }
+    // not while a network is connected
+    let _lock = addresses::lock_of(run, id)?;
     let made = match std::fs::read(&file) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
         // nothing was made before the whole file was written
@@ -194,7 +201,7 @@ fn write_names(store: &Store, record: &ContainerRecord, made: &Made) -> Result<(
     let dir = store.container_dir(&record.id);
     let hostname = std::fs::read_to_string(dir.join("hostname")).context("hostname")?;
     let mut names = vec![hostname.trim(), record.name.as_str()];
-    names.extend(record.setup.network.aliases.iter().map(String::as_str));
+    names.extend(record.setup.network.aliases());
     names.dedup();
     let path = dir.join("hosts");
     let hosts = std::fs::read_to_string(&path).with_context(|| format!("{path:?}"))?;
