@@ -79,6 +79,12 @@ pub const HELP: &[Flag] = &[
     Flag { name: "usage", short: Some('?'), kind: FlagKind::Help, value: "", help: "The same as --help" },
 ];
 
+/// Word of [`LATEST`] in the place of the first operand.
+pub const LATEST_WORD: &str = "--latest";
+
+/// `--latest`, which stands for the first operand of a verb that has operands: the program knows what it names.
+pub const LATEST: Flag = switch("latest", Some('l'), "The container created last, in the place of a name");
+
 /// `--version`; the parser takes `-V` too.
 pub const VERSION: Flag =
     Flag { name: "version", short: Some('v'), kind: FlagKind::Version, value: "", help: "Show the version (also -V)" };
@@ -277,6 +283,14 @@ impl<G: Default, V> Program<G, V> {
             Ok(operands) => operands,
             Err(word) => return self.wrong(format!("{}: {word:?} is not UTF-8", syntax.name), Some(syntax), global),
         };
+        let stands = syntax.count.1 > 0 && syntax.flags.iter().copied().flatten().any(|flag| flag.name == LATEST.name);
+        match stands.then(|| given.switch(LATEST.name)) {
+            Some(Ok(true)) => given.operands.insert(0, LATEST_WORD.to_owned()),
+            Some(Err(err)) => {
+                return self.wrong(format!("{}: {}", syntax.name, crate::error::describe(&err)), Some(syntax), global);
+            }
+            _ => {}
+        }
         if let Some(message) = self.arity_error(syntax, given.operands.len()) {
             return self.wrong(message, Some(syntax), global);
         }

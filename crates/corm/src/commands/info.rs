@@ -7,18 +7,18 @@ use nix::sys::utsname::uname;
 use serde_json::{Value, json};
 
 use super::{Context, print, version};
-use crate::cli::args::Format;
 use crate::container::run_dir::RunDir;
 use crate::container::runtime;
 use crate::container::status::{self, Status};
 use crate::container::userns;
 use crate::store::Store;
+use crate::view::listing::Format;
 
 /// Prints the information: as JSON, or as lines of YAML.
 ///
 /// # Errors
 /// A record is damaged.
-pub(super) fn run(context: &Context, format: Format) -> Result<u8> {
+pub(super) fn run(context: &Context, format: &Format) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
     let all = json!({
@@ -26,14 +26,11 @@ pub(super) fn run(context: &Context, format: Format) -> Result<u8> {
         "store": storage(&store, &run)?,
         "version": {"Version": version::VERSION, "OsArch": format!("linux/{}", version::architecture())},
     });
-    match format {
-        Format::Json => print::json(&all)?,
-        Format::Table => {
-            let mut text = String::new();
-            lines(&mut text, &all, 0);
-            print::write(base::error::escape::output(&text).as_bytes())?;
-        }
-    }
+    print::document(format, &all, || {
+        let mut text = String::new();
+        lines(&mut text, &all, 0);
+        text
+    })?;
     Ok(0)
 }
 

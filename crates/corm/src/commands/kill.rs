@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{Context, select};
+use super::{Context, print, select};
 use crate::cli::args::Selection;
 use crate::container::status;
 use crate::container::supervise::wait_gone;
@@ -28,6 +28,6 @@ pub(super) fn run(context: &Context, which: &Selection, signal: &str) -> Result<
         if let Some(pid) = supervisor.filter(|_| record.setup.remove && number == libc::SIGKILL) {
             wait_gone(pid, Some(REMOVAL_TIMEOUT))?;
         }
-        Ok(())
+        print::line(name)
     })
 }

@@ -45,6 +45,7 @@ mod rmi;
 mod rootless;
 mod run;
 mod save;
+mod search;
 mod select;
 mod start;
 mod stats;
@@ -143,7 +144,9 @@ fn run_image(context: &Context, verb: ImageVerb) -> Result<u8> {
         ImageVerb::Save(args) => save::run(context, &args),
         ImageVerb::Tag { image, name } => tag::run(context, &image, &name),
         ImageVerb::Untag { image, names } => tag::remove(context, &image, &names),
-        ImageVerb::Rmi { all, force, ignore, images } => rmi::run(context, &images, rmi::How { all, force, ignore }),
+        ImageVerb::Rmi { all, force, ignore, images } => {
+            rmi::run(context, &images, rmi::How { all, force, ignore, quiet: false })
+        }
         ImageVerb::Exists(name) => exists::run(context.store()?.find_image(&name)),
         ImageVerb::Prune { all, force } => prune::images(context, all, force),
         ImageVerb::Build(args) => build::run(context, &args),
@@ -184,7 +187,8 @@ fn run_registry(context: &Context, verb: &RegistryVerb) -> Result<u8> {
         RegistryVerb::Login(args) => login::run(context, args),
         RegistryVerb::Logout(args) => login::logout(args),
         RegistryVerb::Copy(args) => copy::run(context, args),
-        RegistryVerb::Tags { repository, format, remote } => tags::run(repository, *format, remote),
+        RegistryVerb::Search(args) => search::run(context, args),
+        RegistryVerb::Tags { repository, format, remote } => tags::run(repository, format, remote),
         RegistryVerb::Delete { references, remote } => tags::delete(context, references, remote),
         RegistryVerb::Inspect { reference, raw, config, platform, remote } => {
             remote_image::run(reference, (*raw, *config), platform.as_deref(), remote)
@@ -195,8 +199,10 @@ fn run_registry(context: &Context, verb: &RegistryVerb) -> Result<u8> {
 fn run_volume(context: &Context, verb: VolumeVerb) -> Result<u8> {
     match verb {
         VolumeVerb::Create(args) => volume::create(context, &args),
-        VolumeVerb::List { quiet, format } => volume::list(context, quiet, format),
-        VolumeVerb::Inspect { names, all } => volume::inspect(context, &names, all),
+        VolumeVerb::List(args) => volume::list(context, &args),
+        VolumeVerb::Inspect { names, all, format } => volume::inspect(context, &names, all, &format),
+        VolumeVerb::Export { name, output } => volume::export(context, &name, output.as_deref()),
+        VolumeVerb::Import { name, file } => volume::import(context, &name, &file),
         VolumeVerb::Remove { names, all, force } => volume::remove(context, &names, all, force),
         VolumeVerb::Prune { force } => prune::volumes(context, force),
         VolumeVerb::Exists(name) => exists::run(context.store()?.find_volume(&name)),
@@ -209,8 +215,8 @@ fn run_system(context: &Context, verb: &SystemVerb) -> Result<u8> {
         SystemVerb::SystemPrune { all, volumes } => prune::system(context, *all, *volumes),
         SystemVerb::Fsck { repair } => fsck::run(context, *repair),
         SystemVerb::Explain(words) => explain::run(words),
-        SystemVerb::Version { format } => version::run(*format),
-        SystemVerb::Info { format } => info::run(context, *format),
+        SystemVerb::Version { format } => version::run(format),
+        SystemVerb::Info { format } => info::run(context, format),
     }
 }
 

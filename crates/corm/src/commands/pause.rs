@@ -42,6 +42,6 @@ fn each(
     select::each(context, which, fits, |store, run, name| {
         let record = store.find_container(name)?;
         act(run, &record, &status::of(store, run, &record)?)?;
-        print::line(&record.id)
+        print::line(name)
     })
 }

@@ -33,7 +33,7 @@ pub(super) fn run(context: &Context, which: &Selection, seconds: Option<u64>, ru
             lifecycle::stop(store, run, &record, seconds)?;
             let report = |text: &str| context.report(LogLevel::Debug, text);
             lifecycle::start(store, run, &record, &report).map_err(|failed| failed.error)?;
-            print::line(&record.id)
+            print::line(name)
         },
     )
 }

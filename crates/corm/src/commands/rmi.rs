@@ -2,8 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::{Context, for_each};
-use crate::cli::args::LogLevel;
+use super::{Context, for_each, print};
 use crate::container::Purpose;
 use crate::container::cleanup;
 use crate::container::run_dir::RunDir;
@@ -21,6 +20,8 @@ pub(super) struct How {
     pub force: bool,
     /// Missing images are no error.
     pub ignore: bool,
+    /// Print nothing, for another verb.
+    pub quiet: bool,
 }
 
 /// Removes the image of a container that is gone, by the name that the caller gave, unless another container uses it.
@@ -29,35 +30,33 @@ pub(super) struct How {
 /// As [`run`].
 pub(super) fn unused(context: &Context, record: &ContainerRecord, name: &str) -> Result<u8> {
     let used = context.store()?.containers()?.iter().any(|other| other.image == record.image);
-    if used { Ok(0) } else { run(context, &[name.to_owned()], How { ignore: true, ..How::default() }) }
+    if used { Ok(0) } else { run(context, &[name.to_owned()], How { ignore: true, quiet: true, ..How::default() }) }
 }
 
 /// Removes each image, or all; with `force` all their names, and their containers too.
 ///
 /// # Errors
 /// As [`for_each`]: the image does not exist; a container was created from it; an ID with several names.
-pub(super) fn run(context: &Context, images: &[String], How { all, force, ignore }: How) -> Result<u8> {
+pub(super) fn run(context: &Context, images: &[String], how: How) -> Result<u8> {
     let store = context.store()?;
     let every: Vec<String> =
-        store.images()?.into_iter().filter(|_| all).map(|image| image.id.hex().to_owned()).collect();
-    let result = for_each(context, if all { &every } else { images }, |image| {
-        match remove(context, &store, image, all, force) {
-            Err(err) if ignore && err.to_string().starts_with("No image named") => Ok(()),
-            done => done,
-        }
+        store.images()?.into_iter().filter(|_| how.all).map(|image| image.id.hex().to_owned()).collect();
+    let result = for_each(context, if how.all { &every } else { images }, |image| match remove(&store, image, how) {
+        Err(err) if how.ignore && err.to_string().starts_with("No image named") => Ok(()),
+        done => done,
     });
     // unused data is removed also after a failure; while another process adds, the next removal does it
     store.collect()?;
     result
 }
 
-fn remove(context: &Context, store: &Store, text: &str, all: bool, force: bool) -> Result<()> {
+fn remove(store: &Store, text: &str, How { all, force, quiet, .. }: How) -> Result<()> {
+    let say = |line: String| if quiet { Ok(()) } else { print::line(line) };
     let image = store.find_image(text)?;
     let given = reference::candidates(text).into_iter().find(|name| image.names.contains(name));
     if let Some(name) = given.filter(|_| image.names.len() > 1 && !force && !all) {
         store.untag(&name)?;
-        context.report(LogLevel::Info, format_args!("Untagged: {name}"));
-        return Ok(());
+        return say(format!("Untagged: {name}"));
     }
     if image.names.len() > 1 && !force && !all {
         bail!("image {} has several names ({}): use one of them, or -f", short(&image.id), image.names.join(", "));
@@ -68,10 +67,9 @@ fn remove(context: &Context, store: &Store, text: &str, all: bool, force: bool) 
     let _lock = store.shared()?;
     store.remove_image(&image.id)?;
     for name in &image.names {
-        context.report(LogLevel::Info, format_args!("Untagged: {name}"));
+        say(format!("Untagged: {name}"))?;
     }
-    context.report(LogLevel::Info, format_args!("Deleted: {}", image.id));
-    Ok(())
+    say(format!("Deleted: {}", image.id))
 }
 
 /// Kills and removes the containers of an image. A bundle is a file of the user, and stays.

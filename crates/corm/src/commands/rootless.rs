@@ -42,7 +42,7 @@ fn needs_of(verb: &Verb) -> NamespaceNeeds<'_> {
         Verb::Container(verb) => needs_of_container(verb),
         Verb::Registry(RegistryVerb::Copy(_)) | Verb::Manifest(_) => NamespaceNeeds::Trees,
         Verb::Registry(_) => NamespaceNeeds::Nothing,
-        Verb::Volume(VolumeVerb::List { .. } | VolumeVerb::Inspect { .. } | VolumeVerb::Exists(_)) => {
+        Verb::Volume(VolumeVerb::List(_) | VolumeVerb::Inspect { .. } | VolumeVerb::Exists(_)) => {
             NamespaceNeeds::Records
         }
         Verb::System(SystemVerb::Explain(_) | SystemVerb::Version { .. } | SystemVerb::Info { .. }) => {

@@ -8,6 +8,7 @@ use crate::container::Purpose;
 use crate::container::run_dir::RunDir;
 use crate::container::status::{self, Status};
 use crate::store::Store;
+use base::cli_parser::LATEST_WORD;
 
 /// Returns the names; with `--all` the IDs of the containers whose status `fits`.
 ///
@@ -17,6 +18,9 @@ pub(super) fn names(store: &Store, run: &RunDir, which: &Selection, fits: fn(&St
     let mut chosen = Vec::new();
     if !which.all {
         chosen = which.names.clone();
+        for name in chosen.iter_mut().filter(|name| *name == LATEST_WORD) {
+            *name = store.find_container(name)?.id;
+        }
         if which.ignore {
             chosen.retain(|name| !matches!(store.find_container(name), Err(err) if err.to_string().starts_with("No ")));
         }

@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context, args: &args::Start) -> Result<u8> {
             }
             let report = |text: &str| context.report(LogLevel::Debug, text);
             lifecycle::start(store, run, &record, &report).map_err(|failed| failed.error)?;
-            print::line(&record.id)
+            print::line(name)
         },
     )
 }

@@ -5,16 +5,16 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{Context, print};
 use crate::cli::args;
-use crate::cli::args::Format;
 use crate::config::short_id;
 use crate::container::run_dir::RunDir;
 use crate::container::statistics::Usage;
 use crate::container::status::{self, Last};
 use crate::store::{ContainerRecord, Store};
+use crate::view::listing::{Format, Listing};
 use crate::view::units;
 
 /// Moves the cursor of a terminal to the first line and clears the screen.
@@ -43,7 +43,7 @@ pub(super) fn run(context: &Context, args: &args::Stats) -> Result<u8> {
         if !first && std::io::stdout().is_terminal() && !args.no_reset {
             print::write(CLEAR)?;
         }
-        show(&rows, args.format)?;
+        show(&rows, &args.format)?;
         if args.no_stream {
             return Ok(0);
         }
@@ -59,18 +59,18 @@ fn chosen(store: &Store, args: &args::Stats) -> Result<Vec<ContainerRecord>> {
     args.containers.iter().map(|name| store.find_container(name)).collect()
 }
 
-/// Keys of a row in JSON, and the headers of the columns.
-const COLUMNS: [(&str, &str); 10] = [
-    ("id", "ID"),
-    ("name", "NAME"),
-    ("cpu_percent", "CPU %"),
-    ("mem_usage", "MEM USAGE / LIMIT"),
-    ("mem_percent", "MEM %"),
-    ("net_io", "NET IO"),
-    ("block_io", "BLOCK IO"),
-    ("pids", "PIDS"),
-    ("cpu_time", "CPU TIME"),
-    ("avg_cpu", "AVG CPU %"),
+/// Keys of a row in JSON, fields of templates, and the headers of the columns.
+const COLUMNS: [(&str, &str, &str); 10] = [
+    ("id", "ID", "ID"),
+    ("name", "Name", "NAME"),
+    ("cpu_percent", "CPUPerc", "CPU %"),
+    ("mem_usage", "MemUsage", "MEM USAGE / LIMIT"),
+    ("mem_percent", "MemPerc", "MEM %"),
+    ("net_io", "NetIO", "NET IO"),
+    ("block_io", "BlockIO", "BLOCK IO"),
+    ("pids", "PIDS", "PIDS"),
+    ("cpu_time", "UpTime", "CPU TIME"),
+    ("avg_cpu", "AVGCPU", "AVG CPU %"),
 ];
 
 fn row(
@@ -117,18 +117,21 @@ fn percent(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { 100.0 * part / whole } else { 0.0 }
 }
 
-fn show(rows: &[[String; 10]], format: Format) -> Result<()> {
-    match format {
-        Format::Table => {
-            let headers: Vec<&str> = COLUMNS.iter().map(|(_, header)| *header).collect();
-            print::table(&headers, rows.iter().map(|row| row.to_vec()))
-        }
-        Format::Json => {
-            let object = |row: &[String; 10]| {
-                let entries = COLUMNS.iter().zip(row).map(|((key, _), value)| ((*key).to_owned(), json!(value)));
-                entries.collect::<serde_json::Map<String, serde_json::Value>>()
-            };
-            print::json(&rows.iter().map(object).collect::<Vec<_>>())
+fn show(rows: &[[String; 10]], format: &Format) -> Result<()> {
+    let object = |row: &[String; 10], name: fn(&(&'static str, &'static str, &'static str)) -> &'static str| -> Value {
+        let entries = COLUMNS.iter().zip(row).map(|(column, value)| (name(column).to_owned(), json!(value)));
+        entries.collect::<Map<String, Value>>().into()
+    };
+    let mut fields: Vec<Value> = rows.iter().map(|row| object(row, |column| column.1)).collect();
+    for row in &mut fields {
+        // Docker's names
+        for (own, other) in [("Name", "Container"), ("PIDS", "PIDs")] {
+            row[other] = row[own].clone();
         }
     }
+    let own = COLUMNS.map(|(_, field, _)| format!("{{{{.{field}}}}}")).join("\t");
+    let headings = COLUMNS.map(|(_, field, header)| (field, header));
+    let listing = Listing { format, own: &own, noheading: false, headings: &headings };
+    let document = || rows.iter().map(|row| object(row, |column| column.0)).collect();
+    print::write(listing.text(&fields, document)?.as_bytes())
 }

@@ -1,28 +1,32 @@
 //! `corm tags`, `corm delete`: tags of a repository, and the removal of images from registries.
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Context, for_each, print, remote};
 use crate::cli::args;
-use crate::cli::args::Format;
 use crate::registry::{Access, Client};
+use crate::view::listing::{Format, Listing};
 
 /// Prints the tags, one a line, or skopeo's JSON.
 ///
 /// # Errors
 /// As [`crate::registry::Client::tags`].
-pub(super) fn run(repository: &str, format: Format, access: &args::Remote) -> Result<u8> {
+pub(super) fn run(repository: &str, format: &Format, access: &args::Remote) -> Result<u8> {
     let (options, name) = (remote::options(access)?, remote::reference(repository)?);
     ensure!(name.tag() == Some("latest"), "{repository}: a repository has no tag or digest");
     let place = options.registries.to_write(&name)?;
     let client = Client::connect(&place, Access::Pull, &[], &options)?;
     let tags = client.tags().with_context(|| repository.to_owned())?;
+    let repository = format!("{}/{}", name.registry(), name.path());
     match format {
-        Format::Json => {
-            print::json(&json!({ "Repository": format!("{}/{}", name.registry(), name.path()), "Tags": tags }))?;
+        Format::Json => print::json(&json!({ "Repository": repository, "Tags": tags }))?,
+        Format::Default => tags.iter().try_for_each(print::line)?,
+        Format::Rows(_) | Format::Table(_) => {
+            let rows: Vec<Value> = tags.iter().map(|tag| json!({"Name": repository, "Tag": tag})).collect();
+            let listing = Listing { format, own: "", noheading: false, headings: &[] };
+            print::write(listing.text(&rows, || Value::Null)?.as_bytes())?;
         }
-        Format::Table => tags.iter().try_for_each(print::line)?,
     }
     Ok(0)
 }

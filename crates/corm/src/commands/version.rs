@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::print;
-use crate::cli::args::Format;
+use crate::view::listing::Format;
 
 /// corm's version.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -13,17 +13,13 @@ pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 ///
 /// # Errors
 /// Standard output is closed.
-pub(super) fn run(format: Format) -> Result<u8> {
+pub(super) fn run(format: &Format) -> Result<u8> {
     let (system, machine) = ("linux", architecture());
-    match format {
-        Format::Json => {
-            let platform = format!("{system}/{machine}");
-            print::json(&json!({"Client": {"Version": VERSION, "OsArch": platform, "Os": system, "Arch": machine}}))?;
-        }
-        Format::Table => print::write(
-            format!("Client:       corm\nVersion:      {VERSION}\nOS/Arch:      {system}/{machine}\n").as_bytes(),
-        )?,
-    }
+    let platform = format!("{system}/{machine}");
+    let client = json!({"Client": {"Version": VERSION, "OsArch": platform, "Os": system, "Arch": machine}});
+    print::document(format, &client, || {
+        format!("Client:       corm\nVersion:      {VERSION}\nOS/Arch:      {system}/{machine}\n")
+    })?;
     Ok(0)
 }
 

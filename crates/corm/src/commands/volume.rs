@@ -1,16 +1,27 @@
-//! `corm volume create`, `ls`, `inspect`, `rm`: named volumes.
+//! `corm volume create`, `ls`, `inspect`, `rm`, `export`, `import`: named volumes.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal as _, Read, Write};
+use std::os::fd::AsFd as _;
+use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::{Context, for_each, print};
-use crate::cli::args::{Format, VolumeCreate};
+use crate::cli::args;
+use crate::cli::args::{LogLevel, VolumeCreate};
+use crate::commit::write_atomically;
 use crate::container::cleanup;
+use crate::container::cp::{self, Given, Rules, View};
 use crate::container::run_dir::RunDir;
+use crate::driver::mount_util;
+use crate::layer::pack;
 use crate::store::Store;
 use crate::store::VolumeRecord;
+use crate::view::filter::Filters;
+use crate::view::listing::{Format, Listing};
 
 /// Creates a volume and prints its name.
 ///
@@ -35,22 +46,37 @@ pub(super) fn create(context: &Context, args: &VolumeCreate) -> Result<u8> {
     Ok(0)
 }
 
+/// Names of the filters of `volume ls`.
+const FILTERS: [&str; 4] = ["name", "label", "driver", "dangling"];
+
 /// Lists the volumes.
 ///
 /// # Errors
 /// A record is damaged.
-pub(super) fn list(context: &Context, quiet: bool, format: Format) -> Result<u8> {
+pub(super) fn list(context: &Context, args: &args::VolumeList) -> Result<u8> {
     let store = context.store()?;
-    let volumes = store.volumes()?;
-    match format {
-        _ if quiet => volumes.iter().try_for_each(|volume| print::line(&volume.name))?,
-        Format::Json => print::json(&described(&store, &volumes)?)?,
-        Format::Table if volumes.is_empty() => {}
-        Format::Table => {
-            let rows = volumes.into_iter().map(|volume| vec!["local".to_owned(), volume.name]);
-            print::table(&["DRIVER", "VOLUME NAME"], rows)?;
-        }
+    let filters = Filters::parse(&args.filters, &FILTERS)?;
+    let mut volumes = Vec::new();
+    for volume in store.volumes()? {
+        let used = !store.users_of_volume(&volume.name)?.is_empty();
+        let fits = filters.any("name", |value| Ok(volume.name.contains(value)))?
+            && filters.any("driver", |value| Ok(value == "local"))?
+            && filters.any("dangling", |value| Ok(value.parse::<bool>()? != used))?
+            && filters.labels(|key| volume.labels.get(key).map(String::as_str));
+        volumes.extend(fits.then_some(volume));
     }
+    if args.quiet {
+        volumes.iter().try_for_each(|volume| print::line(&volume.name))?;
+        return Ok(0);
+    }
+    let rows = described(&store, &volumes)?;
+    let listing = Listing {
+        format: &args.format,
+        own: "{{.Driver}}\t{{.Name}}",
+        noheading: args.noheading || rows.is_empty(),
+        headings: &[("Name", "VOLUME NAME")],
+    };
+    print::write(listing.text(&rows, || rows.clone().into())?.as_bytes())?;
     Ok(0)
 }
 
@@ -58,16 +84,58 @@ pub(super) fn list(context: &Context, quiet: bool, format: Format) -> Result<u8>
 ///
 /// # Errors
 /// There is no such volume; those found are printed.
-pub(super) fn inspect(context: &Context, names: &[String], all: bool) -> Result<u8> {
+pub(super) fn inspect(context: &Context, names: &[String], all: bool, format: &Format) -> Result<u8> {
     let store = context.store()?;
     if all {
-        print::json(&described(&store, &store.volumes()?)?)?;
+        print::documents(format, &described(&store, &store.volumes()?)?)?;
         return Ok(0);
     }
     let found: Vec<Result<VolumeRecord>> = names.iter().map(|name| store.find_volume(name)).collect();
     let records: Vec<VolumeRecord> = found.iter().flatten().cloned().collect();
-    print::json(&described(&store, &records)?)?;
+    print::documents(format, &described(&store, &records)?)?;
     found.into_iter().try_for_each(|found| found.map(drop))?;
+    Ok(0)
+}
+
+/// Writes the content of a volume as a tar, to a file or to standard output.
+///
+/// # Errors
+/// There is no such volume; the file cannot be written.
+pub(super) fn export(context: &Context, name: &str, output: Option<&Path>) -> Result<u8> {
+    let store = context.store()?;
+    let volume = store.find_volume(name)?;
+    let root = mount_util::open_dir(&store.volume_data(&volume.name))?;
+    let pack = |out: &mut dyn Write| pack::files(root.as_fd(), c".", b"", &|owner| owner, out);
+    match output {
+        Some(path) => write_atomically(&store, path, pack)?,
+        None => {
+            let out = std::io::stdout();
+            ensure!(!out.is_terminal(), "a tar is not for a terminal: give -o FILE");
+            let mut out = BufWriter::with_capacity(256 << 10, out.lock());
+            pack(&mut out)?;
+            out.flush().context("standard output")?;
+        }
+    }
+    Ok(0)
+}
+
+/// Extracts a tar, compressed or not, into a volume, beside what it has.
+///
+/// # Errors
+/// There is no such volume; the bytes are no tar.
+pub(super) fn import(context: &Context, name: &str, file: &str) -> Result<u8> {
+    let store = context.store()?;
+    let volume = store.find_volume(name)?;
+    let _lock = store.lock_volume(&volume.name)?;
+    let path = store.volume_data(&volume.name);
+    let given = Given { text: name, path: &path, container: None };
+    let rules = Rules { overwrite: true, ..Rules::default() };
+    let warn = |text: &str| context.report(LogLevel::Warning, format_args!("corm: warning: {text}"));
+    let input: Box<dyn Read + Send> = match file {
+        "-" => Box::new(std::io::stdin()),
+        path => Box::new(File::open(path).with_context(|| format!("{path:?}"))?),
+    };
+    cp::from_tar(input, (&View::host()?, given), &rules, store.limits(), &warn)?;
     Ok(0)
 }
 

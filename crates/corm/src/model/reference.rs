@@ -156,6 +156,12 @@ pub fn local_name(text: &str) -> Result<String> {
 pub fn candidates(text: &str) -> Vec<String> {
     let mut names = vec![text.to_owned()];
     names.extend(local_name(text));
+    // Podman and Buildah record a local name below `localhost`
+    match text.strip_prefix("localhost/") {
+        Some(bare) => names.extend(local_name(bare)),
+        None if short(text).is_some() => names.extend(local_name(&format!("localhost/{text}"))),
+        None => {}
+    }
     names.extend(Reference::parse(text).map(|reference| reference.name()));
     names.dedup();
     names

@@ -75,6 +75,11 @@ impl Registries {
         self.short_names.search().and_then(|search| search.first()).map_or("docker.io", String::as_str)
     }
 
+    /// Returns the registries in which a word is looked for.
+    pub fn to_search(&self) -> Vec<String> {
+        self.short_names.search().map_or_else(|| vec!["docker.io".to_owned()], <[String]>::to_vec)
+    }
+
     /// Returns whether the configuration allows plain HTTP for a registry itself.
     ///
     /// # Errors

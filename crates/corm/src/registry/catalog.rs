@@ -1,6 +1,6 @@
 //! Tags of a repository, and the removal of a manifest.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use ureq::http::{Method, Uri};
 
@@ -23,9 +23,19 @@ impl Client {
     /// The registry refuses, a tag is invalid, or the list has no end.
     pub fn tags(&self) -> Result<Vec<String>> {
         let mut tags: Vec<String> = Vec::new();
-        let mut next = Some(self.url("tags/list")?);
+        self.pages(self.url("tags/list")?, "list of tags", &mut |bytes| {
+            tags.extend(read_tags(bytes).context("list of tags")?);
+            ensure!(tags.len() <= MAX_TAGS, "list of tags: more than {MAX_TAGS}");
+            Ok(true)
+        })?;
+        Ok(tags)
+    }
+
+    /// Calls `read` with each page of a list, until it returns `false`.
+    pub(super) fn pages(&self, first: Uri, what: &str, read: &mut dyn FnMut(&[u8]) -> Result<bool>) -> Result<()> {
+        let mut next = Some(first);
         for _ in 0..MAX_PAGES {
-            let Some(url) = next.take() else { return Ok(tags) };
+            let Some(url) = next.take() else { return Ok(()) };
             let (bytes, link) = self.timing().retry(|| {
                 let response = self.request(&Method::GET, &url, &[])?;
                 if response.status != 200 {
@@ -34,25 +44,13 @@ impl Client {
                 let link = response.find("link").map(str::to_owned);
                 Ok((response.bytes(MAX_DOCUMENT)?, link))
             })?;
-            tags.extend(read_tags(&bytes).context("list of tags")?);
-            if tags.len() > MAX_TAGS {
-                bail!("list of tags: more than {MAX_TAGS}");
+            if !read(&bytes)? {
+                return Ok(());
             }
-            next = link.and_then(|link| next_page(&link)).map(|link| self.page(&url, &link)).transpose()?;
+            let link = link.and_then(|link| next_page(&link));
+            next = link.map(|link| page(&url, &link).with_context(|| what.to_owned())).transpose()?;
         }
-        bail!("list of tags: more than {MAX_PAGES} pages")
-    }
-
-    /// Returns the URL of the next page, which is on the same server.
-    fn page(&self, before: &Uri, link: &str) -> Result<Uri> {
-        let next = url::resolve(before, link).context("list of tags: next page")?;
-        if url::Origin::of(&next)? != url::Origin::of(before)? {
-            bail!("list of tags: the next page is on another server, {}", url::shown(&next));
-        }
-        if next == *before {
-            bail!("list of tags: the next page is the same one");
-        }
-        Ok(next)
+        bail!("{what}: more than {MAX_PAGES} pages")
     }
 
     /// Removes a manifest or index by the digest that a reference has now; returns the digest.
@@ -78,6 +76,18 @@ impl Client {
         })?;
         Ok(digest)
     }
+}
+
+/// Returns the URL of the next page, which is on the same server.
+fn page(before: &Uri, link: &str) -> Result<Uri> {
+    let next = url::resolve(before, link).context("next page")?;
+    if url::Origin::of(&next)? != url::Origin::of(before)? {
+        bail!("the next page is on another server, {}", url::shown(&next));
+    }
+    if next == *before {
+        bail!("the next page is the same one");
+    }
+    Ok(next)
 }
 
 fn read_tags(bytes: &[u8]) -> Result<Vec<String>> {

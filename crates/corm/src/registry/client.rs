@@ -133,6 +133,11 @@ impl Client {
         Ok(Self { origin: Origin::of(&base)?, http, base, path: at.path.clone(), auth })
     }
 
+    /// Returns the URL of the server.
+    pub(super) fn base(&self) -> &Uri {
+        &self.base
+    }
+
     /// Returns the time limits.
     pub fn timing(&self) -> &Timeouts {
         self.http.timing()

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 use crate::container::{Purpose, Setup};
 use crate::model::digest::Digest;
+use base::cli_parser::LATEST_WORD;
 use base::fs::atomic_file;
 use base::fs::atomic_file::Durability;
 use base::fs::staging::StagedEntry;
@@ -103,12 +104,17 @@ impl Store {
         Ok(containers)
     }
 
-    /// Finds a container by name, by ID, or by a unique prefix of an ID.
+    /// Finds a container by name, by ID, by a unique prefix of an ID, or the newest by the flag `--latest`.
     ///
     /// # Errors
     /// `No container named 'X' exists`, or the prefix is ambiguous.
     pub fn find_container(&self, text: &str) -> Result<ContainerRecord> {
         let mut all = self.containers()?;
+        if text == LATEST_WORD {
+            // the newest is the first
+            all.truncate(1);
+            return all.pop().context("No container exists");
+        }
         if let Some(at) = all.iter().position(|container| container.name == text) {
             return Ok(all.swap_remove(at));
         }

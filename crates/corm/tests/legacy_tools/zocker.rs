@@ -64,7 +64,7 @@ fn commits_with_and_without_the_volume(fixture: &CormFixture) {
 
 /// Checks that `rm` removes mount point and write layer of the first container, and none of the other.
 fn removes_one_container_only(fixture: &CormFixture, other: &str) {
-    assert_eq!(fixture.corm(["stop", "-t", "0", "first"]).out().ok().stdout, "");
+    assert_eq!(fixture.corm(["stop", "-t", "0", "first"]).out().ok().stdout, "first\n");
     assert_eq!(fixture.status("first"), "exited");
     fixture.corm(["rm", "first"]).out().ok();
     assert_eq!(

@@ -19,6 +19,7 @@ mod real;
 mod registries_conf;
 mod runs;
 mod save_many;
+mod searches;
 mod server;
 mod slow_server;
 

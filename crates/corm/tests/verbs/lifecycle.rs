@@ -24,7 +24,7 @@ fn a_created_container_runs_when_it_is_started() {
         fixture.corm(["exec", "c", "true"]).out().exits(125).stderr_contains("is not running");
         // it never ran and is kept all the same
         fixture.corm(["system", "prune"]).out().ok();
-        assert_eq!(fixture.corm(["start", "c"]).out().ok().text(), id);
+        assert_eq!(fixture.corm(["start", "c"]).out().ok().text(), "c");
         assert_eq!(fixture.status("c"), "running");
         wait_for("the program", || fixture.corm(["exec", "c", "cat", "/f"]).out().stdout == "ran\n");
         fixture.corm(["stop", "-t", "0", "c"]).out().ok();
@@ -91,7 +91,7 @@ fn restart_is_another_process_in_the_same_tree() {
         let id = fixture.detached(&["--name", "c"], "base", &["sh", "-c", "echo x >> /f; sleep 1000"]);
         let first = fixture.pid("c");
         wait_for("the program", || fixture.corm(["exec", "c", "cat", "/f"]).out().stdout == "x\n");
-        assert_eq!(fixture.corm(["restart", "-t", "0", "c"]).out().ok().text(), id);
+        assert_eq!(fixture.corm(["restart", "-t", "0", "c"]).out().ok().text(), "c");
         assert_ne!(fixture.pid("c"), first);
         assert!(!Path::new(&format!("/proc/{first}")).exists());
         wait_for("the second run", || fixture.corm(["exec", "c", "cat", "/f"]).out().stdout == "x\nx\n");
@@ -154,7 +154,7 @@ fn a_paused_container_does_nothing_until_it_is_resumed() {
             std::fs::metadata(format!("/proc/{pid}/root/f")).map_or(0, |meta| meta.len())
         };
         wait_for("the program", || size() > 4);
-        assert_eq!(fixture.corm(["pause", "c"]).out().ok().text(), id);
+        assert_eq!(fixture.corm(["pause", "c"]).out().ok().text(), "c");
         assert_eq!(fixture.status("c"), "paused");
         let before = size();
         std::thread::sleep(std::time::Duration::from_millis(300));
@@ -228,6 +228,56 @@ fn prune_asks_and_keeps_what_runs() {
         fixture.corm(["rmi", "-a"]).out().fails().stderr_contains("is in use");
         fixture.corm(["rmi", "-a", "-f"]).out().ok();
         assert!(fixture.json(&["images", "--format", "json"]).as_array().unwrap().is_empty());
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn the_latest_container_needs_no_name() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        fixture.corm(["logs", "-l"]).out().fails().stderr_contains("No container exists");
+        fixture.detached(&["--name", "old"], "base", &["sleep", "1000"]);
+        let script = "echo started; exec sleep 1000";
+        let id = fixture.detached(&["--name", "new"], "base", &["sh", "-c", script]);
+        wait_for("its output", || fixture.corm(["logs", "-l"]).out().ok().stdout == "started\n");
+        assert_eq!(fixture.corm(["inspect", "-l", "-f", "{{.Name}}"]).out().ok().text(), "new");
+        assert_eq!(fixture.corm(["exec", "-l", "sh", "-c", "hostname"]).out().ok().text(), &id[..12]);
+        assert!(fixture.corm(["top", "--latest"]).out().ok().stdout.contains("sleep 1000"));
+        fixture.corm(["diff", "-l"]).out().ok();
+        assert_eq!(fixture.corm(["stop", "-t", "0", "-l"]).out().ok().text(), id);
+        assert_eq!((fixture.status("new"), fixture.status("old")), ("exited".to_owned(), "running".to_owned()));
+        assert_eq!(fixture.corm(["stop", "-t", "0", "old"]).out().ok().text(), "old");
+        fixture.corm(["rm", "-l"]).out().ok();
+        fixture.corm(["rm", "-l"]).out().ok();
+        fixture.corm(["rm", "missing"]).out().fails();
+        fixture.corm(["rm", "-f", "missing"]).out().ok();
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn documents_about_corm_have_templates() {
+    need_root!();
+    over_one(|fixture| {
+        let print = |verb: &str, format: &str| fixture.corm([verb, "--format", format]).out().ok().text().to_owned();
+        assert_eq!(print("info", "{{.Host.OS}} {{.host.os}}"), "linux linux");
+        assert_eq!(print("info", "{{.Store.GraphRoot}}"), fixture.root().display().to_string());
+        assert_eq!(print("version", "{{.Client.Os}}"), "linux");
+        fixture.corm(["info", "--format", "{{.None}}"]).out().fails().stderr_contains("--format");
+        fixture.image("base");
+        fixture.detached(&["--name", "c"], "base", &["sleep", "1000"]);
+        let stats = fixture.corm(["stats", "--no-stream", "--format", "{{.Name}} {{.PIDS}}", "c"]).out().ok();
+        assert_eq!(stats.text(), "c 1");
+        let out = fixture.corm(["rm", "-f", "c"]).out().ok();
+        assert!(out.stdout.contains("Removed"), "{out:?}");
+        // a name of Podman's own form
+        fixture.corm(["tag", "base", "localhost/other:1"]).out().ok();
+        fixture.run(&["--rm"], "other:1", &["true"]).out().ok();
+        fixture.run(&["--rm"], "localhost/base", &["true"]).out().ok();
+        let removed = fixture.corm(["rmi", "other:1"]).out().ok();
+        assert_eq!(removed.text(), "Untagged: localhost/other:1");
         fixture.no_container_left();
     });
 }

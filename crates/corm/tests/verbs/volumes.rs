@@ -87,3 +87,26 @@ fn volumes_are_made_shown_and_removed_by_name() {
         assert_eq!(fixture.entries("tmp"), Vec::<String>::new());
     });
 }
+
+#[test]
+fn the_content_of_a_volume_leaves_and_comes_as_a_tar() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        prints(fixture, "v:/d", "mkdir /d/sub; echo x > /d/sub/f; chown 33:44 /d/sub/f; chmod 600 /d/sub/f");
+        let tar = fixture.sandbox.path("v.tar");
+        fixture.corm(["volume", "export", "v", "-o"]).arg(&tar).out().ok();
+        assert_eq!(fixture.corm(["volume", "export", "v"]).out().ok().stdout.len() % 512, 0);
+        fixture.corm(["volume", "create", "--label", "a=b", "w"]).out().ok();
+        fixture.corm(["volume", "import", "w"]).arg(&tar).out().ok();
+        assert_eq!(prints(fixture, "w:/d", "cat /d/sub/f; stat -c %a:%u:%g /d/sub/f"), "x\n600:33:44");
+        fixture.corm(["volume", "import", "none"]).arg(&tar).out().fails();
+        fixture.corm(["volume", "import", "w", "/etc/passwd"]).out().fails();
+        let list = |flags: &[&str]| fixture.corm(["volume", "ls"]).args(flags).out().ok().stdout;
+        assert_eq!(list(&["--format", "{{.Name}} {{.Driver}}"]), "v local\nw local\n");
+        assert_eq!(list(&["-n", "-f", "label=a=b"]).split_whitespace().collect::<Vec<_>>(), ["local", "w"]);
+        let place = fixture.corm(["volume", "inspect", "-f", "{{.Mountpoint}}", "w"]).out().ok();
+        assert!(std::path::Path::new(place.text()).join("sub/f").exists(), "{place:?}");
+        fixture.corm(["volume", "rm", "v", "w"]).out().ok();
+    });
+}

@@ -33,13 +33,3 @@ pub struct Global {
     /// `--layer-limit`; absent: the defaults.
     pub layer_limits: Limits,
 }
-
-/// Format of lists without a template.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Format {
-    /// A table.
-    #[default]
-    Table,
-    /// One JSON document.
-    Json,
-}

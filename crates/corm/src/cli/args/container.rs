@@ -1,10 +1,10 @@
 //! Arguments of the verbs on containers.
-use super::common::Format;
 
 use std::path::PathBuf;
 
 use super::run::Run;
 use super::views;
+use crate::view::listing::Format;
 
 /// Arguments of `exec`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

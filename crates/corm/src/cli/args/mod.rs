@@ -13,15 +13,15 @@ pub mod views;
 mod volume;
 
 pub use build::Build;
-pub use common::{Format, Global, LogLevel};
+pub use common::{Global, LogLevel};
 pub use container::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Update, Wait};
 pub use image::{Archive, Config, ImageVerb, Pull, Push, Save};
 pub use manifest::{EntryChange, ManifestVerb};
 pub use network::NetworkVerb;
-pub use registry::{Copy, Login, Logout, Recompress, RegistryVerb, Remote};
+pub use registry::{Copy, Login, Logout, Recompress, RegistryVerb, Remote, Search};
 pub use run::{PullPolicy, Run};
 pub use system::SystemVerb;
-pub use volume::{VolumeCreate, VolumeVerb};
+pub use volume::{VolumeCreate, VolumeList, VolumeVerb};
 
 /// A verb with its arguments.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,10 +1,11 @@
 //! Arguments of the verbs on registries, and the access to them that other verbs have too.
-use super::common::Format;
 
 use std::path::PathBuf;
 
 use crate::layer::Compression;
 use crate::model::secret::Secret;
+use crate::view::filter::Filters;
+use crate::view::listing::Format;
 
 /// Access to registries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,6 +91,8 @@ pub enum RegistryVerb {
     Logout(Logout),
     /// `copy SOURCE DESTINATION`
     Copy(Box<Copy>),
+    /// `search TERM`
+    Search(Box<Search>),
     /// `tags REPOSITORY`
     Tags {
         /// Repository.
@@ -119,4 +122,25 @@ pub enum RegistryVerb {
         /// Access to the registry.
         remote: Remote,
     },
+}
+
+/// Arguments of `search`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Word, perhaps below a registry; with `list_tags` a repository.
+    pub term: String,
+    /// Most rows of one registry.
+    pub limit: usize,
+    /// List the tags of a repository.
+    pub list_tags: bool,
+    /// Whole descriptions.
+    pub no_trunc: bool,
+    /// Docker's columns, too.
+    pub compatible: bool,
+    /// Filters.
+    pub filters: Filters,
+    /// Format.
+    pub format: Format,
+    /// Access to the registry.
+    pub remote: Remote,
 }

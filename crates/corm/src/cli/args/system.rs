@@ -1,7 +1,7 @@
 //! Arguments of the verbs on the store as a whole.
-use super::common::Format;
 
 use super::views;
+use crate::view::listing::Format;
 
 /// A verb on the store as a whole.
 #[derive(Debug, Clone, PartialEq)]

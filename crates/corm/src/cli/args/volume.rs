@@ -1,5 +1,7 @@
 //! Arguments of the verbs on volumes.
-use super::common::Format;
+use std::path::PathBuf;
+
+use crate::view::listing::Format;
 
 /// Arguments of `volume create`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,24 +14,48 @@ pub struct VolumeCreate {
     pub ignore: bool,
 }
 
+/// Arguments of `volume ls`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VolumeList {
+    /// Names only.
+    pub quiet: bool,
+    /// Without the line of headings.
+    pub noheading: bool,
+    /// `NAME=VALUE` that a volume must fit.
+    pub filters: Vec<String>,
+    /// Format.
+    pub format: Format,
+}
+
 /// A verb on volumes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum VolumeVerb {
     /// `volume create [NAME]`
     Create(VolumeCreate),
     /// `volume ls`
-    List {
-        /// Names only.
-        quiet: bool,
-        /// Table or JSON.
-        format: Format,
-    },
+    List(VolumeList),
     /// `volume inspect NAME...`
     Inspect {
         /// Names.
         names: Vec<String>,
         /// All volumes.
         all: bool,
+        /// Format of each.
+        format: Format,
+    },
+    /// `volume export NAME`
+    Export {
+        /// Name.
+        name: String,
+        /// File; absent: standard output.
+        output: Option<PathBuf>,
+    },
+    /// `volume import NAME FILE`
+    Import {
+        /// Name.
+        name: String,
+        /// File, or `-` for standard input.
+        file: String,
     },
     /// `volume rm NAME...`
     Remove {

@@ -2,12 +2,14 @@
 
 use anyhow::{Result, ensure};
 
-use crate::cli::args::Format;
 use crate::model::platform::Platform;
+use crate::view::listing::Format;
 use base::cli_parser::ParsedArgs;
 
-/// Words of `--format`.
-pub(super) const FORMATS: &[(&str, Format)] = &[("table", Format::Table), ("json", Format::Json)];
+/// Converts `--format`.
+pub(super) fn format(given: &mut ParsedArgs) -> Result<Format> {
+    Ok(given.text("format")?.map(|text| Format::parse(&text)).unwrap_or_default())
+}
 
 /// Converts `--platform`, or `--os`, `--arch` and `--variant` in its place.
 pub(super) fn platform(given: &mut ParsedArgs) -> Result<Option<String>> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::common::FORMATS;
+use super::common::format;
 use crate::cli::args::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Verb, Wait};
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
@@ -115,7 +115,8 @@ pub(in crate::cli) fn rm(given: &mut ParsedArgs) -> Result<Verb> {
     let _ = given.switch("volumes")?;
     let (force, timeout) = (given.switch("force")?, seconds(given)?);
     ensure!(timeout.is_none() || force, "--force option must be specified to use the --time option");
-    let (all, ignore) = (given.switch("all")?, given.switch("ignore")?);
+    // with --force a missing one is no error, as in Docker and Podman
+    let (all, ignore) = (given.switch("all")?, given.switch("ignore")? || force);
     Ok(ContainerVerb::Rm(Rm { force, timeout, which: selection_with_files(given, all, ignore)? }).into())
 }
 
@@ -137,7 +138,7 @@ pub(in crate::cli) fn stats(given: &mut ParsedArgs) -> Result<Verb> {
         all: given.switch("all")?,
         no_stream: given.switch("no-stream")?,
         no_reset: given.switch("no-reset")?,
-        format: given.choice("format", FORMATS)?,
+        format: format(given)?,
         interval,
         containers: std::mem::take(&mut given.operands),
     };

@@ -2,10 +2,11 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::common::FORMATS;
-use crate::cli::args::{Copy, Login, Logout, Recompress, RegistryVerb, Remote, Verb};
+use super::common::format;
+use crate::cli::args::{Copy, Login, Logout, Recompress, RegistryVerb, Remote, Search, Verb};
 use crate::layer::Compression;
 use crate::model::secret::Secret;
+use crate::view::filter::Filters;
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
 
@@ -97,8 +98,24 @@ pub(in crate::cli) fn copy(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn tags(given: &mut ParsedArgs) -> Result<Verb> {
-    let (format, remote) = (given.choice("format", FORMATS)?, remote(given)?);
+    let (format, remote) = (format(given)?, remote(given)?);
     Ok(RegistryVerb::Tags { repository: given.id(), format, remote }.into())
+}
+
+pub(in crate::cli) fn search(given: &mut ParsedArgs) -> Result<Verb> {
+    let limit = given.parsed("limit", |text| values::unsigned(text, 100_000))?.unwrap_or(0);
+    let search = Search {
+        // 25 is Podman's default
+        limit: usize::try_from(limit)?.checked_sub(1).map_or(25, |less| less + 1),
+        list_tags: given.switch("list-tags")?,
+        no_trunc: given.switch("no-trunc")?,
+        compatible: given.switch("compatible")?,
+        filters: Filters::parse(&given.texts("filter")?, &["stars", "is-official", "is-automated"])?,
+        format: format(given)?,
+        remote: remote(given)?,
+        term: given.id(),
+    };
+    Ok(RegistryVerb::Search(Box::new(search)).into())
 }
 
 pub(in crate::cli) fn delete(given: &mut ParsedArgs) -> Result<Verb> {

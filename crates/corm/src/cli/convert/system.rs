@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::common::FORMATS;
+use super::common::format;
 use crate::cli::args::{SystemVerb, Verb};
 use base::cli_parser::ParsedArgs;
 
@@ -20,9 +20,9 @@ pub(in crate::cli) fn explain(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn version(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(SystemVerb::Version { format: given.choice("format", FORMATS)? }.into())
+    Ok(SystemVerb::Version { format: format(given)? }.into())
 }
 
 pub(in crate::cli) fn info(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(SystemVerb::Info { format: given.choice("format", FORMATS)? }.into())
+    Ok(SystemVerb::Info { format: format(given)? }.into())
 }

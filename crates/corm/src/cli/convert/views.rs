@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use super::common::format;
 use super::registry;
 use crate::cli::args::views::{
     ContainerOrder, Diff, History, ImageOrder, Images, Inspect, Kind, List, Logs, Ps, SystemDf,
@@ -12,10 +13,6 @@ use crate::view::listing::Format;
 use crate::view::{containers, images as image_rows, time};
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
-
-fn format(given: &mut ParsedArgs) -> Result<Format> {
-    Ok(given.text("format")?.map(|text| Format::parse(&text)).unwrap_or_default())
-}
 
 fn list(given: &mut ParsedArgs, filters: &[&str]) -> Result<List> {
     Ok(List {

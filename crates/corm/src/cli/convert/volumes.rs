@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 
-use super::common::FORMATS;
-use crate::cli::args::{Verb, VolumeCreate, VolumeVerb};
+use super::common::format;
+use crate::cli::args::{Verb, VolumeCreate, VolumeList, VolumeVerb};
 use base::cli_parser::ParsedArgs;
 
 pub(in crate::cli) fn create(given: &mut ParsedArgs) -> Result<Verb> {
@@ -18,7 +18,13 @@ pub(in crate::cli) fn create(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn list(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(VolumeVerb::List { quiet: given.switch("quiet")?, format: given.choice("format", FORMATS)? }.into())
+    let list = VolumeList {
+        quiet: given.switch("quiet")?,
+        noheading: given.switch("noheading")?,
+        filters: given.texts("filter")?,
+        format: format(given)?,
+    };
+    Ok(VolumeVerb::List(list).into())
 }
 
 /// Converts `--all` and the names of volumes: one of the two is given.
@@ -30,7 +36,16 @@ fn names(given: &mut ParsedArgs) -> Result<(Vec<String>, bool)> {
 
 pub(in crate::cli) fn inspect(given: &mut ParsedArgs) -> Result<Verb> {
     let (names, all) = names(given)?;
-    Ok(VolumeVerb::Inspect { names, all }.into())
+    Ok(VolumeVerb::Inspect { names, all, format: format(given)? }.into())
+}
+
+pub(in crate::cli) fn export(given: &mut ParsedArgs) -> Result<Verb> {
+    Ok(VolumeVerb::Export { output: given.path("output"), name: given.id() }.into())
+}
+
+pub(in crate::cli) fn import(given: &mut ParsedArgs) -> Result<Verb> {
+    let file = given.operands.pop().unwrap_or_default();
+    Ok(VolumeVerb::Import { name: given.id(), file }.into())
 }
 
 pub(in crate::cli) fn remove(given: &mut ParsedArgs) -> Result<Verb> {

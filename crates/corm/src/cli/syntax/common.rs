@@ -13,7 +13,8 @@ pub(super) type VerbSpec = base::cli_parser::VerbSpec<Verb>;
 /// No maximum number of operands.
 pub(super) const ANY: usize = usize::MAX;
 
-pub(super) const FORMAT: Flag = one("format", None, "FORMAT", "Output format: table or json [default: table]");
+pub(super) const FORMAT: Flag =
+    one("format", None, "FORMAT", "Output format: table, json, or a template of Go [default: table]");
 pub(super) const TLS_VERIFY: Flag = switch("tls-verify", None, "Verify certificates and require HTTPS [default: true]");
 pub(super) const ENV: Flag = many("env", Some('e'), "K=V", "Set an environment variable (repeatable)");
 pub(super) const ENV_FILE: Flag =

@@ -5,6 +5,7 @@ use super::views;
 use crate::cli::convert;
 use base::cli_parser::Flag;
 use base::cli_parser::HELP;
+use base::cli_parser::LATEST;
 use base::cli_parser::many;
 use base::cli_parser::one;
 use base::cli_parser::switch;
@@ -83,16 +84,23 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "CONTAINER COMMAND [ARG...]",
         count: (2, ANY),
         has_trailing_args: true,
-        flags: &[&[DETACH, INTERACTIVE, TTY, ENV_FILE, ENV, WORKDIR, USER], HELP],
+        flags: &[&[DETACH, INTERACTIVE, TTY, ENV_FILE, ENV, WORKDIR, USER, LATEST], HELP],
         make: convert::containers::exec,
     },
-    verb("logs", "Print the logs of containers", "CONTAINER...", (1, ANY), &[views::LOGS, HELP], convert::views::logs),
+    verb(
+        "logs",
+        "Print the logs of containers",
+        "CONTAINER...",
+        (1, ANY),
+        &[views::LOGS, &[LATEST], HELP],
+        convert::views::logs,
+    ),
     verb(
         "wait",
         "Wait for containers to exit and print the exit status of each",
         "CONTAINER...",
         (1, ANY),
-        &[WAIT, HELP],
+        &[WAIT, &[LATEST], HELP],
         convert::containers::wait,
     ),
     verb(
@@ -100,7 +108,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Stop containers by their stop signal, then by SIGKILL",
         "CONTAINER...",
         (0, ANY),
-        &[&[TIME, switch("all", Some('a'), "All running containers"), IGNORE, CIDFILE], HELP],
+        &[&[TIME, switch("all", Some('a'), "All running containers"), IGNORE, CIDFILE, LATEST], HELP],
         convert::containers::stop,
     ),
     verb(
@@ -113,12 +121,20 @@ pub(super) const VERBS: &[VerbSpec] = &[
                 one("signal", Some('s'), "SIGNAL", "Signal name or number [default: KILL]"),
                 switch("all", Some('a'), "All running containers"),
                 CIDFILE,
+                LATEST,
             ],
             HELP,
         ],
         convert::containers::kill,
     ),
-    verb("start", "Start stopped containers", "CONTAINER...", (0, ANY), &[START, HELP], convert::containers::start),
+    verb(
+        "start",
+        "Start stopped containers",
+        "CONTAINER...",
+        (0, ANY),
+        &[START, &[LATEST], HELP],
+        convert::containers::start,
+    ),
     verb(
         "restart",
         "Stop containers and start them again",
@@ -130,6 +146,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
                 CIDFILE,
                 switch("all", Some('a'), "All containers"),
                 switch("running", None, "Those that run, of the named or of all"),
+                LATEST,
             ],
             HELP,
         ],
@@ -145,6 +162,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
                 one("detach-keys", None, "KEYS", "Keys that leave the container running [default: ctrl-p,ctrl-q]"),
                 switch("no-stdin", None, "Forward no input"),
                 switch("sig-proxy", None, "Forward signals to the container [default: true]"),
+                LATEST,
             ],
             HELP,
         ],
@@ -156,7 +174,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "CONTAINER [COLUMN...]",
         count: (1, ANY),
         has_trailing_args: true,
-        flags: &[HELP],
+        flags: &[&[LATEST], HELP],
         make: convert::containers::top,
     },
     verb(
@@ -171,6 +189,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
                 switch("no-reset", None, "Do not clear the screen"),
                 one("interval", Some('i'), "SECONDS", "Seconds between two lists [default: 5]"),
                 FORMAT,
+                LATEST,
             ],
             HELP,
         ],
@@ -201,7 +220,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Freeze all processes of containers",
         "CONTAINER...",
         (0, ANY),
-        &[&[switch("all", Some('a'), "All running containers"), CIDFILE], HELP],
+        &[&[switch("all", Some('a'), "All running containers"), CIDFILE, LATEST], HELP],
         convert::containers::pause,
     ),
     verb(
@@ -209,10 +228,10 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Thaw all processes of containers",
         "CONTAINER...",
         (0, ANY),
-        &[&[switch("all", Some('a'), "All paused containers"), CIDFILE], HELP],
+        &[&[switch("all", Some('a'), "All paused containers"), CIDFILE, LATEST], HELP],
         convert::containers::unpause,
     ),
-    verb("rm", "Remove containers", "CONTAINER...", (0, ANY), &[REMOVE, HELP], convert::containers::rm),
+    verb("rm", "Remove containers", "CONTAINER...", (0, ANY), &[REMOVE, &[LATEST], HELP], convert::containers::rm),
     verb(
         "container exists",
         "Exit with 0 if a container exists, else with 1",

@@ -4,6 +4,7 @@ use super::common::{ANY, FORMAT, PLATFORM, TLS_VERIFY, VerbSpec, verb};
 use crate::cli::convert;
 use base::cli_parser::Flag;
 use base::cli_parser::HELP;
+use base::cli_parser::many;
 use base::cli_parser::one;
 use base::cli_parser::switch;
 
@@ -51,6 +52,16 @@ const COPY: &[Flag] = &[
     one("dest-creds", None, "USER[:PASSWORD]", "Credentials for the destination"),
 ];
 
+/// Flags of `search`.
+const SEARCH: &[Flag] = &[
+    many("filter", Some('f'), "NAME=VALUE", "Only what fits: stars, is-official, is-automated (repeatable)"),
+    one("format", None, "FORMAT", "Output format: table, json, or a template of Go [default: table]"),
+    one("limit", None, "N", "Most rows of each registry [default: 25]"),
+    switch("list-tags", None, "List the tags of a repository"),
+    switch("no-trunc", None, "Print whole descriptions"),
+    switch("compatible", None, "Also stars, and whether it is official and automated"),
+];
+
 /// The verbs, in the order of the help.
 pub(super) const VERBS: &[VerbSpec] = &[
     verb("login", "Log in to a registry", "[REGISTRY]", (0, 1), &[LOGIN, HELP], convert::registry::login),
@@ -61,6 +72,14 @@ pub(super) const VERBS: &[VerbSpec] = &[
         (0, 1),
         &[&[switch("all", Some('a'), "Remove the credentials of all registries"), AUTHFILE], HELP],
         convert::registry::logout,
+    ),
+    verb(
+        "search",
+        "Search registries for repositories",
+        "TERM",
+        (1, 1),
+        &[SEARCH, REMOTE, HELP],
+        convert::registry::search,
     ),
     verb(
         "copy",

@@ -1,6 +1,7 @@
 //! Flags of the verbs that show something.
 
 use base::cli_parser::Flag;
+use base::cli_parser::LATEST;
 use base::cli_parser::many;
 use base::cli_parser::one;
 use base::cli_parser::switch;
@@ -43,6 +44,7 @@ pub(super) const INSPECT: &[Flag] = &[
     INSPECT_FORMAT,
     one("type", None, "TYPE", "What is looked for: image, container or all [default: all]"),
     switch("size", Some('s'), "Measure containers"),
+    LATEST,
 ];
 
 /// Flags of `history`.
@@ -54,7 +56,8 @@ pub(super) const HISTORY: &[Flag] = &[
 ];
 
 /// Flags of `diff`.
-pub(super) const DIFF: &[Flag] = &[one("format", None, "FORMAT", "Output format: table or json [default: table]")];
+pub(super) const DIFF: &[Flag] =
+    &[one("format", None, "FORMAT", "Output format: table or json [default: table]"), LATEST];
 
 /// Flags of `logs`.
 pub(super) const LOGS: &[Flag] = &[

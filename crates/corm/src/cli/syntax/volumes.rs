@@ -1,9 +1,10 @@
 //! The verbs on volumes.
 
-use super::common::{ANY, FORMAT, LABEL, VerbSpec, verb};
+use super::common::{ANY, FORMAT, LABEL, OUTPUT, VerbSpec, verb};
 use crate::cli::convert;
 use base::cli_parser::Flag;
 use base::cli_parser::HELP;
+use base::cli_parser::many;
 use base::cli_parser::one;
 use base::cli_parser::switch;
 
@@ -14,28 +15,38 @@ const CREATE: &[Flag] = &[
     switch("ignore", None, "A volume of this name is no error"),
 ];
 
+/// Flags of `volume ls`.
+const LIST: &[Flag] = &[
+    switch("quiet", Some('q'), "Print only names"),
+    switch("noheading", Some('n'), "Without the line of headings"),
+    many("filter", Some('f'), "NAME=VALUE", "Only volumes that fit: name, label, driver, dangling (repeatable)"),
+    FORMAT,
+];
+
 /// `--all` of verbs on volumes.
 const ALL: Flag = switch("all", Some('a'), "All volumes");
 
 /// The verbs, in the order of the help.
 pub(super) const VERBS: &[VerbSpec] = &[
     verb("volume create", "Create a volume", "[NAME]", (0, 1), &[CREATE, HELP], convert::volumes::create),
-    verb(
-        "volume ls",
-        "List volumes",
-        "",
-        (0, 0),
-        &[&[switch("quiet", Some('q'), "Print only names"), FORMAT], HELP],
-        convert::volumes::list,
-    ),
+    verb("volume ls", "List volumes", "", (0, 0), &[LIST, HELP], convert::volumes::list),
     verb(
         "volume inspect",
         "Show details of volumes as JSON",
         "VOLUME...",
         (0, ANY),
-        &[&[ALL], HELP],
+        &[&[ALL, one("format", Some('f'), "FORMAT", "Output format: json, or a template of Go")], HELP],
         convert::volumes::inspect,
     ),
+    verb(
+        "volume export",
+        "Write the content of a volume as a tar",
+        "VOLUME",
+        (1, 1),
+        &[&[OUTPUT], HELP],
+        convert::volumes::export,
+    ),
+    verb("volume import", "Extract a tar into a volume", "VOLUME FILE|-", (2, 2), &[HELP], convert::volumes::import),
     verb(
         "volume rm",
         "Remove volumes",
