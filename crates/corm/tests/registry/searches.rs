@@ -69,7 +69,7 @@ fn a_registry_without_a_search_is_searched_by_its_catalog() {
     assert_eq!(out.stdout.lines().count(), 2);
     let refusing = Server::new(|request| match request.path.as_str() {
         "/v2/" => Response::new(200, &[], "{}"),
-        _ => Response::new(500, &[], "{}"),
+        _ => Response::new(404, &[], "{}"),
     });
     let out = corm(&sandbox, &["search"]).arg(refusing.name("web")).out().exits(1).one_line();
     assert!(out.stderr.contains("search 127.0.0.1"), "{out:?}");
@@ -82,7 +82,7 @@ fn debians_registry_is_searched() {
     }
     let registry = Registry::start(false, None);
     let sandbox = Sandbox::new();
-    load(&sandbox, &Fixture::new(), "local");
+    load(&sandbox, &Fixture::new(), "local:latest");
     for name in ["team/web:1", "team/web:2", "team/db:1"] {
         corm(&sandbox, &["push", "-q", "local"]).arg(registry.name(name)).out().ok();
     }

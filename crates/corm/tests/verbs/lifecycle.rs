@@ -88,7 +88,7 @@ fn restart_is_another_process_in_the_same_tree() {
     need_root!();
     over_one(|fixture| {
         fixture.image("base");
-        let id = fixture.detached(&["--name", "c"], "base", &["sh", "-c", "echo x >> /f; sleep 1000"]);
+        let _ = fixture.detached(&["--name", "c"], "base", &["sh", "-c", "echo x >> /f; sleep 1000"]);
         let first = fixture.pid("c");
         wait_for("the program", || fixture.corm(["exec", "c", "cat", "/f"]).out().stdout == "x\n");
         assert_eq!(fixture.corm(["restart", "-t", "0", "c"]).out().ok().text(), "c");
