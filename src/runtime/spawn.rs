@@ -262,7 +262,7 @@ fn pid_of(opened: &Opened, pidfd: &OwnedFd) -> Result<i32> {
     let name = format!("self/fdinfo/{}", pidfd.as_raw_fd());
     let file = openat(&opened.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .with_context(|| format!("open /proc/{name}"))?;
-    let text = std::io::read_to_string(std::fs::File::from(file)).with_context(|| format!("read /proc/{name}"))?;
+    let text = linux::file::read_record(&file).with_context(|| format!("read /proc/{name}"))?;
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     // without pidfds it is the directory of the process
     let pid = pid.or_else(|| linux::handle::pid(pidfd.as_fd()).ok());

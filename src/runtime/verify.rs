@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
@@ -154,8 +154,11 @@ impl Process<'_> {
     fn read(&self, name: &str) -> Result<String> {
         let path = CString::new(format!("{}/{name}", self.pid))?;
         let file = sys_path::openat(self.proc, &path, libc::O_RDONLY, 0);
-        file.and_then(|file| linux::file::read_text(std::fs::File::from(file)))
-            .with_context(|| format!("self-check: {name} of process {}{}", self.pid, hidden()))
+        let read = |file: OwnedFd| match name {
+            "status" | "cgroup" => linux::file::read_record(&file),
+            _ => linux::file::read_text(std::fs::File::from(file)),
+        };
+        file.and_then(read).with_context(|| format!("self-check: {name} of process {}{}", self.pid, hidden()))
     }
 
     fn credentials(&self, plan: &ProcessPlan, filter: bool, moment: Moment) -> Result<Vec<Check>> {

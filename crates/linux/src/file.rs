@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::io::Read as _;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 
 use nix::fcntl::OFlag;
@@ -25,21 +25,34 @@ pub fn read_text(file: impl io::Read) -> io::Result<String> {
     Ok(String::from_utf8(bytes).unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()))
 }
 
-/// Opens and reads a file that the kernel writes as a whole into the first read(2) that has room for it, as
-/// `/proc/PID/stat` and most files of a cgroup: without a second read that finds the end. Longer files may lack their end.
+/// Opens and reads a file as [`read_record`] does.
 ///
 /// # Errors
 /// As open(2) and read(2).
 pub fn read_whole(path: &str) -> io::Result<String> {
-    let file = crate::open::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let mut buffer = [0_u8; 4096];
-    let count = loop {
-        match nix::unistd::read(&file, &mut buffer) {
-            Err(nix::Error::EINTR) => {}
-            count => break count?,
+    read_record(&crate::open::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)
+}
+
+/// Reads a file that the kernel writes as one record, as `stat`, `status` and `cgroup` of a process and most files of a
+/// cgroup: a read(2) that leaves room is the end of it, and none follows that finds so. Files of several records (`mountinfo`)
+/// may lack their end.
+///
+/// # Errors
+/// As read(2).
+pub fn read_record(file: &OwnedFd) -> io::Result<String> {
+    let (mut bytes, mut buffer) = (Vec::new(), [0_u8; 4096]);
+    loop {
+        let count = match nix::unistd::read(file, &mut buffer) {
+            Err(nix::Error::EINTR) => continue,
+            count => count?,
+        };
+        bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        if count < buffer.len() {
+            return Ok(
+                String::from_utf8(bytes).unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned())
+            );
         }
-    };
-    Ok(String::from_utf8_lossy(buffer.get(..count).unwrap_or_default()).into_owned())
+    }
 }
 
 /// Reads at an offset and leaves that of the file, and restarts when a signal interrupts the call.
@@ -189,5 +202,23 @@ fn sized(
             Err(rustix::io::Errno::RANGE) => {}
             Err(err) => return Err(err.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::TempDir;
+
+    #[test]
+    fn a_record_is_read_to_its_end_however_long_it_is() {
+        let top = TempDir::new();
+        for length in [0, 1, 4095, 4096, 4097, 10_000] {
+            top.write("file", &vec![b'x'; length]);
+            let file = OwnedFd::from(File::open(top.path().join("file")).unwrap());
+            assert_eq!(read_record(&file).unwrap(), "x".repeat(length), "{length}");
+        }
+        assert!(read_whole("/proc/self/stat").unwrap().starts_with(&std::process::id().to_string()));
     }
 }
