@@ -1,7 +1,7 @@
 //! A run of the runtime: its command line, environment and result. Output is written to files, because a pipe would
 //! stay open as long as the container that inherits it.
 
-use super::{DEADLINE, runtime};
+use super::{patience, runtime};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
@@ -48,7 +48,7 @@ impl Cmd {
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("CROCI_TEST", token).stdin(Stdio::null());
         let what = program.as_ref().to_string_lossy().into_owned();
-        Cmd { command, dir: dir.to_owned(), what, limit: DEADLINE * 2, own_stdio: false }
+        Cmd { command, dir: dir.to_owned(), what, limit: patience() * 2, own_stdio: false }
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Cmd {

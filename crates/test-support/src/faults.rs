@@ -180,8 +180,7 @@ pub fn points(verb: &str, seen: &[Call], count: usize) -> Vec<FaultPoint> {
     if std::env::var("SWEEP").is_ok_and(|sweep| sweep == "all") {
         return all.collect();
     }
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
-    let (count, start) = (number("SWEEP_POINTS").unwrap_or(count), number("SWEEP_START").unwrap_or(0));
+    let (count, start) = (number("SWEEP_POINTS").unwrap_or(count), start());
     let mut kinds: BTreeMap<(bool, libc::c_long, String), Vec<FaultPoint>> = BTreeMap::new();
     for (call, fault) in all {
         let kind = (matches!(call.point, Point::Child(..)), call.number, format!("{fault:?}"));
@@ -195,6 +194,21 @@ pub fn points(verb: &str, seen: &[Call], count: usize) -> Vec<FaultPoint> {
         points[(usize::try_from(place >> 32).unwrap() + number / order.len()) % points.len()]
     };
     (0..count).map(nth).collect()
+}
+
+fn number(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Returns the number from which the choice of a sample follows.
+fn start() -> usize {
+    number("SWEEP_START").unwrap_or(0)
+}
+
+/// Prints how the same sample is taken again.
+#[expect(clippy::print_stdout, reason = "a reader of a failure needs it")]
+pub fn print_start() {
+    println!("the points of this sample are those of SWEEP_START={}", start());
 }
 
 /// Returns the place of a name in an order that looks random (FNV-1a).

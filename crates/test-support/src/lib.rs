@@ -37,6 +37,12 @@ pub use serde_json::{Value, json};
 /// The time after which a test counts an operation as hung.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Returns how long tests wait for an event that they need: the deadline, by `$TEST_PATIENCE` times more on a slow machine,
+/// such as a guest beside other work.
+pub fn patience() -> Duration {
+    DEADLINE * std::env::var("TEST_PATIENCE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
 /// Returns the path of the runtime under test.
 pub fn runtime() -> PathBuf {
     static RUNTIME: OnceLock<PathBuf> = OnceLock::new();
@@ -127,12 +133,13 @@ pub fn lacks_container_machine() -> Option<String> {
 /// Calls `ready` repeatedly until it returns a value, and returns that; fails when the deadline passes.
 #[track_caller]
 pub fn wait_until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
+    let patience = patience();
+    let end = Instant::now() + patience;
     loop {
         if let Some(value) = ready() {
             return value;
         }
-        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        assert!(Instant::now() < end, "not within {patience:?}: {what}");
         std::thread::sleep(Duration::from_millis(2)); // the interval of polling, not a guess how long the event takes
     }
 }

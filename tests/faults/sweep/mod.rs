@@ -209,6 +209,7 @@ fn every_verb_with_a_fault_at_a_system_call() {
     if !can_fail() || !is_croci() {
         skip!("needs croci, and the registers of x86-64");
     }
+    faults::print_start();
     let only = std::env::var("SWEEP_VERB").unwrap_or_default();
     let criu = std::process::Command::new("criu").arg("--version").output().is_ok();
     let chosen = |case: &&Case| (only.is_empty() || case.name == only) && (criu || case.name != "checkpoint");

@@ -2,12 +2,14 @@
 //! failed. Then the verb has done its work or its message tells what failed, and `rm -f`, `prune` and `fsck --repair` leave
 //! the host and the store as they were before.
 //!
-//! `SWEEP=all` takes every call of every verb (`make faults-full`) instead of a sample, `SWEEP_POINTS=100` so many of each;
-//! `SWEEP_VERB=commit` one verb. Needs root.
+//! `SWEEP=all` takes every call of every verb (`make faults-full`), `SWEEP=sample` some of each (`make faults`); else there
+//! are few (`make test`). `SWEEP_POINTS=100`: so many of each verb, `SWEEP_START=1`: others; `SWEEP_VERB=commit`: one verb.
+//! Needs root.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod cases;
+mod saved;
 mod scene;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,13 +17,15 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use cases::Case;
+use saved::Saved;
 use scene::{Scene, Snapshot};
 use test_support::faults::{self, FaultPoint, Wrong, names_nothing};
 use test_support::trace::{Fault, Faulted, Point, can_fail, fault_at};
 use test_support::*;
 
-/// Points of each verb in a sample.
-const POINTS: usize = 4;
+/// Points of each verb in a sample, and without `SWEEP`.
+const POINTS: usize = 8;
+const FEW: usize = 2;
 /// Longest time for a verb that cleans up, and for one with a fault beyond its time under the tracer; longer is a hang.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -31,6 +35,8 @@ struct Sweep<'a> {
     case: &'a Case,
     /// What the verb needs is made, and was so.
     ready: Option<Snapshot>,
+    /// The store with what the verb needs, where that is files only.
+    prepared: Option<Saved>,
     /// Its time under the tracer.
     whole: Duration,
 }
@@ -39,20 +45,32 @@ impl Sweep<'_> {
     /// Runs the verb with a fault, or without one.
     fn run(&mut self, point: Point, fault: Fault) -> Faulted {
         if self.ready.is_none() {
-            (self.case.prepare)(self.scene);
-            self.ready = Some(self.scene.snapshot(None));
+            match &mut self.prepared {
+                Some(prepared) => prepared.restore(self.scene.names()),
+                None => (self.case.prepare)(self.scene),
+            }
+            let ready = self.scene.snapshot(None);
+            if self.case.again && self.prepared.is_none() && ready.is_files_only() {
+                self.prepared = Some(Saved::take(self.scene.names()));
+            }
+            self.ready = Some(ready);
         }
         fault_at((self.case.command)(self.scene).limit(LIMIT * 6), point, fault)
     }
 
-    /// Removes what the verb has made, if there is anything; returns what is wrong then.
-    fn clean_up(&mut self) -> Vec<(Wrong, String)> {
-        let Sweep { scene, case, ready, .. } = self;
-        if case.again && *ready == Some(scene.snapshot(ready.as_ref())) {
+    /// Removes what the verb has made, if there is anything; returns what is wrong then. `done`: it was not disturbed.
+    fn clean_up(&mut self, done: bool) -> Vec<(Wrong, String)> {
+        let Sweep { scene, case, ready, prepared, .. } = self;
+        let now = scene.snapshot(ready.as_ref());
+        if case.again && *ready == Some(now) {
             return Vec::new();
         }
         *ready = None;
-        clean_up(scene)
+        // byte for byte what the verb needs, where the clean-up after the last point begins
+        if prepared.as_ref().is_some_and(|prepared| scene.is(prepared)) && scene.runs_nothing() {
+            return Vec::new();
+        }
+        clean_up(scene, done)
     }
 
     /// Runs the verb without a fault, and returns its points: a call and its fault.
@@ -61,9 +79,9 @@ impl Sweep<'_> {
         let name = self.case.name;
         assert_eq!(out.code, Some(self.case.code), "{name}: works under a tracer: {out:#?}");
         assert!((self.case.done)(self.scene, &out), "{name}: its work is seen: {out:#?}");
-        assert_eq!(self.clean_up(), [], "{name}");
+        assert_eq!(self.clean_up(false), [], "{name}");
         self.whole = out.took;
-        faults::points(name, &seen, POINTS)
+        faults::points(name, &seen, if std::env::var_os("SWEEP").is_none() { FEW } else { POINTS })
     }
 
     /// Runs the verb with one fault, and returns what was wrong.
@@ -72,11 +90,11 @@ impl Sweep<'_> {
         let Faulted { hit, out, .. } = self.run(point, fault);
         if fault != Fault::Kill && hit != Some(call.number) {
             // threads made other calls than at first, and this one does not fail so
-            return self.clean_up();
+            return self.clean_up(false);
         }
         // a thread's death is that of the process; a child's is corm's to report
         let killed = fault == Fault::Kill && hit.is_some();
-        let mut wrong = Vec::new();
+        let (mut wrong, mut complete) = (Vec::new(), false);
         let hangs = out.took > self.whole + LIMIT;
         wrong.extend(hangs.then(|| (Wrong::Hang, format!("takes {:?} instead of {:?}", out.took, self.whole))));
         if !killed {
@@ -94,15 +112,18 @@ impl Sweep<'_> {
             let silent = !done && out.stderr.is_empty();
             let text = || format!("exit status 0, and the work is not done; changed: {:?}", self.scene.left());
             wrong.extend(silent.then(|| (Wrong::Silent, text())));
+            complete = done && !killed;
         }
-        wrong.extend(self.clean_up());
+        wrong.extend(self.clean_up(complete));
         let what = format!("{}: {point:?} ({hit:?}), {fault:?}: {out:?}", self.case.name);
         wrong.into_iter().map(|(kind, text)| (kind, format!("{text}: {what}"))).collect()
     }
 }
 
-/// Removes what a verb has made, by the verbs that are for it; returns what is wrong then.
-fn clean_up(scene: &Scene) -> Vec<(Wrong, String)> {
+/// Removes what a verb has made, by the verbs that are for it; returns what is wrong then. What `complete` verbs have made
+/// is removed by name first. No further verb runs when the store is byte for byte what it was before all, because these
+/// verbs are seen to find nothing there.
+fn clean_up(scene: &Scene, complete: bool) -> Vec<(Wrong, String)> {
     let mut wrong = Vec::new();
     let mut verb = |args: &[&str], may_fail: &str| {
         let out = scene.corm(args).limit(LIMIT * 2).spawn().wait_or_kill();
@@ -113,33 +134,33 @@ fn clean_up(scene: &Scene) -> Vec<(Wrong, String)> {
         }
         out.stdout
     };
-    // complete ones are no leftovers; those that are not have other names
-    if scene.output("bundle") {
-        verb(&["unbundle", &scene.path("outputs/bundle")], "");
+    remove_outputs(scene, &mut verb);
+    if !scene.is_as_before() {
+        verb(&["rm", "-f", "c"], "No container named");
     }
-    // the next change of the credentials removes what was left of one
-    if scene.output("auth.json") || scene.hidden_output() {
-        verb(
-            &["login", "--tls-verify=false", "-u", "me", "-p", "secret", "--authfile", &scene.auth(), &scene.address],
-            "",
-        );
-    }
-    scene.remove_outputs();
-    verb(&["rm", "-f", "c"], "No container named");
     if scene.stores("containers/*") {
         verb(&["rm", "-f", "--all"], "");
     }
-    verb(&["fsck", "--repair"], "");
-    for name in ["new", &scene.remote("new")] {
-        verb(&["rmi", name], "No image named");
-    }
-    for (group, name, file) in [("volume", "vol", "volumes/*"), ("network", "net", "networks/net.json")] {
-        if scene.stores(file) {
-            verb(&[group, "rm", name], "o volume named");
+    for repair in [!complete, true] {
+        if scene.is_as_before() && scene.runs_nothing() {
+            return wrong;
         }
-    }
-    if !scene.list("list").is_empty() {
-        verb(&["manifest", "rm", "list"], "");
+        if repair {
+            verb(&["fsck", "--repair"], "");
+        }
+        for name in ["new", &scene.remote("new")] {
+            if scene.names_image(name) {
+                verb(&["rmi", name], "No image named");
+            }
+        }
+        for (group, name, file) in [("volume", "vol", "volumes/*"), ("network", "net", "networks/net.json")] {
+            if scene.stores(file) {
+                verb(&[group, "rm", name], "o volume named");
+            }
+        }
+        if scene.has_list("list") {
+            verb(&["manifest", "rm", "list"], "");
+        }
     }
     verb(&["system", "prune"], "");
     let found = verb(&["fsck"], "");
@@ -154,11 +175,27 @@ fn clean_up(scene: &Scene) -> Vec<(Wrong, String)> {
     wrong
 }
 
+/// Removes what a verb has written outside of the store.
+fn remove_outputs(scene: &Scene, verb: &mut dyn FnMut(&[&str], &str) -> String) {
+    // complete ones are no leftovers; those that are not have other names
+    if scene.output("bundle") {
+        verb(&["unbundle", &scene.path("outputs/bundle")], "");
+    }
+    // the next change of the credentials removes what was left of one
+    if scene.output("auth.json") || scene.hidden_output() {
+        verb(
+            &["login", "--tls-verify=false", "-u", "me", "-p", "secret", "--authfile", &scene.auth(), &scene.address],
+            "",
+        );
+    }
+    scene.remove_outputs();
+}
+
 /// Sweeps over one verb, and returns what was wrong.
 fn sweep(scene: &Scene, case: &Case) -> Vec<String> {
-    let mut sweep = Sweep { scene, case, ready: None, whole: Duration::ZERO };
+    let mut sweep = Sweep { scene, case, ready: None, prepared: None, whole: Duration::ZERO };
     let points = sweep.points();
-    faults::sweep(case.name, &points, |point| sweep.try_once(point), || clean_up(scene))
+    faults::sweep(case.name, &points, |point| sweep.try_once(point), || clean_up(scene, false))
 }
 
 #[test]
@@ -167,9 +204,7 @@ fn every_verb_with_a_fault_at_a_system_call() {
     if !can_fail() || !is_croci() {
         skip!("needs croci, and the registers of x86-64");
     }
-    if std::env::var_os("SWEEP").is_none() {
-        skip!("make faults runs it, which has not been seen without a finding over all points");
-    }
+    faults::print_start();
     let only = std::env::var("SWEEP_VERB").unwrap_or_default();
     let todo = Mutex::new(cases::all().filter(|case| only.is_empty() || case.name == only));
     let wrong = Mutex::new(Vec::new());
@@ -179,7 +214,7 @@ fn every_verb_with_a_fault_at_a_system_call() {
             let Some(case) = todo.lock().unwrap().next() else { break };
             let found = catch_unwind(AssertUnwindSafe(|| sweep(&scene, case)));
             let found = found.unwrap_or_else(|_| {
-                clean_up(&scene);
+                clean_up(&scene, false);
                 vec![format!("{}: does not work without a fault", case.name)]
             });
             wrong.lock().unwrap().extend(found);

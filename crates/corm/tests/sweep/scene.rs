@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::saved::Saved;
 use corm::model::digest::Digest;
 use test_support::*;
 
@@ -20,6 +21,8 @@ pub(crate) struct Scene {
     pub(crate) address: String,
     /// The names in the store and in the directory of outputs before any verb.
     before: BTreeSet<PathBuf>,
+    /// These with their content.
+    saved: Saved,
 }
 
 /// What of the host and the store a verb can change: a line for each file, with its size, inode and time, each process,
@@ -29,6 +32,13 @@ pub(crate) struct Snapshot {
     files: BTreeSet<String>,
     processes: BTreeSet<i32>,
     others: Vec<String>,
+}
+
+impl Snapshot {
+    /// Returns whether neither a process but the registry nor a mount or socket belongs to it.
+    pub(crate) fn is_files_only(&self) -> bool {
+        self.processes.len() == 1 && self.others.is_empty()
+    }
 }
 
 impl Scene {
@@ -49,7 +59,7 @@ impl Scene {
         }
         sandbox.mkdir("outputs");
         let (registry, address) = registry::start(&sandbox, &sandbox.mkdir("registry"));
-        let mut scene = Scene { sandbox, registry, address, before: BTreeSet::new() };
+        let mut scene = Scene { sandbox, registry, address, before: BTreeSet::new(), saved: Saved::take([]) };
         scene.corm(&["init", &scene.path("tree/rootfs"), "base"]).out().ok();
         scene.corm(&["init", &scene.path("new/rootfs"), "new"]).out().ok();
         scene.corm(&["save", "new", "-o", &scene.path("new.tar")]).out().ok();
@@ -57,6 +67,12 @@ impl Scene {
         let tar = scene.sandbox.program("tar").args(["-C", &scene.path("new/rootfs"), "-cf", &scene.path("plain.tar")]);
         tar.arg(".").out().ok();
         scene.corm(&["rmi", "-f", "new"]).out().ok();
+        let context = scene.sandbox.mkdir("context");
+        std::fs::write(context.join("file"), "copied").unwrap();
+        let steps = "FROM base\nRUN echo words; echo made >/made\nCOPY file /copied\n";
+        std::fs::write(context.join("Containerfile"), steps).unwrap();
+        scene.corm(&["build", "-q", "-t", "new", &scene.path("context")]).out().ok();
+        scene.corm(&["rmi", "new"]).out().ok();
         // makes what every store has after its first container, volume, network and list
         scene.corm(&["run", "--rm", "-v", "vol:/vol", "base", "true"]).out().ok();
         scene.corm(&["network", "create", "net"]).out().ok();
@@ -69,6 +85,7 @@ impl Scene {
         scene.corm(&["volume", "prune", "-f"]).out().ok();
         scene.corm(&["system", "prune"]).out().ok();
         scene.before = scene.names();
+        scene.saved = Saved::take(scene.before.clone());
         scene
     }
 
@@ -100,28 +117,40 @@ impl Scene {
         std::fs::remove_file(self.path(&tags)).is_ok()
     }
 
-    /// Returns what a verb can change, when no process runs that was not there in `former`.
+    /// Returns what a verb can change. Where the files are those of `former`, it waits for processes that are ending.
     pub(crate) fn snapshot(&self, former: Option<&Snapshot>) -> Snapshot {
-        let end = Instant::now() + Duration::from_secs(5);
-        let all = || host::processes_with(&self.sandbox.token).into_iter().map(|(pid, _)| pid).collect();
-        let mut processes: BTreeSet<i32> = all();
-        while former.is_some_and(|former| !processes.is_subset(&former.processes)) && Instant::now() < end {
-            std::thread::yield_now();
-            processes = all();
-        }
         let line = |path: &PathBuf| {
             let meta = path.symlink_metadata().ok()?;
             let time = if meta.is_dir() { (0, 0) } else { (meta.mtime(), meta.mtime_nsec()) };
             let size = if meta.is_dir() { 0 } else { meta.len() };
             Some(format!("{path:?} {} {size} {time:?}", meta.ino()))
         };
-        let mut others = host::mounts_below(&self.sandbox.dir);
-        others.extend(host::kernel_lines("net/unix", self.run_dir().to_str().unwrap()));
-        Snapshot { files: self.names().iter().filter_map(line).collect(), processes, others }
+        let files: BTreeSet<String> = self.names().iter().filter_map(line).collect();
+        let known = former.filter(|former| former.files == files).map(|former| &former.processes);
+        let processes = self.processes(|now| known.is_none_or(|known| now.is_subset(known)));
+        Snapshot { files, processes, others: self.mounts_and_sockets() }
+    }
+
+    /// Returns the processes of this scene when they are as wanted, or after five seconds.
+    fn processes(&self, wanted: impl Fn(&BTreeSet<i32>) -> bool) -> BTreeSet<i32> {
+        let end = Instant::now() + Duration::from_secs(5);
+        loop {
+            let all = host::processes_with(&self.sandbox.token).into_iter().map(|(pid, _)| pid).collect();
+            if wanted(&all) || Instant::now() > end {
+                return all;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn mounts_and_sockets(&self) -> Vec<String> {
+        let mut all = host::mounts_below(&self.sandbox.dir);
+        all.extend(host::kernel_lines("net/unix", self.run_dir().to_str().unwrap()));
+        all
     }
 
     /// Returns the names of the store's files, of run-time files and of outputs, but for those that always change.
-    fn names(&self) -> BTreeSet<PathBuf> {
+    pub(crate) fn names(&self) -> BTreeSet<PathBuf> {
         let mut all = BTreeSet::new();
         let mut todo = vec![self.sandbox.path("store"), self.sandbox.path("outputs"), self.run_dir()];
         while let Some(dir) = todo.pop() {
@@ -135,15 +164,49 @@ impl Scene {
         all
     }
 
+    /// Returns whether a name in the store is one that always changes.
+    fn is_ignored(&self, path: &Path) -> bool {
+        *path == self.run_dir().join("runtime") || path.file_name().is_some_and(|name| name == ".lock")
+    }
+
+    /// Returns whether store, outputs and run-time files are byte for byte these.
+    pub(crate) fn is(&self, saved: &Saved) -> bool {
+        saved.is(self.names(), |path| self.is_ignored(path))
+    }
+
+    /// Returns whether they are what they were before any verb.
+    pub(crate) fn is_as_before(&self) -> bool {
+        self.is(&self.saved)
+    }
+
+    /// Returns whether no process but the registry, no mount and no socket is of this scene; waits for processes that are
+    /// ending.
+    pub(crate) fn runs_nothing(&self) -> bool {
+        let is_alone = |all: &BTreeSet<i32>| all.iter().all(|pid| *pid == self.registry.pid());
+        is_alone(&self.processes(is_alone)) && self.mounts_and_sockets().is_empty()
+    }
+
+    /// Returns whether the store has this name for an image, by its own file.
+    pub(crate) fn names_image(&self, name: &str) -> bool {
+        self.has_name("names.json", name)
+    }
+
+    /// Returns whether the store has a list of images of this name.
+    pub(crate) fn has_list(&self, name: &str) -> bool {
+        self.has_name("lists.json", name)
+    }
+
+    fn has_name(&self, file: &str, name: &str) -> bool {
+        let text = std::fs::read_to_string(self.sandbox.path("store").join(file)).unwrap_or_default();
+        text.contains(&format!("\"{name}:")) || text.contains(&format!("\"{name}\""))
+    }
+
     /// Returns what is on the host or in the store and was not, or is no longer; waits for processes that are ending.
     pub(crate) fn left(&self) -> Vec<String> {
         let end = Instant::now() + Duration::from_secs(5);
         loop {
             let now = self.names();
-            let changed = |name: &PathBuf| {
-                let runtime = self.run_dir().join("runtime");
-                *name != runtime && name.file_name().is_none_or(|name| name != ".lock")
-            };
+            let changed = |name: &PathBuf| !self.is_ignored(name);
             let mut left: Vec<String> = now
                 .difference(&self.before)
                 .filter(|name| changed(name))
@@ -155,8 +218,7 @@ impl Scene {
             let registry = self.registry.pid();
             let processes = host::processes_with(&self.sandbox.token).into_iter().filter(|(pid, _)| *pid != registry);
             left.extend(processes.map(|(pid, name)| format!("process {pid} {name}")));
-            left.extend(host::mounts_below(&self.sandbox.dir));
-            left.extend(host::kernel_lines("net/unix", self.run_dir().to_str().unwrap()));
+            left.extend(self.mounts_and_sockets());
             if left.is_empty() || Instant::now() > end {
                 return left;
             }

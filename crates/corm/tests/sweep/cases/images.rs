@@ -19,6 +19,14 @@ pub(super) const CASES: &[Case] = &[
         ..IMAGE
     },
     Case { name: "commit", command: |s| s.corm(&["commit", "c", "new"]), done: IMAGE.done, ..RUNNING },
+    Case { name: "build", command: |s| s.corm(&["build", "-q", "-t", "new", &s.path("context")]), ..IMAGE },
+    Case {
+        name: "untag",
+        prepare: |s| drop(s.corm(&["tag", "base", "new"]).out().ok()),
+        command: |s| s.corm(&["untag", "base", "new"]),
+        done: |s, _| !s.names_image("new"),
+        ..IMAGE
+    },
     Case { name: "tag", command: |s| s.corm(&["tag", "base", "new"]), ..IMAGE },
     Case { name: "config", command: |s| s.corm(&["config", "--env", "a=b", "base", "new"]), ..IMAGE },
     Case {

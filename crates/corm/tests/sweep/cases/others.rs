@@ -31,6 +31,18 @@ pub(super) const CASES: &[Case] = &[
         ..PRINTS
     },
     Case {
+        name: "volume inspect",
+        prepare: |s| drop(s.corm(&["volume", "create", "vol"]).out().ok()),
+        command: |s| s.corm(&["volume", "inspect", "vol"]),
+        ..PRINTS
+    },
+    Case {
+        name: "network inspect",
+        prepare: |s| drop(s.corm(&["network", "create", "net"]).out().ok()),
+        command: |s| s.corm(&["network", "inspect", "net"]),
+        ..PRINTS
+    },
+    Case {
         name: "network create",
         command: |s| s.corm(&["network", "create", "net"]),
         done: |s, _| s.corm(&["network", "inspect", "net"]).out().code == Some(0),
