@@ -26,7 +26,7 @@ one() {
     local dictionary=()
     [ ! -e "dictionaries/$name" ] || dictionary=("-dict=dictionaries/$name")
     nice -n 19 "$CARGO_TARGET_DIR/$host/release/$name" "$found" "corpus/$name" "${dictionary[@]}" \
-        -max_total_time="${FUZZ_SECONDS:-600}" -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=10 -max_len=16384 \
+        -max_total_time="${FUZZ_SECONDS:-600}" -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=60 -max_len=16384 \
         -artifact_prefix="artifacts/$name/" -print_final_stats=1 -verbosity=1 >"$log" 2>&1 || status=$?
     local runs coverage
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")

@@ -41,7 +41,9 @@ mod theirs {
 
     /// Returns the numbers of calls with several rules, one of which has a condition. Where a later comparison of such a rule
     /// fails (of a second condition, or of the other half of an argument), libseccomp's program takes the default action
-    /// and does not try the other rules.
+    /// and does not try the other rules. It is not the interpreter: the kernel does so too with the program of libseccomp
+    /// 2.5.4 for `recvmsg` with the third argument 0x80000000 and the two rules "at most 0x100000000" and "less than
+    /// 0x80000000", of which the first matches, and alone is obeyed.
     fn with_several_rules(profile: &LinuxSeccomp) -> HashSet<u32> {
         let rules: Vec<_> = profile.syscalls().iter().flatten().collect();
         let conditions = |rule: &LinuxSyscall| rule.args().as_ref().map_or(0, Vec::len);
