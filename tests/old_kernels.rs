@@ -85,7 +85,9 @@ fn of_kernel(version: Option<Version>, script: &str, userns: bool) -> String {
     std::fs::create_dir(host.join("below")).unwrap();
     mount_tmpfs(&host.join("below"));
     let c = c.edit(|config| {
-        add_mount(config, bind(&host, "/ro", &["rbind", "rro", "nosuid", "noatime"]));
+        // a user namespace may not change the access times of the host's mounts
+        let times = if userns { "relatime" } else { "noatime" };
+        add_mount(config, bind(&host, "/ro", &["rbind", "rro", "nosuid", times]));
         add_mount(config, bind(&host.join("marker"), "/file", &["bind", "ro", "noexec"]));
         let options = json!(["ro", "size=64k", "nodev"]);
         add_mount(config, json!({"destination": "/t", "type": "tmpfs", "source": "t", "options": options}));
