@@ -1,5 +1,7 @@
 //! The bundle: its directory, and its configuration, which is read once.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsFd as _;
@@ -7,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use linux::socket::wait_readable;
 
@@ -73,13 +75,14 @@ impl Document {
 /// No directory, or a configuration that is missing, not a regular file, too large or wrong. Each error names the path
 /// or the field.
 pub(crate) fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
-    let dir = dir.canonicalize().with_context(|| format!("bundle {dir:?}"))?;
+    let dir = dir.canonicalize().with_code(Code::BundleMissing, || format!("bundle {dir:?}"))?;
     if !dir.is_dir() {
-        bail!("bundle {dir:?}: not a directory");
+        bail!(coded!(BundleMissing, "bundle {dir:?}: not a directory"));
     }
     let path = config.map_or_else(|| dir.join("config.json"), Path::to_owned);
-    let text = if config.is_some() { read(&path) } else { read_regular(&path) }.with_context(|| hint(&path, &dir))?;
-    let config = config::parse(&text).with_context(|| format!("{path:?}"))?;
+    let text = if config.is_some() { read(&path) } else { read_regular(&path) }
+        .with_code(Code::ConfigMissing, || hint(&path, &dir))?;
+    let config = config::parse(&text).with_code(Code::ConfigInvalid, || format!("{path:?}"))?;
     Ok(Bundle { dir, text, config })
 }
 
@@ -89,7 +92,7 @@ pub(crate) fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
 /// As [`open`], but for what is wrong in the configuration.
 pub(crate) fn read_config(dir: &Path) -> Result<Vec<u8>> {
     let path = dir.join("config.json");
-    read_regular(&path).with_context(|| hint(&path, dir))
+    read_regular(&path).with_code(Code::ConfigMissing, || hint(&path, dir))
 }
 
 fn hint(path: &Path, dir: &Path) -> String {
@@ -103,7 +106,7 @@ fn hint(path: &Path, dir: &Path) -> String {
 fn read_regular(path: &Path) -> Result<Vec<u8>> {
     let file = open_file(path)?;
     if !file.metadata()?.is_file() {
-        bail!("not a regular file");
+        bail!(coded!(FileInvalid, "not a regular file"));
     }
     read_to_end(file, TIMEOUT)
 }
@@ -137,7 +140,7 @@ fn read_to_end(mut file: File, timeout: Duration) -> Result<Vec<u8>> {
         read_stream(&mut file, &mut text, Instant::now() + timeout)?;
     }
     if text.len() as u64 > MAX_CONFIG_BYTES {
-        bail!("more than {MAX_CONFIG_BYTES} bytes");
+        bail!(coded!(FileInvalid, "more than {MAX_CONFIG_BYTES} bytes"));
     }
     Ok(text)
 }
@@ -147,7 +150,7 @@ fn read_stream(file: &mut File, text: &mut Vec<u8>, deadline: Instant) -> Result
     let mut chunk = [0; 4096];
     while text.len() as u64 <= MAX_CONFIG_BYTES {
         if !wait_readable(file.as_fd(), deadline.saturating_duration_since(Instant::now()))? {
-            bail!("no end of file within {TIMEOUT:?}");
+            bail!(coded!(FileInvalid, "no end of file within {TIMEOUT:?}"));
         }
         match file.read(&mut chunk) {
             Ok(0) => break,

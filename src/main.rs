@@ -2,9 +2,9 @@
 
 #![no_main]
 
+use base::error::Report;
 use std::io::Write as _;
 
-use base::error::Report;
 use base::log::Log;
 use base::signal_guard::Interrupted;
 use croci::cli;
@@ -27,9 +27,9 @@ fn call() -> u8 {
             let _ = std::io::stdout().write_all(text.as_bytes());
             0
         }
-        Outcome::Usage { message, usage, global, verb } => {
+        Outcome::Usage { error, usage, global, verb } => {
             // to the log of --log too, because callers read the reason there
-            open_log(&global).unwrap_or_else(|_| Log::stderr()).error(&Report::of_text(&message));
+            open_log(&global).unwrap_or_else(|_| Log::stderr()).error(&error);
             let _ = std::io::stderr().write_all(usage.as_bytes());
             failure(verb == Some("exec"))
         }

@@ -2,6 +2,7 @@
 //!
 //! Init sends an [`InitMessage`], the runtime answers `Go`. End of file means that the peer has ended or called exec.
 
+use base::coded;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
@@ -164,7 +165,7 @@ impl Channel {
     pub(crate) fn recv_go(&self) -> Result<()> {
         match uninterrupted(|| nix::unistd::read(&self.0, &mut [0u8; GO_LENGTH])) {
             Ok(1..) => Ok(()),
-            Ok(_) => bail!("the runtime ended"),
+            Ok(_) => bail!(coded!(ContainerKilled, "the runtime ended")),
             Err(err) => Err(err).context("wait for the runtime"),
         }
     }
@@ -177,7 +178,7 @@ impl Channel {
     pub(crate) fn recv_go_with(&self) -> Result<(Option<i32>, Option<OwnedFd>)> {
         let mut buffer = [0u8; GO_LENGTH];
         match linux::socket::receive(self.fd(), &mut buffer).context("wait for the runtime")? {
-            (0, _) => bail!("the runtime ended"),
+            (0, _) => bail!(coded!(ContainerKilled, "the runtime ended")),
             (_, fd) => {
                 let [_, pid @ ..] = buffer;
                 Ok((Some(i32::from_le_bytes(pid)).filter(|pid| *pid != 0), fd))

@@ -4,6 +4,8 @@
 //! limit of memory and swap. A setting that is refused with EINVAL is written once more after the others, because the
 //! right order depends on the old values.
 
+use base::coded;
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::io;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -13,7 +15,6 @@ use nix::unistd::{AccessFlags, access};
 use super::Cgroup;
 use super::files::{read, try_read, try_write, write_context};
 use super::resources::Setting;
-use base::error::HasErrno as _;
 
 /// Writes settings into a cgroup without processes. `check`: refuse a memory limit below the usage.
 ///
@@ -32,10 +33,12 @@ pub(super) fn apply<'a>(cgroup: &Cgroup, settings: impl Iterator<Item = &'a Sett
         }
         match write_setting(cgroup, setting) {
             Err(err) if err.is_errno(&[libc::EINVAL]) => refused.push(setting),
-            result => result.with_context(|| field(setting))?,
+            result => result.with_code(Code::CgroupValue, || field(setting))?,
         }
     }
-    refused.into_iter().try_for_each(|setting| write_setting(cgroup, setting).with_context(|| field(setting)))
+    refused
+        .into_iter()
+        .try_for_each(|setting| write_setting(cgroup, setting).with_code(Code::CgroupValue, || field(setting)))
 }
 
 pub(super) fn field(setting: &Setting) -> String {
@@ -51,7 +54,7 @@ pub(super) fn directory(cgroup: &Cgroup, setting: &Setting) -> Result<String> {
         true => cgroup.unified_path(),
         false => cgroup.controller_path(&setting.controller),
     };
-    path.with_context(|| match cgroup.is_none() {
+    path.with_code(Code::CgroupController, || match cgroup.is_none() {
         true => "the container has no cgroup of its own".to_owned(),
         false => format!("the cgroup controller {:?} is not mounted on this machine", setting.controller),
     })
@@ -91,7 +94,11 @@ fn write_setting(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
 pub(super) fn explain(err: io::Error, path: &str, text: &str, missing: bool) -> anyhow::Error {
     if missing {
         // not the errno: "no such file or directory" makes callers think that the program was not found (CL-21)
-        return anyhow!("{}: this kernel, or this cgroup, does not have the file", write_context(path, text));
+        return anyhow!(coded!(
+            CgroupController,
+            "{}: this kernel, or this cgroup, does not have the file",
+            write_context(path, text)
+        ));
     }
     let why = match err.raw_os_error() {
         Some(libc::ENODEV) if path.contains("/io.") || path.contains("/blkio.") => ": not a whole disk of this machine",

@@ -3,6 +3,8 @@
 //! On failure croci removes the directories that it created. A cgroup that existed before stays, with the limits that
 //! were written to it.
 
+use base::coded;
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::{fs, io};
 
@@ -14,7 +16,6 @@ use super::files::{self, is_gone, read, try_read, try_write, write, write_contex
 use super::plan::OnPermissionDenied;
 use super::resources::Setting;
 use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, ancestor_limits, apply, parents, systemd};
-use base::error::HasErrno as _;
 use linux::bpf;
 
 /// Most attempts to create a directory whose parents the deletion of other containers removes at the same time.
@@ -228,7 +229,7 @@ fn create_directory(dir: &mut CgroupDir, plan: &CgroupPlan, work: &mut Work<'_>)
             // a cgroup of another user cannot be joined
             access(format!("{path}/cgroup.procs").as_str(), AccessFlags::W_OK)
                 .map_err(io::Error::from)
-                .with_context(|| format!("join cgroup {path}"))?;
+                .with_code(Code::CgroupFailed, || format!("join cgroup {path}"))?;
         }
         let pids = files::processes(&path).with_context(|| format!("list the processes of {path}"))?;
         // the words before the path are runc's, which callers match
@@ -238,7 +239,7 @@ fn create_directory(dir: &mut CgroupDir, plan: &CgroupPlan, work: &mut Work<'_>)
     }
     // a cgroup right below the root that was created just now cannot be frozen
     if existed || plan.record.depth() > 1 {
-        ensure!(!is_frozen(dir, &path)?, "container's cgroup unexpectedly frozen: {path}");
+        ensure!(!is_frozen(dir, &path)?, coded!(CgroupBusy, "container's cgroup unexpectedly frozen: {path}"));
     }
     Ok(())
 }
@@ -248,7 +249,7 @@ fn name_field(err: anyhow::Error, dir: &CgroupDir, plan: &CgroupPlan) -> anyhow:
     let setting = plan.settings.iter().find(|setting| dir.unified || dir.has(&setting.controller));
     match setting {
         Some(setting) if plan.on_permission_denied == OnPermissionDenied::SkipUnlimited && err.is_errno(DENIED) => {
-            err.context(format!("linux.resources.{}: needs a cgroup of its own", setting.field))
+            Code::CgroupController.add_to(err, format!("linux.resources.{}: needs a cgroup of its own", setting.field))
         }
         _ => err,
     }
@@ -289,9 +290,9 @@ fn create_missing(dir: &mut CgroupDir, plan: &CgroupPlan, work: &mut Work<'_>) -
             }
             Err(err) if err.raw_os_error() == Some(libc::EAGAIN) => {
                 let text = "cgroup.max.descendants or cgroup.max.depth of a cgroup above is reached";
-                return Err(anyhow!(err).context(format!("create cgroup {path}: {text}")));
+                return Err(err).code(Code::CgroupFailed, format!("create cgroup {path}: {text}"));
             }
-            Err(err) => return Err(anyhow!(err).context(format!("create cgroup {path}"))),
+            Err(err) => return Err(err).code(Code::CgroupFailed, format!("create cgroup {path}")),
         }
     }
     Ok(())
@@ -322,7 +323,10 @@ impl<'a> Controllers<'a> {
     fn check(&self, dir: &str) -> Result<()> {
         for (controller, field) in &self.required {
             let there = self.available.iter().any(|name| name == controller);
-            ensure!(there, "linux.resources.{field}: cgroup {dir} has no controller {controller:?}");
+            ensure!(
+                there,
+                coded!(CgroupController, "linux.resources.{field}: cgroup {dir} has no controller {controller:?}")
+            );
         }
         Ok(())
     }
@@ -423,12 +427,18 @@ fn restrict_devices(cgroup: &Cgroup, devices: &DeviceList) -> Result<()> {
     if let Some(path) = cgroup.controller_path("devices") {
         return write_device_list(&path, devices);
     }
-    let Some(fd) = cgroup.clone_into()? else { bail!("the container has no cgroup that controls devices") };
+    let Some(fd) = cgroup.clone_into()? else {
+        bail!(coded!(CgroupFailed, "the container has no cgroup that controls devices"))
+    };
     let insns = devices.program()?;
     let program =
         bpf::load_device_program(&insns).with_context(|| format!("load a program of {} steps", insns.len()))?;
-    let old = if existed { bpf::device_programs(fd).context("query the programs of the cgroup")? } else { Vec::new() };
-    bpf::attach_device_program(fd, &program, old.first()).context("attach the program to the cgroup")
+    let old = if existed {
+        bpf::device_programs(fd).code(Code::CgroupFailed, "query the programs of the cgroup")?
+    } else {
+        Vec::new()
+    };
+    bpf::attach_device_program(fd, &program, old.first()).code(Code::CgroupFailed, "attach the program to the cgroup")
 }
 
 fn write_device_list(path: &str, devices: &DeviceList) -> Result<()> {

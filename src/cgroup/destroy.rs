@@ -1,15 +1,16 @@
 //! Removal of a container's cgroup: the directories that croci created, and those that the container created below.
 
+use base::coded;
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 
 use super::files::{self, TIMEOUT, is_gone, remove_dir, value_of, walk};
 use super::freeze::{Pause, wait_for_event};
 use super::{Cgroup, CgroupDir, parents};
-use base::error::HasErrno as _;
 use linux::path as sys_path;
 
 impl Cgroup {
@@ -93,7 +94,7 @@ fn in_use(path: &str) -> anyhow::Error {
     let pids = files::processes(path).unwrap_or_default();
     let names: Vec<String> = pids.iter().take(10).map(|pid| describe_process(*pid)).collect();
     let names = if names.is_empty() { "no visible process".to_owned() } else { names.join(", ") };
-    anyhow!("cgroup {path} is still in use after {} s: {names}", TIMEOUT.as_secs())
+    anyhow!(coded!(CgroupFailed, "cgroup {path} is still in use after {} s: {names}", TIMEOUT.as_secs()))
 }
 
 /// Removes a cgroup and all below, the innermost first; `false` when one of them is busy.
@@ -107,7 +108,8 @@ fn remove_tree(path: &str) -> Result<bool> {
         Err(err) if !is_gone(&err) => Err(err),
         _ => Ok(()),
     };
-    walk(path, &mut |_| Ok(()), &mut leave).with_context(|| format!("remove the cgroups below {path}"))?;
+    walk(path, &mut |_| Ok(()), &mut leave)
+        .with_code(Code::CgroupFailed, || format!("remove the cgroups below {path}"))?;
     Ok(all && remove_dir(path)?)
 }
 

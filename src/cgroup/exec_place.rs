@@ -1,5 +1,7 @@
 //! The cgroups that a process of `exec` joins: the container's own, those of its init, or those that `--cgroup` names.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::ffi::CString;
 use std::fs;
 use std::io;
@@ -33,7 +35,9 @@ impl Cgroup {
         for dir in &self.record.dirs {
             let opened = match open_member(dir, &self.record.path_in(dir)) {
                 Err(err) if is_gone(&err) => place.open_of_init(init, dir)?,
-                opened => opened.with_context(|| format!("open cgroup {}", self.record.path_in(dir)))?,
+                opened => {
+                    opened.with_code(Code::CgroupFailed, || format!("open cgroup {}", self.record.path_in(dir)))?
+                }
             };
             place.add(dir, opened);
         }
@@ -64,7 +68,7 @@ impl Cgroup {
         for (controllers, sub) in parse(specs)? {
             ensure!(
                 !sub.split('/').any(|part| part == "..") && !sub.contains('\0'),
-                "--cgroup: bad sub cgroup path: {sub}: `..` components are not allowed"
+                coded!(CgroupFailed, "--cgroup: bad sub cgroup path: {sub}: `..` components are not allowed")
             );
             let sub = sub.trim_matches('/');
             self.choose(&mut paths, controllers.as_deref(), sub)?;
@@ -75,7 +79,12 @@ impl Cgroup {
         let mut place = ExecPlace { expected: vec![self.record.clone()], ..ExecPlace::default() };
         for (dir, path) in self.record.dirs.iter().zip(paths) {
             let opened = open_member(dir, &path);
-            place.add(dir, opened.with_context(|| format!("--cgroup: error adding pid 0 to cgroups: open {path}"))?);
+            place.add(
+                dir,
+                opened.with_code(Code::CgroupFailed, || {
+                    format!("--cgroup: error adding pid 0 to cgroups: open {path}")
+                })?,
+            );
         }
         Ok(place)
     }
@@ -92,9 +101,9 @@ impl Cgroup {
                 }
             }
             if !found && controllers.is_some() {
-                bail!("--cgroup: unknown controller {wanted}: the container has no such cgroup");
+                bail!(coded!(UsageValue, "--cgroup: unknown controller {wanted}: the container has no such cgroup"));
             }
-            ensure!(found, "--cgroup: the container has no cgroup of its own");
+            ensure!(found, coded!(CgroupFailed, "--cgroup: the container has no cgroup of its own"));
         }
         Ok(())
     }
@@ -113,7 +122,7 @@ impl Cgroup {
                 level = format!("{level}/{name}");
                 match fs::create_dir(&level) {
                     Err(err) if err.kind() == io::ErrorKind::AlreadyExists => continue,
-                    created => created.with_context(|| format!("--cgroup: create {path}"))?,
+                    created => created.with_code(Code::CgroupFailed, || format!("--cgroup: create {path}"))?,
                 }
                 // no process can join an empty cpuset
                 for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|_| dir.has("cpuset")) {
@@ -147,11 +156,11 @@ impl ExecPlace {
             ensure!(name != b"..", "process {init} is in a cgroup outside of this cgroup namespace");
             let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
             found = sys_path::openat(found.as_fd(), &CString::new(name)?, flags, 0)
-                .with_context(|| format!("open cgroup {:?} of process {init}", place.path_text()))?;
+                .with_code(Code::CgroupFailed, || format!("open cgroup {:?} of process {init}", place.path_text()))?;
         }
         if !dir.unified {
             found = sys_path::openat(found.as_fd(), c"tasks", libc::O_WRONLY, 0)
-                .with_context(|| format!("open tasks of cgroup {:?}", place.path_text()))?;
+                .with_code(Code::CgroupFailed, || format!("open tasks of cgroup {:?}", place.path_text()))?;
         }
         for record in &mut self.expected {
             record.dirs.retain(|other| other.mount != dir.mount);
@@ -181,13 +190,22 @@ fn parse(specs: &[String]) -> Result<Vec<Spec<'_>>> {
     let mut parsed = Vec::new();
     for spec in specs {
         let Some((controllers, sub)) = spec.split_once(':') else {
-            ensure!(specs.len() == 1, "invalid --cgroup argument: {spec} (missing <controller>: prefix)");
+            ensure!(
+                specs.len() == 1,
+                coded!(UsageValue, "invalid --cgroup argument: {spec} (missing <controller>: prefix)")
+            );
             return Ok(vec![(None, spec)]);
         };
         let controllers: Vec<&str> = controllers.split(',').collect();
         for name in &controllers {
-            ensure!(!name.is_empty(), "invalid --cgroup argument: {spec} (empty <controller> prefix)");
-            ensure!(!seen.contains(name), "invalid --cgroup argument(s): controller {name} specified multiple times");
+            ensure!(
+                !name.is_empty(),
+                coded!(UsageValue, "invalid --cgroup argument: {spec} (empty <controller> prefix)")
+            );
+            ensure!(
+                !seen.contains(name),
+                coded!(UsageValue, "invalid --cgroup argument(s): controller {name} specified multiple times")
+            );
             seen.push(name);
         }
         parsed.push((Some(controllers), sub));

@@ -1,5 +1,6 @@
 //! Small reads and writes of cgroup files, and walks over cgroup directories.
 
+use base::error::{Code, Coding as _, HasErrno};
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -176,6 +177,6 @@ pub(super) fn remove_dir(path: &str) -> Result<bool> {
         Ok(()) => Ok(true),
         Err(err) if is_gone(&err) => Ok(true),
         Err(err) if err.is_errno(&[libc::EBUSY, libc::ENOTEMPTY]) => Ok(false),
-        Err(err) => Err(err).with_context(|| format!("remove cgroup {path}")),
+        Err(err) => Err(err).with_code(Code::CgroupFailed, || format!("remove cgroup {path}")),
     }
 }

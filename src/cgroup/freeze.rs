@@ -1,5 +1,7 @@
 //! The freezer: `pause` and `resume` of a container.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
@@ -26,7 +28,7 @@ impl Cgroup {
             return Ok(());
         }
         freezer.set(false)?;
-        bail!("cgroup {} did not freeze within {} s", freezer.path, TIMEOUT.as_secs())
+        bail!(coded!(CgroupFailed, "cgroup {} did not freeze within {} s", freezer.path, TIMEOUT.as_secs()))
     }
 
     /// Thaws the container.
@@ -39,7 +41,7 @@ impl Cgroup {
         if freezer.wait(false, Instant::now() + TIMEOUT)? {
             return Ok(());
         }
-        bail!("cgroup {} did not thaw: one above it is frozen", freezer.path)
+        bail!(coded!(CgroupFailed, "cgroup {} did not thaw: one above it is frozen", freezer.path))
     }
 
     /// Moves a process back into the container's v1 freezer, which is thawed: in a frozen one, where another program may

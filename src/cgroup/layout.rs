@@ -4,6 +4,7 @@
 //! mount point. `/proc/self/mountinfo` is read only when one is not there, because its cost grows with the mounts of
 //! the host.
 
+use base::error::{Code, Coding as _};
 use std::io;
 
 use anyhow::{Context as _, Result};
@@ -79,7 +80,7 @@ pub(crate) fn detect() -> Result<Layout> {
 
 /// Returns the path of the calling process in the v2 hierarchy; `None` without that hierarchy.
 pub(crate) fn own_unified_path() -> Result<Option<String>> {
-    let list = try_read("/proc/self/cgroup").context("read /proc/self/cgroup")?;
+    let list = try_read("/proc/self/cgroup").code(Code::CgroupFailed, "read /proc/self/cgroup")?;
     Ok(proc::unified_path(list.as_bytes()).map(|path| String::from_utf8_lossy(path).into_owned()))
 }
 

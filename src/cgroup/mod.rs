@@ -27,6 +27,7 @@ pub(crate) mod systemd;
 mod threaded;
 mod update;
 
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::cell::OnceCell;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -34,7 +35,6 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-use base::error::HasErrno as _;
 pub(crate) use create::{create, probe_existing};
 pub(crate) use destroy::describe_process;
 pub(crate) use freeze::is_frozen;
@@ -154,7 +154,7 @@ impl Cgroup {
             Some(libc::ENODEV | libc::ENOENT) => format!("cgroup {path} has been removed"),
             _ => return err,
         };
-        err.context(text)
+        Code::CgroupFailed.add_to(err, text)
     }
 
     fn paths(&self) -> impl Iterator<Item = String> {

@@ -1,5 +1,6 @@
 //! Notification of out-of-memory kills in a container.
 
+use base::error::{Code, Coding as _};
 use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -126,7 +127,9 @@ impl OomWatch {
         let read = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_to_string(&mut text));
         match read {
             Err(err) if is_gone(&err) => Ok(None),
-            result => result.context("read the memory events of the cgroup").map(|_| value_of(&text, "oom_kill")),
+            result => result
+                .code(Code::CgroupFailed, "read the memory events of the cgroup")
+                .map(|_| value_of(&text, "oom_kill")),
         }
     }
 }

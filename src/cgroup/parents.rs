@@ -5,15 +5,16 @@
 //! has it too, is gone before the last is deleted. Where the file system has no such attribute, the container for which
 //! it was created removes it, if it is the last.
 
+use base::coded;
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::ffi::{CStr, CString};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 
 use super::CgroupDir;
 use super::files::{self, TIMEOUT, remove_dir};
 use super::freeze::Pause;
-use base::error::HasErrno as _;
 use linux::file;
 
 /// The mark of a parent; an empty value. `trusted` needs CAP_SYS_ADMIN, `user` is only on cgroup v2.
@@ -33,7 +34,9 @@ fn is_marked(path: &str) -> Result<bool> {
         match file::get_xattr(&place, name) {
             Ok(_) => return Ok(true),
             Err(err) if err.is_errno(&[libc::ENODATA, libc::EOPNOTSUPP, libc::ENOENT, libc::EPERM]) => {}
-            Err(err) => return Err(err).with_context(|| format!("read the attributes of cgroup {path}")),
+            Err(err) => {
+                return Err(err).with_code(Code::CgroupFailed, || format!("read the attributes of cgroup {path}"));
+            }
         }
     }
     Ok(false)
@@ -64,13 +67,17 @@ pub(super) fn remove_unused(path: &str) -> Result<bool> {
     let deadline = Instant::now() + TIMEOUT;
     let mut pause = Pause::new();
     while !remove_dir(path)? {
-        if files::is_in_use(path).with_context(|| format!("read cgroup {path}"))? {
+        if files::is_in_use(path).with_code(Code::CgroupFailed, || format!("read cgroup {path}"))? {
             mark(path);
             // again, because the last of the others may have looked for the mark before it was there
             return remove_dir(path);
         }
         if Instant::now() >= deadline {
-            return Err(anyhow!("cgroup {path} is busy after {} s, without processes and children", TIMEOUT.as_secs()));
+            return Err(anyhow!(coded!(
+                CgroupBusy,
+                "cgroup {path} is busy after {} s, without processes and children",
+                TIMEOUT.as_secs()
+            )));
         }
         pause.wait();
     }

@@ -1,6 +1,7 @@
 //! The record of a container's cgroup: its path in each hierarchy, and its systemd unit.
 
 use anyhow::{Context as _, Result, ensure};
+use base::coded;
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +79,10 @@ impl CgroupRecord {
     /// The path is the root of the hierarchy or none, a mount point is none of cgroups, the unit is no scope of croci's.
     pub fn check(&self) -> Result<()> {
         if let Some(scope) = &self.scope {
-            ensure!(name::is_scope(&scope.unit), "{:?} is not the unit of a container", scope.unit);
+            ensure!(
+                name::is_scope(&scope.unit),
+                coded!(ContainerDamaged, "{:?} is not the unit of a container", scope.unit)
+            );
         }
         // of a user's scope the path is known only after it was created
         let unknown = self.path.is_empty() && self.dirs.is_empty();
@@ -121,10 +125,10 @@ fn check_mount(mount: &str) -> Result<()> {
     if is_usual_mount(mount) {
         return Ok(());
     }
-    ensure!(is_below_root(mount), "{mount:?} is not the mount point of cgroups");
+    ensure!(is_below_root(mount), coded!(ContainerDamaged, "{mount:?} is not the mount point of cgroups"));
     let found = statfs(mount).with_context(|| format!("statfs {mount:?}"))?.filesystem_type();
     let wanted = [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC];
-    ensure!(wanted.contains(&found), "{mount:?} is not the mount point of cgroups");
+    ensure!(wanted.contains(&found), coded!(ContainerDamaged, "{mount:?} is not the mount point of cgroups"));
     Ok(())
 }
 

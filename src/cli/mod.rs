@@ -9,6 +9,7 @@ mod convert;
 mod examples;
 mod syntax;
 
+use base::error::Report;
 use std::ffi::OsString;
 
 use base::cli_parser;
@@ -25,8 +26,8 @@ pub enum Outcome {
     Print(String),
     /// Wrong usage; exit status 1, of `exec` 255.
     Usage {
-        /// The error for standard error and the log: one line, without `croci: ` and newline.
-        message: String,
+        /// The error for standard error and the log.
+        error: Box<Report>,
         /// The usage text for standard error, with its newline; may be empty.
         usage: String,
         /// The flags before the verb that were parsed before the error, because they name the log.
@@ -41,7 +42,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Outcome {
     match syntax::CROCI.parse(args) {
         cli_parser::Outcome::Run(global, verb) => Outcome::Run(Box::new(args::Command { global, verb })),
         cli_parser::Outcome::Print(text) => Outcome::Print(text),
-        cli_parser::Outcome::Usage { message, usage, global, verb } => Outcome::Usage { message, usage, global, verb },
+        cli_parser::Outcome::Usage { error, usage, global, verb } => Outcome::Usage { error, usage, global, verb },
     }
 }
 

@@ -1,6 +1,7 @@
 //! `checkpoint`: dumps a running container to images, and deletes it unless it is left running.
 
 use anyhow::{Context as _, Result, bail};
+use base::coded;
 
 use super::{Context, LoadedContainer, load};
 use crate::cli::args;
@@ -16,7 +17,9 @@ pub(super) fn checkpoint(context: &Context<'_>, args: &args::Checkpoint) -> Resu
     let _lock = entry.lock()?;
     let LoadedContainer { entry, record, status, init } = load(entry)?;
     status::check(Action::Checkpoint, status, &args.id)?;
-    let Some(init) = init else { bail!("cannot checkpoint container {}: container not running", args.id) };
+    let Some(init) = init else {
+        bail!(coded!(ContainerNotRunning, "cannot checkpoint container {}: container not running", args.id))
+    };
     checkpoint::checkpoint(&entry, &record, init, args, context.global.criu.as_deref()).context("checkpoint")?;
     if !args.leave_running && !args.pre_dump {
         // CRIU has killed the processes, and callers expect that the container is deleted (callers' list, 3.17)

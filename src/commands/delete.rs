@@ -1,6 +1,7 @@
 //! `delete`: removes all resources that `create` has created.
 
 use anyhow::Result;
+use base::error::{Code, Coding as _};
 
 use super::{Context, LoadedContainer, for_each_id, load, matching};
 use crate::cli::args;
@@ -70,7 +71,7 @@ fn remove(context: &Context<'_>, container: &LoadedContainer) -> Result<()> {
             context.warn_always(&[format!("poststop hooks do not run: {}", base::error::describe(&err))]);
             Hooks::default()
         }
-        Err(err) => return Err(err.context("poststop hooks")),
+        Err(err) => return Err(err).code(Code::HookFailed, "poststop hooks"),
     };
     context.warn_always(&destroy::destroy(&container.entry, &container.record, &hooks)?);
     Ok(())

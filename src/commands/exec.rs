@@ -1,6 +1,7 @@
 //! `exec`: runs a further process in a running container.
 
 use anyhow::{Context as _, Result, bail};
+use base::coded;
 
 use super::{Context, LoadedContainer};
 use crate::cgroup::Cgroup;

@@ -1,5 +1,6 @@
 //! `kill`: sends a signal to the container's init process, or to all its processes.
 
+use base::coded;
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result, bail};
@@ -59,7 +60,9 @@ pub(crate) fn kill_one(context: &Context<'_>, id: &str, args: &args::Kill) -> Re
         return Ok(());
     }
     status::check(Action::Kill, status, id)?;
-    let Some(pidfd) = target else { bail!("cannot kill container {id}: container not running") };
+    let Some(pidfd) = target else {
+        bail!(coded!(ContainerNotRunning, "cannot kill container {id}: container not running"))
+    };
     // a pid namespace's init that has no handlers ignores all but SIGKILL, and the one that waits for `start` has none
     let number = if status == Status::Created && signal::terminates(number) { libc::SIGKILL } else { number };
     linux::process::pidfd_send_signal(pidfd.as_fd(), number).with_context(|| format!("signal container {id}"))?;

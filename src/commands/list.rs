@@ -1,6 +1,7 @@
 //! `list`: lists all containers of the state root.
 
 use std::borrow::Cow;
+use base::coded;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ struct Part {
 pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
     // as runc: without --root there may have been no container yet
     if let Some(root) = context.global.root.as_ref().filter(|root| !root.exists()) {
-        bail!("--root {root:?}: no such file or directory");
+        bail!(coded!(FileMissing, "--root {root:?}: no such file or directory"));
     }
     let ids = context.store.ids()?;
     if args.quiet {

@@ -23,6 +23,7 @@ mod validate;
 mod wait;
 mod why;
 
+use base::error::{Code, Coding as _, escape};
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -39,7 +40,6 @@ use crate::state::Record;
 use crate::state::Status;
 use crate::state::Store;
 use crate::state::status;
-use base::error::escape;
 use base::host;
 use base::log::Log;
 
@@ -135,7 +135,7 @@ fn context<'a>(global: &'a Global, without_state: bool, log: &'a Log) -> Result<
     // because a write beyond RLIMIT_FSIZE is then an error (EFBIG) that croci reports after it has undone its work
     linux::signal::set_without_effect(libc::SIGXFSZ).context("SIGXFSZ")?;
     let root = match &global.root {
-        Some(root) => std::path::absolute(root).with_context(|| format!("--root {root:?}"))?,
+        Some(root) => std::path::absolute(root).with_code(Code::UsageValue, || format!("--root {root:?}"))?,
         // these verbs work without state, and so without a directory for it
         None if without_state => PathBuf::new(),
         None => host::default_root()?,
@@ -225,6 +225,6 @@ fn for_each_id<T>(context: &Context<'_>, ids: &[T], one: impl Fn(&T) -> Result<(
 /// # Errors
 /// The expression cannot be parsed; as [`Store::ids`].
 fn matching(context: &Context<'_>, pattern: &str) -> Result<Vec<ContainerId>> {
-    let pattern = regex_lite::Regex::new(pattern).with_context(|| format!("--regex {pattern:?}"))?;
+    let pattern = regex_lite::Regex::new(pattern).with_code(Code::UsageValue, || format!("--regex {pattern:?}"))?;
     Ok(context.store.ids()?.into_iter().filter(|id| pattern.is_match(id.as_str())).collect())
 }

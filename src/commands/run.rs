@@ -1,5 +1,7 @@
 //! `run`: creates and starts a container; without `--detach` waits until it exits, and deletes it.
 
+use base::coded;
+use base::error::Report;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
@@ -23,7 +25,6 @@ use crate::state::Entry;
 use crate::state::Record;
 use crate::state::exit;
 use crate::state::exit::Exit;
-use base::error::Report;
 use linux::process::ExitStatus;
 
 /// Runs the container.
@@ -136,8 +137,8 @@ pub(super) fn report_oom_kill(context: &Context<'_>, record: &Record, before: u6
     if matches!(ended, Ok(status) if *status == 128 + libc::SIGKILL)
         && Cgroup::open(&record.cgroup).oom_kills() > before
     {
-        let message = "killed by the OOM killer: the memory limit of the container is reached";
-        context.log.error(&Report::of_text(message));
+        let error = coded!(CgroupMemory, "killed by the OOM killer: the memory limit of the container is reached");
+        context.log.error(&Report::of(&error.into()));
     }
 }
 

@@ -1,5 +1,6 @@
 //! `spec`: writes a template configuration.
 
+use base::coded;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result, bail};
@@ -20,7 +21,7 @@ pub(super) fn spec(args: &args::SpecArgs) -> Result<i32> {
     text.push('\n');
     let mut file = match Place::find(&path).and_then(|place| place.create_new(0o666)) {
         Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {
-            bail!("{path:?} exists: remove it first")
+            bail!(coded!(FileExists, "{path:?} exists: remove it first"))
         }
         other => other.with_context(|| format!("write {path:?}"))?,
     };

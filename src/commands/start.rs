@@ -1,5 +1,6 @@
 //! `start`: starts the program of created containers.
 
+use base::coded;
 use std::os::fd::AsFd as _;
 
 use anyhow::{Result, bail};
@@ -26,9 +27,9 @@ fn start_one(context: &Context<'_>, id: &str) -> Result<()> {
     let lock = entry.lock()?;
     let LoadedContainer { entry, record, status, init } = load(entry)?;
     status::check(Action::Start, status, id)?;
-    let Some(init) = init else { bail!("container {id} exited before it was started") };
+    let Some(init) = init else { bail!(coded!(ContainerNotRunning, "container {id} exited before it was started")) };
     if !record.has_process {
-        bail!("cannot start container {id}: process: the configuration has none");
+        bail!(coded!(ConfigRequired, "cannot start container {id}: process: the configuration has none"));
     }
     let hooks = destroy::stored_hooks(&entry, &record)?;
     let notify = match Manager::from_env()? {

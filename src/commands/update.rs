@@ -1,5 +1,9 @@
 //! `update`: sets new limits for a container, all of them or none (UP-1).
 
+use base::coded;
+use base::error::{Code, Coding as _};
+use std::path::Path;
+
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
@@ -75,7 +79,9 @@ fn schemas(settings: &[(String, String)], record: &Record) -> Result<Vec<(String
     let found = settings.iter().filter(|(flag, _)| SCHEMAS.contains(&flag.as_str()));
     let lines: Vec<_> = found.map(|(flag, line)| (format!("--{flag}"), line.clone())).collect();
     match lines.first() {
-        Some((flag, _)) if record.resctrl.is_none() => bail!("{flag}: the container has no linux.intelRdt"),
+        Some((flag, _)) if record.resctrl.is_none() => {
+            bail!(coded!(UsageValue, "{flag}: the container has no linux.intelRdt"))
+        }
         _ => Ok(lines),
     }
 }
@@ -89,7 +95,9 @@ fn configured(text: &[u8]) -> Result<LinuxResources> {
 fn from_flags(settings: &[(String, String)]) -> Result<Value> {
     let mut document = Value::Object(Map::new());
     for (flag, text) in settings.iter().filter(|(flag, _)| !SCHEMAS.contains(&flag.as_str())) {
-        let Some((_, path)) = FIELDS.iter().find(|(name, _)| name == flag) else { bail!("--{flag}: unknown") };
+        let Some((_, path)) = FIELDS.iter().find(|(name, _)| name == flag) else {
+            bail!(coded!(UsageFlag, "--{flag}: unknown"))
+        };
         let value = match flag.as_str() {
             "cpuset-cpus" | "cpuset-mems" => json!(text),
             _ => json!(text.parse::<i64>().with_context(|| format!("--{flag}: {text:?}"))?),

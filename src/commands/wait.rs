@@ -1,6 +1,7 @@
 //! `wait`: waits until containers have stopped, and prints their exit statuses.
 
 use anyhow::{Result, bail};
+use base::coded;
 
 use super::{Context, LoadedContainer, for_each_id, print};
 use crate::state::Status;
@@ -15,7 +16,7 @@ pub(super) fn wait(context: &Context<'_>, ids: &[String]) -> Result<i32> {
 fn wait_one(context: &Context<'_>, id: &str) -> Result<()> {
     let LoadedContainer { entry, record, status, init } = context.find(id)?;
     if status == Status::Creating {
-        bail!("cannot wait for container {id}: it is {status}, not created");
+        bail!(coded!(ContainerStatus, "cannot wait for container {id}: it is {status}, not created"));
     }
     let pidfd = init.map(status::open_pidfd).transpose()?.flatten();
     let ended = match (init, pidfd) {
@@ -31,7 +32,10 @@ fn wait_one(context: &Context<'_>, id: &str) -> Result<()> {
     match ended.and_then(|exit| exit.shell_status()) {
         Some(status) => print(&format!("{status}\n")),
         None => {
-            bail!("container {id} has stopped, and its exit status is not known (`wait` must be called before the end)")
+            bail!(coded!(
+                ContainerStatus,
+                "container {id} has stopped, and its exit status is not known (`wait` must be called before the end)"
+            ))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The container ID.
 
+use base::coded;
 use std::fmt;
 
 use anyhow::{Result, bail};
@@ -19,17 +20,24 @@ impl ContainerId {
     pub fn new(id: &str) -> Result<Self> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_+.-".contains(&b);
         if id.is_empty() {
-            bail!("invalid container ID format: the ID is empty");
+            bail!(coded!(IdInvalid, "invalid container ID format: the ID is empty"));
         }
         if id.len() > MAX_LEN {
-            bail!("invalid container ID format: the ID has {} bytes, at most {MAX_LEN} are allowed", id.len());
+            bail!(coded!(
+                IdInvalid,
+                "invalid container ID format: the ID has {} bytes, at most {MAX_LEN} are allowed",
+                id.len()
+            ));
         }
         if let Some(other) = id.chars().find(|c| !u8::try_from(*c).is_ok_and(allowed)) {
             // the last words are crun's, which its suite matches
-            bail!("invalid container ID format: {id:?}: invalid character {other:?} in the container ID");
+            bail!(coded!(
+                IdInvalid,
+                "invalid container ID format: {id:?}: invalid character {other:?} in the container ID"
+            ));
         }
         if id == "." || id == ".." {
-            bail!("invalid container ID format: {id:?}");
+            bail!(coded!(IdInvalid, "invalid container ID format: {id:?}"));
         }
         Ok(Self(id.to_owned()))
     }

@@ -4,6 +4,7 @@
 //! not name it. Unknown properties and `null` are dropped (CF-4). The tables are in `schema`; rules between fields are
 //! in `validate`.
 
+use base::coded;
 use std::fmt;
 
 use anyhow::{Result, bail};
@@ -111,7 +112,7 @@ pub(super) fn check(value: &mut Value, expected: &JsonType, at: &Path<'_>, warni
         (JsonType::Int(min, max), Value::Number(number)) => in_range(number, *min, *max, at),
         (JsonType::Choice(what, names), Value::String(text)) => {
             if !names.contains(&text.as_str()) {
-                bail!("{at}: unknown {what} {text:?}{}", one_of(text, names));
+                bail!(coded!(ConfigUnknown, "{at}: unknown {what} {text:?}{}", one_of(text, names)));
             }
             Ok(())
         }
@@ -125,7 +126,9 @@ pub(super) fn check(value: &mut Value, expected: &JsonType, at: &Path<'_>, warni
             check(item, member, &at, warnings)
         }),
         (JsonType::Object(fields), Value::Object(entries)) => check_fields(entries, fields, at, warnings),
-        (expected, value) => bail!("{at}: expected {}, found {}", expected.description(), type_name(value)),
+        (expected, value) => {
+            bail!(coded!(ConfigType, "{at}: expected {}, found {}", expected.description(), type_name(value)))
+        }
     }
 }
 
@@ -141,7 +144,7 @@ fn check_fields(
         let at = Path::Key(at, field.name);
         match entries.get_mut(field.name) {
             Some(value) => check(value, &field.expected, &at, warnings)?,
-            None if field.required => bail!("{at}: is required"),
+            None if field.required => bail!(coded!(ConfigRequired, "{at}: is required")),
             None => {}
         }
     }
@@ -189,7 +192,7 @@ fn in_range(number: &Number, min: i128, max: i128, at: &Path<'_>) -> Result<()> 
         Some(value) if (min..=max).contains(&value) => Ok(()),
         Some(value) => bail!("{at}: {value} is out of range ({min} to {max})"),
         // serde_json parses an integer beyond 64 bits as a float, too
-        None => bail!("{at}: expected an integer from {min} to {max}, found {number}"),
+        None => bail!(coded!(ConfigType, "{at}: expected an integer from {min} to {max}, found {number}")),
     }
 }
 

@@ -21,7 +21,9 @@ mod validate;
 mod version;
 
 use anyhow::{Result, bail};
+use base::coded;
 pub use base::default_config::default_config;
+use base::error::{Code, Coding as _};
 use base::json;
 use oci_spec::runtime::{LinuxResources, Mount, Process, Spec};
 use serde_json::Value;
@@ -68,7 +70,7 @@ pub fn parse(bytes: &[u8]) -> Result<Config> {
         validate::config(&spec, &mut warnings)?;
         Ok(Config { spec, warnings })
     };
-    read().map_err(add_runcs_words)
+    read().or_code(Code::ConfigInvalid).map_err(add_runcs_words)
 }
 
 /// Adds the words for which runc's own tests look to an error of `linux.memoryPolicy` (callers' list, part 2).
@@ -76,7 +78,7 @@ fn add_runcs_words(err: anyhow::Error) -> anyhow::Error {
     let text = base::error::describe(&err);
     for (field, words) in [("mode", "mode"), ("flags", "flag"), ("nodes", "nodes")] {
         if text.starts_with(&format!("linux.memoryPolicy.{field}")) {
-            return anyhow::anyhow!("{text} (invalid memory policy {words})");
+            return coded!(ConfigInvalid, "{text} (invalid memory policy {words})").into();
         }
     }
     err
@@ -127,7 +129,7 @@ pub fn parse_mounts(bytes: &[u8]) -> Result<Vec<Mount>> {
     let list = match json::parse(bytes)? {
         Value::Object(mut document) => match document.remove("mounts") {
             Some(list) => list,
-            None => bail!("mounts: is required"),
+            None => bail!(coded!(ConfigRequired, "mounts: is required")),
         },
         list => list,
     };

@@ -5,6 +5,7 @@
 //! a device's mode.
 
 use anyhow::{Context, Result, bail, ensure};
+use base::coded;
 use serde_json::{Map, Value};
 
 use super::json_type::{Path, check};
@@ -155,7 +156,7 @@ fn adapt_affinity(affinity: &mut Object) -> Result<()> {
             cpus.retain(|c| c != ' ');
             // a file of the kernel's may end with a newline, a property may not
             let is_list = cpus.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b',' | b'-'));
-            ensure!(is_list, "{}: expected a list such as \"0-3,7\", found {cpus:?}", at());
+            ensure!(is_list, coded!(ConfigType, "{}: expected a list such as \"0-3,7\", found {cpus:?}", at()));
         }
     }
     affinity.retain(|_, cpus| cpus.as_str() != Some(""));
@@ -204,7 +205,7 @@ fn adapt_device(device: &mut Object) -> Result<()> {
     for name in ["major", "minor"] {
         // oci-spec would assume 0, which is another device (DV-1)
         if has_numbers && !device.contains_key(name) {
-            bail!("{name}: is required");
+            bail!(coded!(ConfigRequired, "{name}: is required"));
         }
     }
     let Some(mode) = device.get("fileMode").and_then(Value::as_u64) else { return Ok(()) };

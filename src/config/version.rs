@@ -1,6 +1,8 @@
 //! The check of `ociVersion` (CF-3).
 
 use anyhow::{Context, Result, bail};
+use base::coded;
+use base::error::{Code, Coding as _};
 
 pub use base::default_config::SPEC_VERSION;
 /// The oldest version croci accepts.
@@ -22,10 +24,13 @@ pub(super) fn check(version: &str) -> Result<Option<String>> {
     {
         return Ok(Some(format!("ociVersion: {version:?} is no semantic version, {version}.0 is meant")));
     }
-    let (major, minor) =
-        parse(version).with_context(|| format!("ociVersion: {version:?} is not a semantic version"))?;
+    let (major, minor) = parse(version)
+        .with_code(Code::ConfigVersion, || format!("ociVersion: {version:?} is not a semantic version"))?;
     if major != MAJOR {
-        bail!("ociVersion: version {version:?} is not supported, only {SPEC_VERSION_MIN} to {SPEC_VERSION}");
+        bail!(coded!(
+            ConfigVersion,
+            "ociVersion: version {version:?} is not supported, only {SPEC_VERSION_MIN} to {SPEC_VERSION}"
+        ));
     }
     Ok((minor > MINOR).then(|| format!("ociVersion: {version} is newer than the supported {SPEC_VERSION}")))
 }

@@ -1,5 +1,7 @@
 //! One run of `criu swrk`: CRIU as a child process that serves one request on a socket and exits.
 
+use base::coded;
+use base::error::{Code, Coding as _, from_wire};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io::{Read as _, Seek as _};
@@ -31,9 +33,9 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// The file is missing or is not executable.
 pub(crate) fn find(configured: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = configured {
-        let meta = std::fs::metadata(path).with_context(|| format!("--criu {path:?}"))?;
+        let meta = std::fs::metadata(path).with_code(Code::CriuFailed, || format!("--criu {path:?}"))?;
         if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 {
-            bail!("--criu {path:?}: is not an executable file");
+            bail!(coded!(CriuFailed, "--criu {path:?}: is not an executable file"));
         }
         return Ok(path.to_owned());
     }
@@ -42,7 +44,7 @@ pub(crate) fn find(configured: Option<&Path>) -> Result<PathBuf> {
         std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
     let found = std::env::split_paths(&path).map(|dir| dir.join("criu")).find(runs);
-    found.context("criu is not installed (Debian: package criu)")
+    found.code(Code::CriuMissing, "criu is not installed (Debian: package criu)")
 }
 
 /// A message from CRIU, with the descriptor that was sent with it.
@@ -97,11 +99,11 @@ impl Swrk {
         } else {
             Some(std::fs::File::from(memfd_create(c"criu", MFdFlags::MFD_CLOEXEC).context("memory file")?))
         };
-        match linux::process::clone3(0, start.cgroup).context("create the process of criu")? {
+        match linux::process::clone3(0, start.cgroup).code(Code::CriuFailed, "create the process of criu")? {
             CloneResult::Child => {
                 drop(ours);
                 let Err(err) = become_criu(start, theirs.as_fd(), early.as_ref());
-                let text = [&[FAILED], base::error::describe(&err).as_bytes()].concat();
+                let text = [&[FAILED], base::error::to_wire(&err).as_bytes()].concat();
                 let _ = linux::socket::send(theirs.as_fd(), &text, &[]);
                 linux::process::exit(127)
             }
@@ -110,7 +112,7 @@ impl Swrk {
                 let mut criu = Swrk { pid, pidfd, socket: ours, opened: Vec::new(), early };
                 let (text, socket) = criu.message()?;
                 let (Some((&READY, numbers)), Some(socket)) = (text.split_first(), socket) else {
-                    bail!("the process of criu sent no start message");
+                    bail!(coded!(CriuFailed, "the process of criu sent no start message"));
                 };
                 let numbers = String::from_utf8_lossy(numbers);
                 criu.opened = numbers.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
@@ -126,9 +128,10 @@ impl Swrk {
     fn wait_for_exec(&mut self, first: OwnedFd) -> Result<OwnedFd> {
         let requests = std::mem::replace(&mut self.socket, first);
         let mut buffer = vec![0u8; MAX_MESSAGE_BYTES];
-        let (length, _) = linux::socket::receive(self.socket.as_fd(), &mut buffer).context("receive from criu")?;
+        let (length, _) =
+            linux::socket::receive(self.socket.as_fd(), &mut buffer).code(Code::CriuFailed, "receive from criu")?;
         match buffer.get(..length).and_then(<[u8]>::split_first) {
-            Some((_, text)) => bail!("{}", String::from_utf8_lossy(text)),
+            Some((_, text)) => Err(from_wire(&String::from_utf8_lossy(text))).or_code(Code::CriuFailed),
             None => Ok(requests),
         }
     }
@@ -149,7 +152,7 @@ impl Swrk {
                 self.message()?;
                 Err(self.ended())
             }
-            other => other.context("send to criu"),
+            other => other.code(Code::CriuFailed, "send to criu"),
         }
     }
 
@@ -159,7 +162,7 @@ impl Swrk {
     /// CRIU has ended: the error has its last output.
     pub(crate) fn receive(&mut self) -> Result<CriuResponse> {
         let (bytes, fd) = self.message()?;
-        Ok(CriuResponse { response: Response::decode(&bytes).context("response of criu")?, fd })
+        Ok(CriuResponse { response: Response::decode(&bytes).code(Code::CriuFailed, "response of criu")?, fd })
     }
 
     fn message(&mut self) -> Result<(Vec<u8>, Option<OwnedFd>)> {
@@ -167,11 +170,11 @@ impl Swrk {
         let (length, fd) = match linux::socket::receive(self.socket.as_fd(), &mut buffer) {
             Ok((0, _)) => return Err(self.ended()),
             Err(err) if err.raw_os_error() == Some(libc::ECONNRESET) => return Err(self.ended()),
-            other => other.context("receive from criu")?,
+            other => other.code(Code::CriuFailed, "receive from criu")?,
         };
         buffer.truncate(length);
         match buffer.split_first() {
-            Some((&FAILED, text)) => bail!("{}", String::from_utf8_lossy(text)),
+            Some((&FAILED, text)) => Err(from_wire(&String::from_utf8_lossy(text))).or_code(Code::CriuFailed),
             _ => Ok((buffer, fd)),
         }
     }
@@ -188,9 +191,9 @@ impl Swrk {
             log::errors(&text).or_else(|| text.lines().rfind(|line| !line.is_empty()).map(str::to_owned))
         });
         match (text, status) {
-            (Some(text), _) => anyhow::anyhow!("criu ended: {text}"),
-            (None, Ok(Some(status))) => anyhow::anyhow!("criu ended: {status}"),
-            (None, Ok(None) | Err(_)) => anyhow::anyhow!("criu ended"),
+            (Some(text), _) => anyhow::anyhow!(coded!(CriuFailed, "criu ended: {text}")),
+            (None, Ok(Some(status))) => anyhow::anyhow!(coded!(CriuFailed, "criu ended: {status}")),
+            (None, Ok(None) | Err(_)) => anyhow::anyhow!(coded!(CriuFailed, "criu ended")),
         }
     }
 
@@ -202,7 +205,7 @@ impl Swrk {
         // closed, because after a pre-dump CRIU waits for another request
         let (unused, _) = linux::socket::pair().context("socket pair")?;
         drop(std::mem::replace(&mut self.socket, unused));
-        linux::process::wait(self.pidfd.as_fd(), true).context("wait for criu").map(drop)
+        linux::process::wait(self.pidfd.as_fd(), true).code(Code::CriuFailed, "wait for criu").map(drop)
     }
 }
 
@@ -224,13 +227,13 @@ fn become_criu(start: &Start<'_>, runtime: BorrowedFd<'_>, early: Option<&std::f
     let (socket, theirs) = linux::socket::pair().context("socket pair")?;
     if let Some(early) = early {
         let null = nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-        linux::term::replace_stdio(null.as_fd(), 0).context("standard input of criu")?;
+        linux::term::replace_stdio(null.as_fd(), 0).code(Code::CriuFailed, "standard input of criu")?;
         for number in [1, 2] {
-            linux::term::replace_stdio(early.as_fd(), number).context("standard streams of criu")?;
+            linux::term::replace_stdio(early.as_fd(), number).code(Code::CriuFailed, "standard streams of criu")?;
         }
     }
     for fd in start.inherit.iter().copied().chain(opened.iter().map(AsRawFd::as_raw_fd)).chain([socket.as_raw_fd()]) {
-        linux::process::clear_cloexec(fd).context("descriptor for criu")?;
+        linux::process::clear_cloexec(fd).code(Code::CriuFailed, "descriptor for criu")?;
     }
     // because croci blocks some signals while it creates a container
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("signal mask")?;
@@ -270,7 +273,7 @@ pub(crate) fn features(program: &Path) -> Result<(bool, bool)> {
     criu.send(&Request::Features)?;
     let response = criu.receive()?.response;
     if response.kind != CriuRequestType::Features || !response.success {
-        bail!("criu: the check of its features failed");
+        bail!(coded!(CriuFailed, "criu: the check of its features failed"));
     }
     criu.finish()?;
     Ok((response.mem_track, response.lazy_pages))

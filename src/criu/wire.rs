@@ -2,6 +2,7 @@
 //! <https://protobuf.dev/programming-guides/encoding/>
 
 use anyhow::{Context as _, Result, bail};
+use base::coded;
 
 const VARINT: u64 = 0;
 const BYTES: u64 = 2;
@@ -105,7 +106,7 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
-        bail!("a number of the message is too long")
+        bail!(coded!(CriuFailed, "a number of the message is too long"))
     }
 
     fn take(&mut self, length: u64) -> Result<&'a [u8]> {
@@ -129,7 +130,7 @@ impl<'a> Reader<'a> {
             }
             1 => self.take(8).map(|_| Value::Other)?,
             5 => self.take(4).map(|_| Value::Other)?,
-            other => bail!("the message has a field of unknown type {other}"),
+            other => bail!(coded!(CriuFailed, "the message has a field of unknown type {other}")),
         };
         Ok(Some((key >> 3, value)))
     }

@@ -4,6 +4,8 @@
 mod output;
 mod tree;
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
@@ -71,8 +73,9 @@ pub(crate) fn run(
     interrupt: Option<&SignalGuard>,
 ) -> Result<()> {
     let context = || format!("error running {}: {:?}", hook.name, hook.path);
-    let child = spawn(hook, files).with_context(context)?;
-    let (status, output) = run_to_end(child, state, hook.timeout, procfs, interrupt).with_context(context)?;
+    let child = spawn(hook, files).with_code(Code::HookFailed, context)?;
+    let (status, output) =
+        run_to_end(child, state, hook.timeout, procfs, interrupt).with_code(Code::HookFailed, context)?;
     if status == linux::process::ExitStatus::Exited(0) {
         return Ok(());
     }
@@ -176,7 +179,11 @@ fn run_to_end(
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
             tree::kill(&child, &pidfd, procfs)?;
-            bail!("took longer than its timeout of {} s and was killed", timeout.unwrap_or_default().as_secs());
+            bail!(coded!(
+                HookTimeout,
+                "took longer than its timeout of {} s and was killed",
+                timeout.unwrap_or_default().as_secs()
+            ));
         }
         if let Err(err) = interrupt.map_or(Ok(()), SignalGuard::check) {
             tree::kill(&child, &pidfd, procfs)?;

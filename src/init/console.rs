@@ -6,6 +6,8 @@ use crate::plan::process::ProcessPlan;
 use crate::rootfs::mask::is_null;
 use anyhow::{Context as _, Result, ensure};
 use base::error::HasErrno as _;
+use base::coded;
+use base::error::{Code, Coding as _};
 use linux::term;
 use nix::fcntl::{OFlag, ResolveFlag};
 use nix::sys::stat::{FileStat, fstat, major};
@@ -39,20 +41,27 @@ pub(crate) fn use_as_stdio(slave: BorrowedFd<'_>) -> Result<()> {
 pub(crate) fn open_pty(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(OwnedFd, OwnedFd)> {
     let path = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = nix::fcntl::open(root, path, nix::sys::stat::Mode::empty()).context("open the root directory")?;
-    let dir = open_at(root.as_fd(), c"dev/pts", path, ResolveFlag::RESOLVE_IN_ROOT).context("open /dev/pts")?;
+    let dir = open_at(root.as_fd(), c"dev/pts", path, ResolveFlag::RESOLVE_IN_ROOT)
+        .code(Code::TerminalFailed, "open /dev/pts")?;
     // only the kernel creates files in a devpts: an image cannot put a symlink or another device there (CVE-2025-52565,
     // CVE-2026-41579)
-    let fs = fstatfs(&dir).context("/dev/pts")?;
-    ensure!(fs.filesystem_type() == DEVPTS_SUPER_MAGIC, "a terminal needs a devpts file system at /dev/pts");
+    let fs = fstatfs(&dir).code(Code::TerminalFailed, "/dev/pts")?;
+    ensure!(
+        fs.filesystem_type() == DEVPTS_SUPER_MAGIC,
+        coded!(TerminalFailed, "a terminal needs a devpts file system at /dev/pts")
+    );
     let access = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let strict = ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS;
-    let master = open_at(dir.as_fd(), c"ptmx", access, strict).context("open /dev/pts/ptmx")?;
+    let master = open_at(dir.as_fd(), c"ptmx", access, strict).code(Code::TerminalFailed, "open /dev/pts/ptmx")?;
     term::unlock(master.as_fd()).context("unlock the terminal")?;
     let slave = term::open_peer(master.as_fd()).context("open the terminal")?;
     let stat = fstat(&slave).context("terminal")?;
     let is_slave = stat.st_mode & libc::S_IFMT == libc::S_IFCHR && SLAVE_MAJORS.contains(&major(stat.st_rdev));
     let fs = fstatfs(&slave).context("terminal")?;
-    ensure!(is_slave && fs.filesystem_type() == DEVPTS_SUPER_MAGIC, "the terminal is not one of a devpts");
+    ensure!(
+        is_slave && fs.filesystem_type() == DEVPTS_SUPER_MAGIC,
+        coded!(TerminalFailed, "the terminal is not one of a devpts")
+    );
     if stat.st_uid != plan.uid {
         // the group stays that of the devpts mount option (gid=5)
         fchown(&slave, Some(Uid::from_raw(plan.uid)), None).context("give the terminal to the user")?;

@@ -7,6 +7,8 @@
 use crate::plan::process::ProcessPlan;
 use anyhow::{Context as _, Result, ensure};
 use base::error::HasErrno as _;
+use base::coded;
+use base::error::{Code, Coding as _};
 use nix::fcntl::{OFlag, ResolveFlag};
 use std::ffi::CStr;
 use std::fs::File;
@@ -29,7 +31,7 @@ pub(crate) fn check(plan: &mut ProcessPlan) -> Result<()> {
         plan.apparmor = None;
     }
     if plan.selinux.is_some() {
-        ensure!(selinux_is_enabled(), "process.selinuxLabel: SELinux is not enabled on this host");
+        ensure!(selinux_is_enabled(), coded!(LsmFailed, "process.selinuxLabel: SELinux is not enabled on this host"));
     }
     Ok(())
 }
@@ -57,11 +59,11 @@ fn selinux_is_enabled() -> bool {
 /// As write(2), with the path in back quotes, because Podman matches it; `ENOENT`: an unknown profile.
 pub(crate) fn prepare(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     if let Some(profile) = &plan.apparmor {
-        apparmor(profile, proc_fd).with_context(|| format!("process.apparmorProfile: {profile:?}"))?;
+        apparmor(profile, proc_fd).with_code(Code::LsmFailed, || format!("process.apparmorProfile: {profile:?}"))?;
     }
     if let Some(label) = &plan.selinux {
         write_attribute(proc_fd, c"self/attr/exec", label.to_bytes())
-            .with_context(|| format!("process.selinuxLabel: {label:?}"))?;
+            .with_code(Code::LsmFailed, || format!("process.selinuxLabel: {label:?}"))?;
     }
     Ok(())
 }
@@ -81,9 +83,8 @@ fn apparmor(profile: &CStr, proc_fd: BorrowedFd<'_>) -> Result<()> {
 /// As [`prepare`].
 pub(crate) fn label_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     match &plan.selinux {
-        Some(label) if plan.new_keyring => {
-            write_attribute(proc_fd, c"self/attr/keycreate", label.to_bytes()).context("process.selinuxLabel")
-        }
+        Some(label) if plan.new_keyring => write_attribute(proc_fd, c"self/attr/keycreate", label.to_bytes())
+            .code(Code::LsmFailed, "process.selinuxLabel"),
         _ => Ok(()),
     }
 }
@@ -95,7 +96,7 @@ pub(crate) fn label_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<
 pub(crate) fn unlabel_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     if plan.selinux.is_some() && plan.new_keyring {
         // a newline resets the label; the kernel does not pass an empty write to the module
-        write_attribute(proc_fd, c"self/attr/keycreate", b"\n").context("process.selinuxLabel")?;
+        write_attribute(proc_fd, c"self/attr/keycreate", b"\n").code(Code::LsmFailed, "process.selinuxLabel")?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ pub(crate) mod lsm;
 pub(crate) mod namespaces;
 pub(crate) mod sysctl;
 
+use base::error::{Code, Coding as _};
 use std::convert::Infallible;
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -57,7 +58,7 @@ pub(crate) fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channe
         let status = match build_root(plan, opened, &channel) {
             Ok(()) => 0,
             Err(err) => {
-                let _ = channel.send(&InitMessage::Failed(error::describe(&err)));
+                let _ = channel.send(&InitMessage::Failed(error::to_wire(&err)));
                 1
             }
         };
@@ -65,7 +66,7 @@ pub(crate) fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channe
     }
     let program = match prepare(plan, opened, part, &channel) {
         Err(err) => {
-            let _ = channel.send(&InitMessage::Failed(error::describe(&err)));
+            let _ = channel.send(&InitMessage::Failed(error::to_wire(&err)));
             linux::process::exit(1)
         }
         Ok(program) => program,
@@ -85,7 +86,7 @@ pub(crate) fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channe
         }
     };
     let Err(err) = start(plan, opened, program);
-    let mut text = error::describe(&err).into_bytes();
+    let mut text = error::to_wire(&err).into_bytes();
     if matches!(opened.start_sync, StartSync::Channel) {
         text.insert(0, b'F');
     }
@@ -223,7 +224,7 @@ fn enter_root(
     }
     rootfs::pivot(rootfs, root)?;
     if let Some(process) = plan.process.as_ref().filter(|process| process.terminal) {
-        let (master, slave) = console::open_pty(c"/", process).context("process.terminal")?;
+        let (master, slave) = console::open_pty(c"/", process).code(Code::TerminalFailed, "process.terminal")?;
         rootfs::device::attach_console(root, slave.as_fd())?;
         if !matches!(part, Part::Root) {
             console::use_as_stdio(slave.as_fd())?;
@@ -259,7 +260,7 @@ fn prepare_as_root(opened: &Opened, process: &ProcessPlan, part: &Part, channel:
         }
         Part::Program { terminal: Some(slave) } => console::use_as_stdio(slave.as_fd())?,
         Part::Program { terminal: None } => {
-            let (master, slave) = console::open_pty(c"/", process).context("process.terminal")?;
+            let (master, slave) = console::open_pty(c"/", process).code(Code::TerminalFailed, "process.terminal")?;
             console::use_as_stdio(slave.as_fd())?;
             channel.send(&InitMessage::Console(master)).context("hand over the terminal")?;
         }
@@ -344,7 +345,8 @@ fn handover(plan: &ContainerPlan, channel: &Channel) -> Result<Option<Handover>>
     match Handover::start(channel.fd(), protocol::LISTENER) {
         Ok(handover) => Ok(Some(handover)),
         Err(_) if !filter.notify_sendmsg => Ok(None),
-        Err(err) => Err(err).context("linux.seccomp: SCMP_ACT_NOTIFY for sendmsg: a thread to send the listener"),
+        Err(err) => Err(err)
+            .code(Code::SeccompInvalid, "linux.seccomp: SCMP_ACT_NOTIFY for sendmsg: a thread to send the listener"),
     }
 }
 
@@ -354,9 +356,10 @@ fn install_seccomp(plan: &ContainerPlan, channel: &Channel, handover: Option<Han
     let Some(filter) = &plan.seccomp else { return Ok(()) };
     if let Some(handover) = handover {
         return linux::seccomp::install_with(&filter.program, filter.flags, handover)
-            .context("linux.seccomp: load the filter");
+            .code(Code::SeccompInvalid, "linux.seccomp: load the filter");
     }
-    let listener = linux::seccomp::install(&filter.program, filter.flags).context("linux.seccomp: load the filter")?;
+    let listener = linux::seccomp::install(&filter.program, filter.flags)
+        .code(Code::SeccompInvalid, "linux.seccomp: load the filter")?;
     if let Some(listener) = listener {
         channel.send(&InitMessage::Listener(listener)).context("hand over the seccomp listener")?;
     }
@@ -388,7 +391,7 @@ fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) 
         run_hooks(&list, &opened.hook_output, &state, hook::Procfs::None)?;
     }
     for fd in 3..3 + plan.preserve_fds as i32 {
-        linux::process::clear_cloexec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;
+        linux::process::clear_cloexec(fd).with_code(Code::FdInvalid, || format!("--preserve-fds: descriptor {fd}"))?;
     }
     if let StartSync::Fifo(fifo) = &opened.start_sync {
         let written = protocol::uninterrupted(|| nix::unistd::write(fifo, &[protocol::EXECUTING]));

@@ -1,5 +1,6 @@
 //! Joining and creating the namespaces that clone3(2) itself could not, and setting the host name.
 
+use base::error::{Code, Coding as _};
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
@@ -44,7 +45,7 @@ pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel
         linux::process::set_dumpable(true).context("set dumpable")?;
     }
     if namespaces.new_cgroup {
-        linux::process::unshare(libc::CLONE_NEWCGROUP).context("new cgroup namespace")?;
+        linux::process::unshare(libc::CLONE_NEWCGROUP).code(Code::NamespaceDenied, "new cgroup namespace")?;
     }
     create_time_namespace(plan, opened, offsets)
 }
@@ -56,7 +57,7 @@ pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel
 /// As write(2).
 pub(super) fn join_cgroups(opened: &mut Opened) -> Result<()> {
     std::mem::take(&mut opened.cgroup_join).into_iter().try_for_each(|file| {
-        nix::unistd::write(&file, b"0").context("join the cgroup")?;
+        nix::unistd::write(&file, b"0").code(Code::CgroupFailed, "join the cgroup")?;
         Ok(())
     })
 }
@@ -79,21 +80,21 @@ fn join_all(user: Option<&Joined>, joins: &[Joined]) -> Result<()> {
     let setns = |join: &Joined| linux::process::setns(join.fd.as_fd(), join.flag);
     let refused = |join: &Joined| format!("join the {} namespace", join.name);
     let Some(user) = user else {
-        return joins.iter().try_for_each(|join| setns(join).with_context(|| refused(join)));
+        return joins.iter().try_for_each(|join| setns(join).with_code(Code::NamespaceJoin, || refused(join)));
     };
     let mut later = Vec::new();
     for join in joins {
         match setns(join) {
             Err(err) if err.raw_os_error() == Some(libc::EPERM) => later.push(join),
-            other => other.with_context(|| refused(join))?,
+            other => other.with_code(Code::NamespaceJoin, || refused(join))?,
         }
     }
     // EINVAL: this process is there already, because the helper that cloned it has joined the namespace
     match setns(user) {
         Err(err) if err.raw_os_error() == Some(libc::EINVAL) => {}
-        other => other.with_context(|| refused(user))?,
+        other => other.with_code(Code::NamespaceJoin, || refused(user))?,
     }
-    later.into_iter().try_for_each(|join| setns(join).with_context(|| refused(join)))
+    later.into_iter().try_for_each(|join| setns(join).with_code(Code::NamespaceJoin, || refused(join)))
 }
 
 /// Becomes user and group 0 of the user namespace. Where 0 is not mapped the process keeps the overflow ID, with all
@@ -111,7 +112,7 @@ pub(crate) fn become_root(keep_groups: bool) -> Result<()> {
             Ok(()) => {}
             // EINVAL: ID 0 is not mapped
             Err(err) if err.raw_os_error() == Some(libc::EINVAL) => {}
-            Err(err) => return Err(err).context("become root of the user namespace"),
+            Err(err) => return Err(err).code(Code::NamespaceDenied, "become root of the user namespace"),
         }
     }
     // again, because a change of IDs sets the flag to the value of fs.suid_dumpable
@@ -124,7 +125,8 @@ fn open_offsets(plan: &ContainerPlan, opened: &Opened) -> Result<Option<File>> {
         return Ok(None);
     }
     let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    let file = openat(&opened.proc_dir, "self/timens_offsets", flags, Mode::empty()).context("linux.timeOffsets")?;
+    let file = openat(&opened.proc_dir, "self/timens_offsets", flags, Mode::empty())
+        .code(Code::ConfigInvalid, "linux.timeOffsets")?;
     Ok(Some(file.into()))
 }
 
@@ -132,14 +134,15 @@ fn open_offsets(plan: &ContainerPlan, opened: &Opened) -> Result<Option<File>> {
 /// offsets only while the namespace has no process.
 fn create_time_namespace(plan: &ContainerPlan, opened: &Opened, offsets_file: Option<File>) -> Result<()> {
     let Some(offsets) = &plan.namespaces.new_time else { return Ok(()) };
-    linux::process::unshare(libc::CLONE_NEWTIME).context("new time namespace")?;
+    linux::process::unshare(libc::CLONE_NEWTIME).code(Code::NamespaceDenied, "new time namespace")?;
     if let Some(mut file) = offsets_file {
-        file.write_all(offsets.as_bytes()).context("linux.timeOffsets")?;
+        file.write_all(offsets.as_bytes()).code(Code::ConfigInvalid, "linux.timeOffsets")?;
     }
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let namespace =
-        openat(&opened.proc_dir, "self/ns/time_for_children", flags, Mode::empty()).context("time namespace")?;
-    linux::process::setns(namespace.as_fd(), libc::CLONE_NEWTIME).context("enter the new time namespace")?;
+    let namespace = openat(&opened.proc_dir, "self/ns/time_for_children", flags, Mode::empty())
+        .code(Code::NamespaceDenied, "time namespace")?;
+    linux::process::setns(namespace.as_fd(), libc::CLONE_NEWTIME)
+        .code(Code::NamespaceDenied, "enter the new time namespace")?;
     Ok(())
 }
 
@@ -149,10 +152,10 @@ fn create_time_namespace(plan: &ContainerPlan, opened: &Opened, offsets_file: Op
 /// As sethostname(2) and setdomainname(2).
 pub(crate) fn set_names(plan: &ContainerPlan) -> Result<()> {
     if let Some(name) = &plan.hostname {
-        nix::unistd::sethostname(name).with_context(|| format!("hostname: {name:?}"))?;
+        nix::unistd::sethostname(name).with_code(Code::ConfigInvalid, || format!("hostname: {name:?}"))?;
     }
     if let Some(name) = &plan.domainname {
-        linux::process::setdomainname(name).with_context(|| format!("domainname: {name:?}"))?;
+        linux::process::setdomainname(name).with_code(Code::ConfigInvalid, || format!("domainname: {name:?}"))?;
     }
     Ok(())
 }

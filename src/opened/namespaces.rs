@@ -1,6 +1,8 @@
 //! The namespaces that a container joins. Their files are opened and checked before anything is created; a file that is
 //! not a namespace of the right type is an error (NS-3).
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -52,13 +54,14 @@ pub(crate) fn open(plan: &NamespacePlan) -> Result<Namespaces> {
     all.sort_by_key(|join| join.index);
     for Join { flag, name, index, path } in all {
         let field = || format!("linux.namespaces[{index}].path: {name} namespace {path:?}");
-        let fd = open_namespace(path, *flag).with_context(field)?;
+        let fd = open_namespace(path, *flag).with_code(Code::NamespaceJoin, field)?;
         let joined = Joined { flag: *flag, name, fd };
         match *flag {
             libc::CLONE_NEWUSER => {
                 // the plan leaves out the runtime's own; checked again because rights on the host depend on it
                 if is_own_user(joined.fd.as_fd())? {
-                    return Err(anyhow::anyhow!("is the runtime's own now")).with_context(field);
+                    return Err(anyhow::anyhow!(coded!(NamespaceJoin, "is the runtime's own now")))
+                        .with_code(Code::NamespaceJoin, field);
                 }
                 opened.user = Some(joined);
             }
@@ -77,12 +80,12 @@ pub(crate) fn open_namespace(path: &Path, flag: i32) -> Result<OwnedFd> {
     let fd = open_file(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty())?;
     let stat = nix::sys::statfs::fstatfs(&fd).with_context(|| format!("statfs {path:?}"))?;
     if stat.filesystem_type() != nix::sys::statfs::NSFS_MAGIC {
-        bail!("not a namespace");
+        bail!(coded!(NamespaceJoin, "not a namespace"));
     }
     let found = linux::process::namespace_type(fd.as_fd()).context("not a namespace")?;
     if found != flag {
         let name = TYPES.iter().find(|(_, _, flag)| *flag == found).map_or("unknown", |(_, name, _)| name);
-        bail!("this is a namespace of type {name}");
+        bail!(coded!(NamespaceJoin, "this is a namespace of type {name}"));
     }
     Ok(fd)
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure. `runtime::criu` reads `org.criu.config`, only for a checkpoint or restore.
 
+use base::coded;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::path::PathBuf;
@@ -43,7 +44,10 @@ fn refuse_wasm(spec: &Spec, variant: &str) -> Result<()> {
     let program = spec.process().as_ref().and_then(|process| process.args().as_ref()?.first().cloned());
     let is_module = program.is_some_and(|program| program.ends_with(".wasm") || program.ends_with(".wat"));
     match variant {
-        "compat" => bail!("annotations[{WASM:?}]: {variant:?} is not supported: croci runs no WebAssembly"),
+        "compat" => bail!(coded!(
+            ConfigUnsupported,
+            "annotations[{WASM:?}]: {variant:?} is not supported: croci runs no WebAssembly"
+        )),
         "compat-smart" if is_module => {
             bail!("annotations[{WASM:?}]: {variant:?}: the program is a WebAssembly module, which croci cannot run")
         }
@@ -89,7 +93,7 @@ pub(crate) fn read(spec: &Spec) -> Result<Extensions> {
     let text = |key: &str| annotations.get(key).map(String::as_str).filter(|value| !value.is_empty());
     for (key, why) in REFUSED {
         if let Some(value) = text(key) {
-            bail!("annotations[{key:?}]: {value:?} is not supported: {why}");
+            bail!(coded!(ConfigUnsupported, "annotations[{key:?}]: {value:?} is not supported: {why}"));
         }
     }
     if let Some(variant) = text(WASM) {

@@ -3,6 +3,7 @@
 //! Pure. `plan::mount_options` parses `options`, `rootfs::opened` opens the sources of binds, `rootfs::mount` executes
 //! the steps.
 
+use base::coded;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -252,11 +253,13 @@ fn plan_kind(
         return plan_bind(mount, words, ctx, recursive, root, label, warnings);
     }
     if words.copy_symlink || words.src_nofollow {
-        bail!("options copy-symlink and src-nofollow need a bind mount");
+        bail!(coded!(MountOptions, "options copy-symlink and src-nofollow need a bind mount"));
     }
     match fs {
-        "" => bail!("type: missing, and it is no bind mount"),
-        "bind" | "rbind" | "none" => bail!("type {fs:?} without the option \"bind\" or \"rbind\" is not a bind mount"),
+        "" => bail!(coded!(ConfigRequired, "type: missing, and it is no bind mount")),
+        "bind" | "rbind" | "none" => {
+            bail!(coded!(MountOptions, "type {fs:?} without the option \"bind\" or \"rbind\" is not a bind mount"))
+        }
         "cgroup" => Ok(MountKind::Cgroup),
         _ => Ok(MountKind::New(plan_new(mount, words, fs, ctx)?)),
     }
@@ -274,15 +277,15 @@ fn plan_bind(
     for word in words.data.iter().flat_map(|word| word.split(',')) {
         if !mount_options::is_ignored_on_bind(word) {
             let near = mount_options::near(word);
-            bail!("option {word:?}: unknown, and a bind mount takes no file system data{near}");
+            bail!(coded!(MountOptions, "option {word:?}: unknown, and a bind mount takes no file system data{near}"));
         }
         warnings.push(format!("{label}: option {word:?} has no effect on a bind mount"));
     }
     if words.tmpcopyup {
-        bail!("option \"tmpcopyup\" needs a tmpfs");
+        bail!(coded!(MountOptions, "option \"tmpcopyup\" needs a tmpfs"));
     }
     let Some(source) = mount.source().as_deref().filter(|source| !source.as_os_str().is_empty()) else {
-        bail!("source: missing");
+        bail!(coded!(ConfigRequired, "source: missing"));
     };
     let requests_shared = words.propagation.iter().any(|change| change.kind == libc::MS_SHARED);
     let source = ctx.bundle.join(source);
@@ -304,7 +307,7 @@ fn plan_new(mount: &Mount, words: &Options, fs: &str, ctx: &RootfsContext<'_>) -
         None => CString::new(fs).context("type")?,
     };
     if words.tmpcopyup && fs != "tmpfs" {
-        bail!("option \"tmpcopyup\" needs a tmpfs");
+        bail!(coded!(MountOptions, "option \"tmpcopyup\" needs a tmpfs"));
     }
     if fs == "devpts" && ctx.user_ns && !ctx.id_maps.1.is_empty() {
         check_devpts_group(&words.data, &ctx.id_maps.1)?;
@@ -324,7 +327,10 @@ fn check_devpts_group(data: &[String], gids: &IdMappings) -> Result<()> {
     for word in data {
         let Some(gid) = word.strip_prefix("gid=").and_then(|gid| gid.parse::<u32>().ok()) else { continue };
         if !gids.contains(gid) {
-            bail!("option {word:?}: the user namespace has no group {gid}; map it, or leave the option out");
+            bail!(coded!(
+                MountOptions,
+                "option {word:?}: the user namespace has no group {gid}; map it, or leave the option out"
+            ));
         }
     }
     Ok(())
@@ -354,9 +360,12 @@ fn check_destination(cleaned: &Path, kind: &MountKind, ctx: &RootfsContext<'_>, 
         match kind {
             MountKind::Bind(_) if ctx.mount_ns => {}
             MountKind::Bind(_) => {
-                bail!("a bind can be the container's root only in a mount namespace of the container")
+                bail!(coded!(
+                    MountDestination,
+                    "a bind can be the container's root only in a mount namespace of the container"
+                ))
             }
-            _ => bail!("the container's root cannot be mounted over; use root.path"),
+            _ => bail!(coded!(MountDestination, "the container's root cannot be mounted over; use root.path")),
         }
     }
     if !cleaned.starts_with("/proc") || remount {
@@ -369,7 +378,7 @@ fn check_destination(cleaned: &Path, kind: &MountKind, ctx: &RootfsContext<'_>, 
         PROC_MOUNT_ALLOWLIST.iter().any(|path| cleaned == Path::new(path))
     };
     if !allowed {
-        bail!("{cleaned:?} cannot be mounted because it is inside /proc");
+        bail!(coded!(MountDestination, "{cleaned:?} cannot be mounted because it is inside /proc"));
     }
     Ok(())
 }
@@ -394,8 +403,8 @@ fn plan_idmap(mount: &Mount, words: &Options, ctx: &RootfsContext<'_>) -> Result
     let (uids, gids) = (IdMappings::from(mount.uid_mappings()), IdMappings::from(mount.gid_mappings()));
     let map = match (uids.is_empty(), gids.is_empty()) {
         (false, false) => IdmapSource::Ranges { uids, gids },
-        (false, true) => bail!("uidMappings without gidMappings"),
-        (true, false) => bail!("gidMappings without uidMappings"),
+        (false, true) => bail!(coded!(ConfigRequired, "uidMappings without gidMappings")),
+        (true, false) => bail!(coded!(ConfigRequired, "gidMappings without uidMappings")),
         (true, true) => match &words.idmap {
             None => return Ok(None),
             Some(word) => match &word.custom {
@@ -405,7 +414,7 @@ fn plan_idmap(mount: &Mount, words: &Options, ctx: &RootfsContext<'_>) -> Result
         },
     };
     if words.remount {
-        bail!("an ID-mapped mount cannot be a remount");
+        bail!(coded!(MountOptions, "an ID-mapped mount cannot be a remount"));
     }
     Ok(Some(Idmap { recursive, map }))
 }
@@ -415,7 +424,10 @@ fn container_map(ctx: &RootfsContext<'_>) -> Result<IdmapSource> {
         return Ok(IdmapSource::Path(path.to_owned()));
     }
     if !ctx.user_ns || ctx.id_maps.0.is_empty() || ctx.id_maps.1.is_empty() {
-        bail!("option \"idmap\" without uidMappings and gidMappings needs a user namespace with mappings");
+        bail!(coded!(
+            ConfigRequired,
+            "option \"idmap\" without uidMappings and gidMappings needs a user namespace with mappings"
+        ));
     }
     Ok(IdmapSource::Ranges { uids: ctx.id_maps.0.clone(), gids: ctx.id_maps.1.clone() })
 }
@@ -438,6 +450,9 @@ fn compose(range: IdMapping, container: &IdMappings) -> Result<IdMapping> {
     let IdMapping { host: id, size, .. } = range;
     match container.range_to_host(id, size) {
         Some(host) => Ok(IdMapping { host, ..range }),
-        None => bail!("option \"idmap\": IDs {id}…+{size} are not mapped in the container's user namespace"),
+        None => bail!(coded!(
+            MountOptions,
+            "option \"idmap\": IDs {id}…+{size} are not mapped in the container's user namespace"
+        )),
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Pure. `plan::mount` checks which options a kind of mount may have.
 
+use base::coded;
 use std::ffi::CStr;
 
 use anyhow::{Result, anyhow, bail};
@@ -242,7 +243,7 @@ fn propagation(word: &str) -> Option<Propagation> {
 pub(crate) fn root_propagation(word: &str) -> Result<Propagation> {
     propagation(word).ok_or_else(|| {
         let near = did_you_mean(word, PROPAGATIONS.iter().copied());
-        anyhow!("unknown propagation {word:?}{near}")
+        anyhow!(coded!(ConfigUnknown, "unknown propagation {word:?}{near}"))
     })
 }
 
@@ -338,7 +339,7 @@ fn fstab_word(options: &mut Options, word: &str) -> Result<bool> {
         "nofail" => options.nofail = true,
         "nouser" | "nousers" | "noowner" | "nogroup" | "auto" | "noauto" | "_netdev" | "comment" | "uhelper"
         | "helper" => {}
-        "loop" => bail!("option {word:?}: loop devices are not set up by the runtime"),
+        "loop" => bail!(coded!(MountOptions, "option {word:?}: loop devices are not set up by the runtime")),
         _ if key.starts_with("X-") || key.starts_with("x-") => {}
         _ => return Ok(false),
     }
@@ -366,7 +367,9 @@ fn custom_map(maps: &str) -> Result<CustomMap> {
             Some(rest) => (true, rest),
             None => (false, part),
         };
-        let Some((name, ranges)) = part.split_once('=') else { bail!("{part:?} is not uids=… or gids=…") };
+        let Some((name, ranges)) = part.split_once('=') else {
+            bail!(coded!(MountOptions, "{part:?} is not uids=… or gids=…"))
+        };
         let (relative, ranges) = match ranges.strip_prefix('@') {
             Some(rest) => (true, rest),
             None => (relative, ranges),
@@ -375,11 +378,11 @@ fn custom_map(maps: &str) -> Result<CustomMap> {
         match name {
             "uids" => custom.uids = (relative, ranges),
             "gids" => custom.gids = (relative, ranges),
-            _ => bail!("{name:?} is neither uids nor gids"),
+            _ => bail!(coded!(MountOptions, "{name:?} is neither uids nor gids")),
         }
     }
     if custom.uids.1.is_empty() || custom.gids.1.is_empty() {
-        bail!("both uids=… and gids=… are needed");
+        bail!(coded!(MountOptions, "both uids=… and gids=… are needed"));
     }
     Ok(custom)
 }
@@ -388,7 +391,7 @@ fn range(text: &str) -> Result<IdMapping> {
     let numbers = text.split('-').map(str::parse::<u32>).collect::<std::result::Result<Vec<_>, _>>();
     match numbers.as_deref() {
         Ok([container, host, size]) => Ok(IdMapping { container: *container, host: *host, size: *size }),
-        _ => bail!("range {text:?} is not FIRST-FIRST-SIZE"),
+        _ => bail!(coded!(MountOptions, "range {text:?} is not FIRST-FIRST-SIZE")),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Pure. `runtime::network` moves them; `config::validate` checks the names.
 
 use anyhow::{Result, bail};
+use base::coded;
 use oci_spec::runtime::Linux;
 
 /// A network interface to move.
@@ -36,7 +37,7 @@ pub(crate) fn plan(linux: Option<&Linux>, own_net_ns: bool, euid: u32) -> Result
         let name = device.name().as_deref().filter(|name| !name.is_empty()).unwrap_or(host);
         for name in [host.as_str(), name] {
             if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains(['/', '\0']) {
-                bail!("linux.netDevices: {name:?} is not the name of a network interface");
+                bail!(coded!(NetDevice, "linux.netDevices: {name:?} is not the name of a network interface"));
             }
         }
         devices.push(Device { host: host.clone(), name: name.to_owned() });
@@ -48,10 +49,10 @@ pub(crate) fn plan(linux: Option<&Linux>, own_net_ns: bool, euid: u32) -> Result
 /// Refuses the moves for a shared network namespace or a user other than root (ND-1).
 fn refuse(own_net_ns: bool, euid: u32) -> Result<()> {
     if !own_net_ns {
-        bail!("linux.netDevices: needs the container to have its own network namespace");
+        bail!(coded!(NetDevice, "linux.netDevices: needs the container to have its own network namespace"));
     }
     if euid != 0 {
-        bail!("linux.netDevices: only root can move network interfaces");
+        bail!(coded!(NetDevice, "linux.netDevices: only root can move network interfaces"));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure. `rootfs::opened` opens sources on the host; `rootfs` executes the plan.
 
+use base::coded;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, NulError, OsStr};
 use std::os::unix::ffi::OsStrExt as _;
@@ -97,7 +98,7 @@ impl RootfsPlan {
 /// # Errors
 /// A wrong value or combination; the error names the field of the configuration.
 pub(crate) fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
-    let root = spec.root().as_ref().ok_or_else(|| anyhow!("root: missing"))?;
+    let root = spec.root().as_ref().ok_or_else(|| anyhow!(coded!(ConfigRequired, "root: missing")))?;
     if root.path().as_os_str().is_empty() {
         bail!("root.path: empty");
     }
@@ -162,7 +163,7 @@ fn plan_steps(
     for (index, mount) in mounts.iter().enumerate() {
         let label = format!("mounts[{index}]: destination {:?}", mount.destination());
         if mount.destination().as_os_str().is_empty() {
-            bail!("mounts[{index}]: destination: missing");
+            bail!(coded!(MountDestination, "mounts[{index}]: destination: missing"));
         }
         steps.push(mount::plan(mount, &label, ctx, root, warnings).with_context(|| label.clone())?);
     }
@@ -183,7 +184,7 @@ fn refuse_without_mount_ns(masked: &[CString], readonly_paths: &[CString]) -> Re
         [("linux.maskedPaths", !masked.is_empty()), ("linux.readonlyPaths", !readonly_paths.is_empty())]
     {
         if is_set {
-            bail!("{field}: needs a mount namespace, else the host's own mounts would change");
+            bail!(coded!(ConfigRequired, "{field}: needs a mount namespace, else the host's own mounts would change"));
         }
     }
     Ok(())

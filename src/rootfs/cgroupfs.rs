@@ -3,6 +3,7 @@
 //! On v2 with a cgroup namespace this is a new mount of cgroup2. Otherwise the container's own directories are bound,
 //! so that it cannot access the rest of the host's tree.
 
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
@@ -19,7 +20,6 @@ use crate::plan::context::CgroupView;
 use crate::plan::context::Hierarchy;
 use crate::plan::mount::MountStep;
 use crate::plan::rootfs::RootfsPlan;
-use base::error::HasErrno as _;
 use linux::mount as sys_mount;
 use linux::mount::ATTR_RDONLY;
 use linux::mount::CloneFlags;
@@ -98,7 +98,7 @@ fn unified(plan: &RootfsPlan, step: &MountStep, own: &str) -> Result<Trees> {
         match own_mount(step) {
             // the namespaces are owned by another user
             Err(err) if matches!(err.raw_os_error(), Some(libc::EPERM | libc::EBUSY)) => refused = true,
-            result => return Ok(Trees::One { tree: result.context("cgroup2")?, refused }),
+            result => return Ok(Trees::One { tree: result.code(Code::CgroupFailed, "cgroup2")?, refused }),
         }
     }
     Ok(Trees::One { tree: bound(step, own, plan.user_ns && !plan.cgroup_ns, false)?, refused })

@@ -3,6 +3,7 @@
 //! The tmpfs is detached, so that no other process sees it. The source is the image's, read by descriptor and without
 //! following symlinks.
 
+use base::coded;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -53,7 +54,7 @@ pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, options: &[FsOption
 impl Copy<'_> {
     fn directory(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, path: &[u8], depth: usize) -> Result<()> {
         if depth > MAX_DEPTH {
-            bail!("{:?}: too deep", String::from_utf8_lossy(path));
+            bail!(coded!(MountFailed, "{:?}: too deep", String::from_utf8_lossy(path)));
         }
         for name in sys_path::read_dir_names(from)? {
             let below = [path, name.to_bytes()].join(&b"/"[..]);
@@ -121,7 +122,7 @@ fn regular(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -
     let target = sys_path::openat(to, name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW, 0o600)?;
     let (mut source, mut target) = (File::from(source), File::from(target));
     if !source.metadata()?.is_file() {
-        bail!("changed while it was copied");
+        bail!(coded!(MountFailed, "changed while it was copied"));
     }
     io::copy(&mut source, &mut target)?;
     finish(target.as_fd(), stat)?;

@@ -1,5 +1,7 @@
 //! Creation of device nodes, the symlinks in /dev, and the console (DV-1 … DV-5), by the descriptor of their directory.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -150,7 +152,8 @@ fn node(
             Err(err) => return Err(err).context("mknod"),
         }
     }
-    let tree = host_node(device).context("nodes cannot be created in a user namespace; bind the host's")?;
+    let tree =
+        host_node(device).code(Code::DeviceFailed, "nodes cannot be created in a user namespace; bind the host's")?;
     bind_node(root, dir, name, device, tree.as_fd())
 }
 
@@ -167,7 +170,7 @@ fn open_node(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<(Owned
     let stat = sys_path::fstat(node.as_fd())?;
     let kind = device.mode & libc::S_IFMT;
     if stat.kind() != kind || (kind != libc::S_IFIFO && stat.rdev() != device.device) {
-        bail!("something else exists there and is not the requested device");
+        bail!(coded!(DeviceFailed, "something else exists there and is not the requested device"));
     }
     Ok((node, stat))
 }
@@ -253,7 +256,7 @@ fn host_node(device: &Device) -> Result<OwnedFd> {
             return Ok(tree);
         }
     }
-    bail!("{:?} is missing there or is another device", device.path)
+    bail!(coded!(DeviceFailed, "{:?} is missing there or is another device", device.path))
 }
 
 /// Opens an existing mount point: an empty file, left by an earlier container, or the device itself.
@@ -262,7 +265,7 @@ fn open_existing_mount_point(dir: BorrowedFd<'_>, name: &CStr, device: &Device) 
     let stat = sys_path::fstat(mount_point.as_fd())?;
     let same = stat.kind() == device.mode & libc::S_IFMT && stat.rdev() == device.device;
     if !(same || stat.is_file() && stat.size() == 0) {
-        bail!("something else exists there and is not the requested device");
+        bail!(coded!(DeviceFailed, "something else exists there and is not the requested device"));
     }
     Ok(mount_point)
 }
@@ -311,7 +314,7 @@ pub(crate) fn attach_console(root: &Root, slave: BorrowedFd<'_>) -> Result<()> {
 fn attach(root: &Root, slave: BorrowedFd<'_>) -> Result<()> {
     let stat = sys_path::fstat(slave)?;
     if !stat.is_any_char() || sys_path::fs_magic(slave)? != sys_path::DEVPTS_MAGIC {
-        bail!("the terminal is not from a devpts");
+        bail!(coded!(TerminalFailed, "the terminal is not from a devpts"));
     }
     let dev = path::open(root.fd(), c"/dev", SymlinkPolicy::NoSymlinks, libc::O_DIRECTORY)?;
     let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_NOCTTY;
@@ -320,7 +323,7 @@ fn attach(root: &Root, slave: BorrowedFd<'_>) -> Result<()> {
             let mount_point = sys_path::openat(dev.as_fd(), c"console", libc::O_PATH | libc::O_NOFOLLOW, 0)?;
             let stat = sys_path::fstat(mount_point.as_fd())?;
             if !stat.is_file() && !stat.is_any_char() {
-                bail!("exists and is neither a file nor a device");
+                bail!(coded!(DeviceFailed, "exists and is neither a file nor a device"));
             }
             mount_point
         }

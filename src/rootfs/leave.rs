@@ -1,5 +1,6 @@
 //! The way of init out of the host's mounts when its mount namespace is no copy of them: see `opened::kernel_mounts`.
 
+use base::error::{Code, Coding as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
@@ -26,7 +27,7 @@ pub(crate) fn leave_host_mounts(plan: &RootfsPlan, opened: &mut OpenedRootfs, ke
             (MountKind::Cgroup, _) => cgroupfs::trees(plan, step).map(|trees| opened.cgroup = Some(trees)),
             _ => Ok(()),
         };
-        cloned.with_context(|| step.label.clone())?;
+        cloned.with_code(Code::MountFailed, || step.label.clone())?;
     }
     let null = if plan.masked.is_empty() { None } else { mask::host_null(plan, true)? };
     let dev = device::host_dev()?;

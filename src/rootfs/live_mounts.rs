@@ -1,5 +1,7 @@
 //! Mounts in a running container: added and removed in its namespaces, below its root by descriptor.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -29,8 +31,9 @@ pub(crate) fn add(
 ) -> Result<Vec<u64>> {
     let umask = sys_path::umask(0);
     let mut root = Root::live(root, pid_namespace);
-    let result = Step::all(plan, opened)
-        .try_for_each(|step| one(&mut root, step, proc_dir).with_context(|| step.planned.label.clone()));
+    let result = Step::all(plan, opened).try_for_each(|step| {
+        one(&mut root, step, proc_dir).with_code(Code::MountFailed, || step.planned.label.clone())
+    });
     let ids = result
         .and_then(|()| root.attached.iter().map(|mount| Ok(sys_mount::id(mount.as_fd())?)).collect::<Result<_>>());
     if ids.is_err() {
@@ -71,10 +74,10 @@ pub(crate) fn remove(
     let root = Root::live(root, None);
     let mut found = Vec::new();
     for step in &plan.steps {
-        found.push(added_mount(&root, step, added).with_context(|| step.label.clone())?);
+        found.push(added_mount(&root, step, added).with_code(Code::MountFailed, || step.label.clone())?);
     }
     for (step, (mount, _)) in plan.steps.iter().zip(&found).rev() {
-        detach(mount.as_fd(), proc_dir).with_context(|| step.label.clone())?;
+        detach(mount.as_fd(), proc_dir).with_code(Code::MountFailed, || step.label.clone())?;
     }
     Ok(found.into_iter().map(|(_, id)| id).collect())
 }
@@ -85,16 +88,18 @@ fn added_mount(root: &Root, step: &MountStep, added: &[(PathBuf, u64)]) -> Resul
     let target =
         if step.target == SymlinkPolicy::NoSymlinks { SymlinkPolicy::NoSymlinks } else { SymlinkPolicy::Follow };
     let mount = match path::open(root.fd(), &step.destination, target, 0) {
-        Err(err) if err.raw_os_error() == Some(libc::ENOENT) => bail!("nothing is mounted there"),
+        Err(err) if err.raw_os_error() == Some(libc::ENOENT) => {
+            bail!(coded!(MountDestination, "nothing is mounted there"))
+        }
         opened => opened?,
     };
     if !sys_mount::is_root(mount.as_fd())? {
-        bail!("nothing is mounted there");
+        bail!(coded!(MountDestination, "nothing is mounted there"));
     }
     let id = sys_mount::id(mount.as_fd())?;
     let destination = step.cleaned_destination();
     if !added.iter().any(|(known, number)| *number == id && *known == destination) {
-        bail!("the mount there was not added by `mounts add`");
+        bail!(coded!(MountDestination, "the mount there was not added by `mounts add`"));
     }
     Ok((mount, id))
 }

@@ -1,6 +1,7 @@
 //! File system options that are too long for fsconfig(2): `lowerdir` of an overlay directory by directory, others by
 //! mount(2).
 
+use base::coded;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
@@ -134,7 +135,7 @@ fn flags_and_data(options: &[FsOption], label: Option<(&CStr, &CStr)>) -> Result
         }
     }
     if data.len() > MAX_DATA {
-        bail!("the options have {} bytes, at most {MAX_DATA} are possible", data.len());
+        bail!(coded!(MountOptions, "the options have {} bytes, at most {MAX_DATA} are possible", data.len()));
     }
     Ok((flags, CString::new(data)?))
 }

@@ -1,5 +1,7 @@
 //! Masked and read-only paths (LX-2, LX-3), by descriptor, after the pivot.
 
+use base::coded;
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -10,7 +12,6 @@ use super::path;
 use super::root::Root;
 use crate::plan::mount::SymlinkPolicy;
 use crate::plan::rootfs::RootfsPlan;
-use base::error::HasErrno as _;
 use linux::mount as sys_mount;
 use linux::mount::ATTR_NODEV;
 use linux::mount::ATTR_NOEXEC;
@@ -74,7 +75,8 @@ pub(super) struct Masks<'a> {
 
 impl<'a> Masks<'a> {
     pub(super) fn new(root: &'a Root) -> Result<Self> {
-        let top = sys_path::fstat(root.fd()).context("linux.maskedPaths: fstat of the root")?.identity();
+        let top =
+            sys_path::fstat(root.fd()).code(Code::RootfsInvalid, "linux.maskedPaths: fstat of the root")?.identity();
         Ok(Self { root, top, empty: None, null: None })
     }
 
@@ -98,7 +100,7 @@ impl<'a> Masks<'a> {
         let stat = sys_path::fstat(target.as_fd())?;
         // another mount of the root directory is allowed
         if stat.identity() == self.top && sys_mount::id(target.as_fd())? == sys_mount::id(self.root.fd())? {
-            bail!("leads to the root");
+            bail!(coded!(RootfsInvalid, "leads to the root"));
         }
         Ok(Some((target, stat)))
     }
@@ -147,7 +149,7 @@ fn first_null(root: &Root) -> Result<OwnedFd> {
     // without a usable one on the host: the container's, if it is the null device
     let own = path::open(root.fd(), c"/dev/null", SymlinkPolicy::NoSymlinks, 0).context("open \"/dev/null\"")?;
     if !is_null(own.as_fd())? {
-        bail!("neither the host's nor the container's /dev/null is the null device");
+        bail!(coded!(DeviceFailed, "neither the host's nor the container's /dev/null is the null device"));
     }
     Ok(sys_mount::clone_fd(own.as_fd(), false)?)
 }

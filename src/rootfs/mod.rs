@@ -3,6 +3,8 @@
 //! `rootfs::mount` executes one mount, `rootfs::device` creates nodes and symlinks, `rootfs::mask` has masked and
 //! read-only paths. `rootfs::path` resolves every path below the root.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -89,7 +91,7 @@ fn fill(plan: &RootfsPlan, opened: &OpenedRootfs, root: &mut Root, host: &Host<'
         }
     }
     for step in Step::all(plan, opened) {
-        mount::mount(root, step, host).with_context(|| step.planned.label.clone())?;
+        mount::mount(root, step, host).with_code(Code::MountFailed, || step.planned.label.clone())?;
     }
     if let Some(devices) = &plan.devices {
         let outside = opened.devices.as_ref();
@@ -133,7 +135,7 @@ fn attach_root(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<Root> {
     root.host_dev = opened.taken.as_ref().map(|taken| taken.dev);
     if plan.mount_ns {
         let (attach_point, fd) = open_attach_point(plan, opened)?;
-        sys_mount::move_mount(root.fd(), fd.as_fd()).context("attaching the root file system")?;
+        sys_mount::move_mount(root.fd(), fd.as_fd()).code(Code::MountFailed, "attaching the root file system")?;
         root.attach_point = attach_point;
     } else {
         bind_on_itself(plan, &mut root)?;
@@ -172,12 +174,13 @@ fn root_fd(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<OwnedFd> {
         RootSource::Tree(tree) => {
             // cloned in the child, because then flags of the host's mount stay locked for the user namespace
             let own = if plan.user_ns { own_clone(plan, tree.as_fd())? } else { None };
-            own.map_or_else(|| sys_path::dup(tree.as_fd()), Ok).context("root.path: copy its descriptor")
+            own.map_or_else(|| sys_path::dup(tree.as_fd()), Ok).code(Code::RootfsInvalid, "root.path: copy its descriptor")
         }
-        RootSource::Dir(dir) if !plan.mount_ns => sys_path::dup(dir.as_fd()).context("root.path: copy its descriptor"),
-        RootSource::Dir(dir) => {
-            clone_root(plan, dir.as_fd()).with_context(|| format!("root.path {:?}", plan.configured_path))
+        RootSource::Dir(dir) if !plan.mount_ns => {
+            sys_path::dup(dir.as_fd()).code(Code::RootfsInvalid, "root.path: copy its descriptor")
         }
+        RootSource::Dir(dir) => clone_root(plan, dir.as_fd())
+            .with_code(Code::RootfsInvalid, || format!("root.path {:?}", plan.configured_path)),
         RootSource::Running => bail!("the root was not opened"),
     }
 }
@@ -200,7 +203,7 @@ fn clone_root(plan: &RootfsPlan, opened: BorrowedFd<'_>) -> Result<OwnedFd> {
     let how = sys_mount::CloneFlags { recursive: true, nofollow: false };
     let tree = sys_mount::clone_tree(AT_FDCWD, &path, how)?;
     if sys_path::fstat(tree.as_fd())?.identity() != sys_path::fstat(opened)?.identity() {
-        bail!("changed while the container was being created");
+        bail!(coded!(RootfsInvalid, "changed while the container was being created"));
     }
     prepare_root(tree.as_fd(), plan.propagation.kind)?;
     Ok(tree)
@@ -232,7 +235,8 @@ fn change_root(plan: &RootfsPlan, root: &Root) -> Result<()> {
         // in the container to mount them again, unmasked.
         unmount::complete_proc_and_sys(&plan.path)?;
         if root.attach_point == AttachPoint::Own {
-            sys_mount::move_mount(root.fd(), old_root()?.as_fd()).context("moving the root file system onto \"/\"")?;
+            sys_mount::move_mount(root.fd(), old_root()?.as_fd())
+                .code(Code::MountFailed, "moving the root file system onto \"/\"")?;
         }
     }
     sys_path::chroot_to_cwd().context("chroot")
@@ -247,25 +251,26 @@ pub(crate) fn protect_paths(plan: &RootfsPlan, root: &Root) -> Result<Vec<String
     let mut masks = mask::Masks::new(root)?;
     let mut warnings = Vec::new();
     for path in &plan.readonly_paths {
-        let exists = masks.readonly(path).with_context(|| format!("linux.readonlyPaths: {path:?}"))?;
+        let exists = masks.readonly(path).with_code(Code::RootfsInvalid, || format!("linux.readonlyPaths: {path:?}"))?;
         if exists && !path.to_bytes().starts_with(b"/") {
             warnings.push(format!("linux.readonlyPaths: {path:?} is relative: taken below the container's root"));
         }
     }
     for path in &plan.masked {
-        masks.mask(path).with_context(|| format!("linux.maskedPaths: {path:?}"))?;
+        masks.mask(path).with_code(Code::RootfsInvalid, || format!("linux.maskedPaths: {path:?}"))?;
     }
     let readonly = sys_mount::MountAttr { set: sys_mount::ATTR_RDONLY, ..Default::default() };
     for mount in &root.late_readonly {
-        sys_mount::set_attr(mount.as_fd(), false, readonly).context("making a tmpfs read-only")?;
+        sys_mount::set_attr(mount.as_fd(), false, readonly).code(Code::MountFailed, "making a tmpfs read-only")?;
     }
     if plan.readonly {
-        sys_mount::set_attr(root.fd(), false, readonly).context("root.readonly")?;
+        sys_mount::set_attr(root.fd(), false, readonly).code(Code::MountFailed, "root.readonly")?;
     }
     // last, because pivot_root(2) refuses a shared root, and an unbindable one cannot be bound from
     if plan.mount_ns && matches!(plan.propagation.kind, libc::MS_SHARED | libc::MS_UNBINDABLE) {
         let change = sys_mount::MountAttr { propagation: plan.propagation.kind, ..Default::default() };
-        sys_mount::set_attr(root.fd(), plan.propagation.recursive, change).context("linux.rootfsPropagation")?;
+        sys_mount::set_attr(root.fd(), plan.propagation.recursive, change)
+            .code(Code::MountFailed, "linux.rootfsPropagation")?;
     }
     sys_mount::finish().context("removing the mounts of croci's own")?;
     Ok(warnings)

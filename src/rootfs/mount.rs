@@ -2,6 +2,8 @@
 //!
 //! `rootfs::cgroupfs` mounts `type: cgroup`; `rootfs::copyup` copies for `tmpcopyup`.
 
+use base::coded;
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -21,7 +23,6 @@ use crate::plan::mount::MountKind;
 use crate::plan::mount::MountStep;
 use crate::plan::mount::NewFs;
 use crate::plan::mount::SymlinkPolicy;
-use base::error::HasErrno as _;
 use linux::mount as sys_mount;
 use linux::mount::ATTR_ATIME_MASK;
 use linux::mount::ATTR_RDONLY;
@@ -86,7 +87,7 @@ fn bind_inside(root: &mut Root, (step, host): InHost<'_>, bind: &Bind) -> Result
     }
     let magic = sys_path::fs_magic(found.as_fd())?;
     if planned.destination_is_proc() && magic != sys_path::PROC_MAGIC {
-        bail!("cannot be mounted on /proc because it is not a procfs");
+        bail!(coded!(MountDestination, "cannot be mounted on /proc because it is not a procfs"));
     }
     let dir = sys_path::fstat(found.as_fd())?.is_dir();
     found = sys_mount::clone_fd(found.as_fd(), bind.recursive).with_context(source)?;
@@ -111,7 +112,7 @@ pub(super) fn clone_source(bind: &Bind, found: &ResolvedSource) -> Result<OwnedF
     let clone = || {
         let tree = sys_mount::clone_tree(AT_FDCWD, &bind.source, how)?;
         if sys_path::fstat(tree.as_fd())?.identity() != found.identity {
-            bail!("changed while the container was being created");
+            bail!(coded!(MountFailed, "changed while the container was being created"));
         }
         Ok(tree)
     };
@@ -122,7 +123,8 @@ fn attach_bind(root: &mut Root, (step, host): InHost<'_>, bind: &Bind, dir: bool
     let mount_point = root.open_mount_point(step, if dir { FileKind::Dir } else { FileKind::File }, host)?;
     if !dir && sys_path::fstat(mount_point.as_fd())?.is_dir() {
         // the kernel returns EINVAL; callers look for this text
-        return Err(io::Error::from_raw_os_error(libc::ENOTDIR)).context("a file cannot be mounted on a directory");
+        return Err(io::Error::from_raw_os_error(libc::ENOTDIR))
+            .code(Code::MountDestination, "a file cannot be mounted on a directory");
     }
     root.attach(step.plan.live, tree, mount_point.as_fd())?;
     if step.planned.destination_is_root() {
@@ -152,7 +154,8 @@ fn protect_cgroups(step: Step<'_>, tree: BorrowedFd<'_>) -> Result<()> {
             continue;
         }
         let readonly = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
-        sys_mount::set_attr(mount_point.as_fd(), true, readonly).context("making the host's cgroups read-only")?;
+        sys_mount::set_attr(mount_point.as_fd(), true, readonly)
+            .code(Code::MountFailed, "making the host's cgroups read-only")?;
     }
     Ok(())
 }
@@ -339,7 +342,7 @@ fn host_sysfs(step: &MountStep) -> Result<OwnedFd> {
 fn remount(root: &mut Root, step: &MountStep, options: &[FsOption]) -> Result<()> {
     let mount_point = path::open(root.fd(), &step.destination, SymlinkPolicy::NoSymlinks, 0).context("remount")?;
     if matches!(sys_path::fs_magic(mount_point.as_fd())?, sys_path::PROC_MAGIC | sys_path::SYSFS_MAGIC) {
-        bail!("remount: a procfs or sysfs cannot be changed");
+        bail!(coded!(MountOptions, "remount: a procfs or sysfs cannot be changed"));
     }
     if !options.is_empty() {
         let fs = FsContext::pick(mount_point.as_fd()).context("remount")?;
@@ -371,7 +374,7 @@ fn symlink(root: &mut Root, step: &MountStep, target: &CStr) -> Result<()> {
             if sys_path::readlinkat(parent.as_fd(), &name).is_ok_and(|existing| existing.as_c_str() == target) {
                 return Ok(());
             }
-            bail!("copy-symlink: something else exists there");
+            bail!(coded!(MountDestination, "copy-symlink: something else exists there"));
         }
         Err(err) => Err(err).context("copy-symlink"),
     }

@@ -2,6 +2,8 @@
 //!
 //! Sources that the child cannot open in its own mount namespace are cloned to detached trees.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -198,7 +200,8 @@ impl OpenedRootfs {
         let (step, opened) = (plan.steps.get(index), self.steps.get(index));
         let idmap = step.and_then(|step| step.idmap.as_ref()).context("the mount has no ID mapping")?;
         let userns = opened.and_then(|step| step.userns.as_ref()).map(|fd| fd.as_fd());
-        apply_idmap(idmap, userns, tree).with_context(|| step.map(|step| step.label.clone()).unwrap_or_default())
+        apply_idmap(idmap, userns, tree)
+            .with_code(Code::MountFailed, || step.map(|step| step.label.clone()).unwrap_or_default())
     }
 
     /// The descriptor of the root directory or of the root of the copied tree.
@@ -218,7 +221,8 @@ impl OpenedRootfs {
 /// # Errors
 /// A file that cannot be opened; the error names the field: `root.path "rootfs": no such file or directory`.
 pub(crate) fn open(plan: &RootfsPlan) -> Result<OpenedRootfs> {
-    let (root, privileged) = open_root(plan).with_context(|| format!("root.path {:?}", plan.configured_path))?;
+    let (root, privileged) =
+        open_root(plan).with_code(Code::RootfsInvalid, || format!("root.path {:?}", plan.configured_path))?;
     // the child's user namespace may have no permission for the path of a source
     let mut tree_budget = if privileged && plan.user_ns { MAX_TREES } else { 0 };
     let steps = open_steps(plan, |step, userns| match &step.kind {
@@ -245,7 +249,7 @@ pub(crate) fn open_live(plan: &RootfsPlan) -> Result<OpenedRootfs> {
             source => source?,
         };
         if matches!(&source, Source::Found(found) if found.tree.is_none()) {
-            bail!("opening the source for another mount namespace needs privilege");
+            bail!(coded!(MountDenied, "opening the source for another mount namespace needs privilege"));
         }
         Ok(source)
     })?;
@@ -258,8 +262,9 @@ fn open_steps(
 ) -> Result<Vec<OpenedStep>> {
     let mut user_namespaces = Vec::new();
     let one = |step: &MountStep| {
-        let userns = open_idmap(step, &mut user_namespaces).with_context(|| step.label.clone())?;
-        let source = open(step, userns.as_ref().map(|fd| fd.as_fd())).with_context(|| step.label.clone())?;
+        let userns = open_idmap(step, &mut user_namespaces).with_code(Code::MountFailed, || step.label.clone())?;
+        let source =
+            open(step, userns.as_ref().map(|fd| fd.as_fd())).with_code(Code::MountFailed, || step.label.clone())?;
         Ok(OpenedStep { source, userns, cgroup: None })
     };
     plan.steps.iter().map(one).collect()
@@ -283,7 +288,7 @@ fn open_root(plan: &RootfsPlan) -> Result<(RootSource, bool)> {
     let dir = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
     let here = sys_path::stat_at(AT_FDCWD, c"/", true)?;
     if sys_path::fstat(dir.as_fd())?.identity() == here.identity() {
-        bail!("is the host's own root, which would be changed");
+        bail!(coded!(RootfsInvalid, "is the host's own root, which would be changed"));
     }
     if !plan.mount_ns {
         // no copy, because the mounts are created in the caller's namespace, where the program uses them
@@ -315,11 +320,11 @@ fn open_idmap(step: &MountStep, known: &mut Vec<(IdmapSource, Rc<OwnedFd>)>) -> 
     let userns = match &idmap.map {
         IdmapSource::Path(path) => {
             let path = CString::new(path.as_os_str().as_bytes())?;
-            sys_path::openat(AT_FDCWD, &path, libc::O_RDONLY, 0).context("the user namespace of idmap")?
+            sys_path::openat(AT_FDCWD, &path, libc::O_RDONLY, 0)
+                .code(Code::NamespaceDenied, "the user namespace of idmap")?
         }
-        IdmapSource::Ranges { uids, gids } => {
-            userns::with_maps(&uids.to_string(), &gids.to_string()).context("create the user namespace of idmap")?
-        }
+        IdmapSource::Ranges { uids, gids } => userns::with_maps(&uids.to_string(), &gids.to_string())
+            .code(Code::NamespaceDenied, "create the user namespace of idmap")?,
     };
     let userns = Rc::new(userns);
     known.push((idmap.map.clone(), Rc::clone(&userns)));
@@ -362,7 +367,7 @@ fn open_source(
     let stat = sys_path::stat_at(AT_FDCWD, &bind.source, !bind.nofollow)?;
     if step.destination_is_proc() && !is_procfs(bind)? {
         // a fake procfs would receive what the runtime writes (SEC-4)
-        bail!("cannot be mounted on /proc because it is not a procfs");
+        bail!(coded!(MountDestination, "cannot be mounted on /proc because it is not a procfs"));
     }
     let needed = bind.shared_with_host || step.idmap.is_some();
     let tree = if needed || *tree_budget > 0 { clone_in_parent(step, bind, (userns, locked), needed)? } else { None };

@@ -4,6 +4,7 @@
 //! They are in a tmpfs that is mounted nowhere. Init mounts it for the time in which it clones the nodes, because before
 //! Linux 6.15 a node of a detached mount cannot be cloned.
 
+use base::error::{Code, Coding as _};
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -66,11 +67,11 @@ fn make_all(plan: &RootfsPlan, dir: BorrowedFd<'_>) -> Result<Vec<usize>> {
         match sys_path::mknodat(dir, &name, device.mode, device.device) {
             // the caller's own device cgroup or user namespace: the host's node is bound, if it has one
             Err(err) if err.raw_os_error() == Some(libc::EPERM) => continue,
-            created => created.with_context(|| format!("{}: mknod", device.label))?,
+            created => created.with_code(Code::DeviceFailed, || format!("{}: mknod", device.label))?,
         }
         let host = |map: &IdMappings, id| map.to_host(id).unwrap_or(OVERFLOW_ID);
         let (uid, gid) = (host(&plan.id_maps.0, device.owner.0), host(&plan.id_maps.1, device.owner.1));
-        sys_path::chownat(dir, &name, uid, gid).with_context(|| format!("{}: chown", device.label))?;
+        sys_path::chownat(dir, &name, uid, gid).with_code(Code::DeviceFailed, || format!("{}: chown", device.label))?;
         made.push(index);
     }
     Ok(made)

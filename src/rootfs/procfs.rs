@@ -60,7 +60,7 @@ pub(super) fn create_inside(
                 }
                 Err(err) => err,
             };
-            let text = format!("-{}", base::error::describe(&failed));
+            let text = base::error::to_wire(&failed);
             let _ = linux::socket::send(theirs.as_fd(), text.get(..8000).unwrap_or(&text).as_bytes(), &[]);
             linux::process::exit(1)
         }
@@ -72,7 +72,7 @@ pub(super) fn create_inside(
             let (length, mount) = answer?;
             match (mount, text.get(1..length)) {
                 (Some(mount), _) => Ok(mount),
-                (None, Some(text)) => bail!("{}", String::from_utf8_lossy(text)),
+                (None, Some(text)) => Err(base::error::from_wire(&String::from_utf8_lossy(text))),
                 (None, None) => bail!("the helper process ended"),
             }
         }

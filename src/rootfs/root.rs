@@ -1,5 +1,6 @@
 //! The root directory of a container while its file system is built, and the removal of created files on failure.
 
+use base::coded;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -116,11 +117,11 @@ impl Root {
         let is_symlink = mount_point.as_ref().is_err_and(|err| err.raw_os_error() == Some(libc::ELOOP));
         if is_symlink && step.target == SymlinkPolicy::NoSymlinks {
             // the text is runc's
-            bail!("must be mounted on ordinary directory, and this path has a symbolic link");
+            bail!(coded!(MountDestination, "must be mounted on ordinary directory, and this path has a symbolic link"));
         }
         let mount_point = mount_point?;
         if !step.below_proc && sys_path::fs_magic(mount_point.as_fd())? == sys_path::PROC_MAGIC && !is_proc(step) {
-            bail!("cannot be mounted because it is inside a procfs");
+            bail!(coded!(MountDestination, "cannot be mounted because it is inside a procfs"));
         }
         Ok(mount_point)
     }

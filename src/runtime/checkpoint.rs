@@ -1,5 +1,7 @@
 //! `checkpoint`: CRIU saves the processes of a container; the images only name mounts and files of the host.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
@@ -53,7 +55,7 @@ pub(crate) fn checkpoint(
     if let Some(parent) = &args.parent_path {
         let full = dirs.images_path.join(parent);
         if !full.is_dir() {
-            bail!("--parent-path {parent:?}: {full:?} is not a directory");
+            bail!(coded!(UsageValue, "--parent-path {parent:?}: {full:?} is not a directory"));
         }
         options.parent_img = Some(text(parent)?);
     }
@@ -80,10 +82,10 @@ pub(crate) fn checkpoint(
 fn check(args: &options::Checkpoint) -> Result<()> {
     if let Some(fd) = args.status_fd {
         if !args.criu.lazy_pages {
-            bail!("--status-fd: needs --lazy-pages");
+            bail!(coded!(UsageValue, "--status-fd: needs --lazy-pages"));
         }
         if !linux::process::is_open(fd) {
-            bail!("--status-fd {fd}: is not open");
+            bail!(coded!(FdInvalid, "--status-fd {fd}: is not open"));
         }
     }
     Ok(())
@@ -116,7 +118,7 @@ fn dump(
     let start = Start { program, inherit: &inherit, own_stdio: false, cgroup: None, before: &|| dirs.for_criu() };
     let mut criu = Swrk::start(&start)?;
     // CRIU has its own copy, and the reader waits until all are closed
-    args.status_fd.map_or(Ok(()), |fd| nix::unistd::close(fd).context("--status-fd"))?;
+    args.status_fd.map_or(Ok(()), |fd| nix::unistd::close(fd).code(Code::UsageValue, "--status-fd"))?;
     converse(&mut criu, kind, options, &|_| Ok(()), &mut |_, _| Ok(()))?;
     criu.finish()
 }

@@ -1,5 +1,7 @@
 //! `create` and `run`: the steps of the transaction that creates a container from a root file system.
 
+use base::coded;
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
@@ -30,7 +32,6 @@ use crate::plan::ContainerPlan;
 use crate::state::Store;
 use crate::state::status;
 use crate::verify::cgroup::Depth;
-use base::error::HasErrno as _;
 use base::log::step;
 use base::signal_guard::SignalGuard;
 
@@ -59,7 +60,7 @@ pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups:
     let keep = preserved(args.preserve_fds)?;
     let console = open_console(args, &bundle, mode)?;
     let notify = wants_notify(&mut bundle, &store.dir_of(&id))?;
-    let prepared = prepare::prepare(&id, &bundle, args, &keep, cgroups)?;
+    let prepared = prepare::prepare(&id, &bundle, args, &keep, cgroups).or_code(Code::ConfigInvalid)?;
     step(|| format!("planned: namespace flags {:#x}", prepared.plan.namespaces.flags()));
     let mut opened = prepared.open()?;
     if !notify {
@@ -287,7 +288,7 @@ fn move_devices(prepared: &Preparation, opened: &Opened, pid: i32) -> Result<Opt
     }
     let name = format!("{pid}/ns/net");
     let namespace = openat(&opened.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
-        .context("linux.netDevices: the container's network namespace")?;
+        .code(Code::NetDevice, "linux.netDevices: the container's network namespace")?;
     network::move_in(&prepared.devices, namespace.as_fd()).map(Some)
 }
 
@@ -313,6 +314,6 @@ fn enter(cgroup: &Cgroup, init: &Init, plan: &ContainerPlan) -> Result<()> {
 fn explain_oom(err: anyhow::Error, cgroup: &Cgroup) -> anyhow::Error {
     match cgroup.oom_kills() {
         0 => err,
-        _ => err.context("killed by the OOM killer: the memory limit is too low to start"),
+        _ => err.context(coded!(CgroupMemory, "killed by the OOM killer: the memory limit is too low to start")),
     }
 }

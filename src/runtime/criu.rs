@@ -1,5 +1,7 @@
 //! Parts that `checkpoint` and `restore` share: CRIU's directories, common options, the exchange of messages.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -79,16 +81,19 @@ impl Dirs {
     /// Names the flag and the path. A directory to which CRIU writes is refused if other users may write to it, because
     /// CRIU follows symlinks there.
     pub(super) fn open(args: &options::Criu, log_name: &'static str, make: bool) -> Result<Dirs> {
-        let images_path = std::path::absolute(&args.image_path).context("--image-path")?;
+        let images_path = std::path::absolute(&args.image_path).code(Code::UsageValue, "--image-path")?;
         let written = make || args.work_path.is_none();
-        let images = open_dir(&images_path, make, written).with_context(|| format!("--image-path {images_path:?}"))?;
-        let work_path = args.work_path.as_deref().map(std::path::absolute).transpose().context("--work-path")?;
+        let images = open_dir(&images_path, make, written)
+            .with_code(Code::UsageValue, || format!("--image-path {images_path:?}"))?;
+        let work_path =
+            args.work_path.as_deref().map(std::path::absolute).transpose().code(Code::UsageValue, "--work-path")?;
         let (log_dir, log) = match &work_path {
             // created also for a restore, because CRIU writes its log there
-            Some(path) => {
-                (open_dir(path, true, true).with_context(|| format!("--work-path {path:?}"))?, path.join(log_name))
-            }
-            None => (images.try_clone().context("--image-path")?, images_path.join(log_name)),
+            Some(path) => (
+                open_dir(path, true, true).with_code(Code::UsageValue, || format!("--work-path {path:?}"))?,
+                path.join(log_name),
+            ),
+            None => (images.try_clone().code(Code::UsageValue, "--image-path")?, images_path.join(log_name)),
         };
         // because the log of an earlier run would be read as that of this one
         let _ = unlinkat(&log_dir, log_name, UnlinkatFlags::NoRemoveDir);
@@ -117,10 +122,15 @@ impl Dirs {
         match (err.downcast_ref::<CriuError>(), text) {
             (Some(refused), Some(text)) => {
                 let short = CriuError { message: String::new(), errno: refused.errno };
-                anyhow::anyhow!("{short}: {text} (all of it in {:?})", self.log)
+                anyhow::anyhow!(coded!(CriuFailed, "{short}: {text} (all of it in {:?})", self.log))
             }
             (None, Some(text)) if err.downcast_ref::<Interrupted>().is_none() => {
-                anyhow::anyhow!("{}: {text} (all of it in {:?})", base::error::describe(&err), self.log)
+                anyhow::anyhow!(coded!(
+                    CriuFailed,
+                    "{}: {text} (all of it in {:?})",
+                    base::error::describe(&err),
+                    self.log
+                ))
             }
             _ => err,
         }
@@ -133,7 +143,7 @@ fn open_dir(path: &Path, make: bool, written: bool) -> Result<OwnedFd> {
     }
     let dir = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     if written && place::is_open_to_others(&nix::sys::stat::fstat(&dir)?) {
-        bail!("other users may write to it: criu would follow their symlinks");
+        bail!(coded!(StateUnsafe, "other users may write to it: criu would follow their symlinks"));
     }
     Ok(dir)
 }
@@ -143,7 +153,7 @@ fn open_dir(path: &Path, make: bool, written: bool) -> Result<OwnedFd> {
 /// # Errors
 /// The path is not UTF-8.
 pub(super) fn text(path: &Path) -> Result<String> {
-    path.to_str().map(str::to_owned).with_context(|| format!("{path:?}: is not UTF-8, which criu needs"))
+    path.to_str().map(str::to_owned).with_code(Code::CriuFailed, || format!("{path:?}: is not UTF-8, which criu needs"))
 }
 
 /// Builds the options that have the same meaning for both requests.
@@ -208,10 +218,10 @@ pub(super) fn require(program: &Path, mem_track: bool, lazy_pages: bool) -> Resu
     }
     let has = criu::swrk::features(program)?;
     if mem_track && !has.0 {
-        bail!("--pre-dump, --parent-path: criu cannot track changed memory on this kernel");
+        bail!(coded!(CriuFailed, "--pre-dump, --parent-path: criu cannot track changed memory on this kernel"));
     }
     if lazy_pages && !has.1 {
-        bail!("--lazy-pages: criu cannot do that on this kernel (userfaultfd)");
+        bail!(coded!(CriuFailed, "--lazy-pages: criu cannot do that on this kernel (userfaultfd)"));
     }
     Ok(())
 }
@@ -227,7 +237,7 @@ pub(super) fn converse(
     wait: &dyn Fn(BorrowedFd<'_>) -> Result<()>,
     notice: &mut dyn FnMut(&Notify, Option<OwnedFd>) -> Result<()>,
 ) -> Result<()> {
-    options.images_dir_fd = *criu.opened.first().context("criu has no directory of images")?;
+    options.images_dir_fd = *criu.opened.first().code(Code::CriuFailed, "criu has no directory of images")?;
     options.work_dir_fd = criu.opened.get(1).copied();
     criu.send(&Request::Do(kind, options))?;
     let mut failed = None;
@@ -244,7 +254,11 @@ pub(super) fn converse(
             }
             _ if failed.is_some() => break,
             answered if answered == kind && response.success => return Ok(()),
-            _ => return Err(CriuError { message: response.message, errno: response.errno }.into()),
+            _ => {
+                return Err(
+                    Code::CriuFailed.attach(CriuError { message: response.message, errno: response.errno }.into())
+                );
+            }
         }
     }
     failed.map_or(Ok(()), Err)

@@ -1,5 +1,6 @@
 //! Preparation of the root file system for a restore: CRIU requires a root that is a mount, and its mount points.
 
+use base::error::{Code, Coding as _};
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -105,7 +106,7 @@ fn is_file_inside(step: &MountStep, opened: &OpenedRootfs) -> Result<bool> {
 /// # Errors
 /// `EPERM` for an unprivileged caller.
 pub(super) fn attach_root(opened: &OpenedRootfs, place: &Path) -> Result<()> {
-    linux::process::unshare(libc::CLONE_NEWNS).context("a mount namespace for criu")?;
+    linux::process::unshare(libc::CLONE_NEWNS).code(Code::CriuFailed, "a mount namespace for criu")?;
     crate::rootfs::make_rslave()?;
     let path = CString::new(place.as_os_str().as_bytes())?;
     let target: OwnedFd = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;

@@ -1,5 +1,6 @@
 //! Removal of a container: its processes, its cgroup, its hooks, its state.
 
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
@@ -19,7 +20,6 @@ use crate::state::Record;
 use crate::state::status;
 use crate::state::store::CONFIG;
 use crate::state::store::is_damage;
-use base::error::HasErrno as _;
 use base::log::step;
 use linux::process::ExitStatus;
 
@@ -74,12 +74,12 @@ fn remove_resources(record: &Record) -> Result<()> {
         // a CRIU that lost its croci may still trace the processes: init ends after them, and they wait for their
         // tracer
         if let Some(criu) = record.criu {
-            kill_and_wait(criu, &cgroup).context("end criu")?;
+            kill_and_wait(criu, &cgroup).code(Code::CriuFailed, "end criu")?;
         }
         kill_and_wait(init, &cgroup)?;
         step(|| format!("init {} has ended", init.pid));
     }
-    cgroup.destroy().context("remove the cgroup")?;
+    cgroup.destroy().code(Code::CgroupFailed, "remove the cgroup")?;
     step(|| "cgroup removed".to_owned());
     if record.host_mounts {
         match &record.host_root {
@@ -178,7 +178,7 @@ pub(crate) fn force_cleanup(entry: &Entry) -> Result<()> {
         let cgroup = Cgroup::open(&record);
         // a frozen process cannot die on cgroup v1
         let _ = cgroup.thaw();
-        cgroup.destroy().context("remove the cgroup")?;
+        cgroup.destroy().code(Code::CgroupFailed, "remove the cgroup")?;
     }
     entry.remove()
 }

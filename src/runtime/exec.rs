@@ -1,6 +1,8 @@
 //! `exec`: an additional process in a running container, by the clone and the init of `create`, without a root file
 //! system.
 
+use base::coded;
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -37,7 +39,6 @@ use crate::state::Record;
 use crate::state::status;
 use crate::state::store::CONFIG;
 use crate::verify::cgroup::Depth;
-use base::error::HasErrno as _;
 use base::host;
 use base::log::step;
 use base::signal_guard::SignalGuard;
@@ -68,9 +69,11 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
     if let Some(profile) = &args.apparmor
         && !init::lsm::apparmor_is_enabled()?
     {
-        bail!("--apparmor: {profile:?}: AppArmor is not enabled on this host");
+        bail!(coded!(LsmFailed, "--apparmor: {profile:?}: AppArmor is not enabled on this host"));
     }
-    let Some(pidfd) = status::open_pidfd(target)? else { bail!("container not running: {}", entry.id) };
+    let Some(pidfd) = status::open_pidfd(target)? else {
+        bail!(coded!(ContainerNotRunning, "container not running: {}", entry.id))
+    };
     let mut flags = namespaces(&config.spec, target)?;
     if record.host_mounts {
         flags &= !libc::CLONE_NEWNS;
@@ -151,7 +154,7 @@ fn spawn(
             create(place.into.as_ref())
         }
         Err(err) if chosen && err.is_errno(&[libc::EBUSY, libc::EOPNOTSUPP]) => {
-            Err(err.context("--cgroup: error adding pid 0 to cgroups"))
+            Err(err).code(Code::CgroupFailed, "--cgroup: error adding pid 0 to cgroups")
         }
         created => created,
     };

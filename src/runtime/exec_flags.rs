@@ -1,8 +1,10 @@
 //! Changes that the flags of `exec` make to the container's own process (PR-21).
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::os::fd::BorrowedFd;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 
 use super::options;
@@ -16,13 +18,13 @@ use base::users::resolve_user;
 /// A flag has an invalid value, or there is no command.
 pub(crate) fn apply(process: &mut Process, args: &options::Exec, root: BorrowedFd<'_>) -> Result<()> {
     if args.command.is_empty() {
-        bail!("exec: no command given");
+        bail!(coded!(UsageArguments, "exec: no command given"));
     }
     process.set_args(Some(args.command.clone()));
     process.set_terminal(Some(args.tty));
     if let Some(cwd) = &args.cwd {
         if !cwd.starts_with('/') {
-            bail!("--cwd: {cwd:?} is not an absolute path");
+            bail!(coded!(UsageValue, "--cwd: {cwd:?} is not an absolute path"));
         }
         process.set_cwd(cwd.into());
     }
@@ -30,7 +32,7 @@ pub(crate) fn apply(process: &mut Process, args: &options::Exec, root: BorrowedF
     for pair in &args.env {
         match pair.split_once('=') {
             Some((name, _)) if !name.is_empty() => env.push(pair.clone()),
-            _ => bail!("--env: {pair:?} is not NAME=VALUE"),
+            _ => bail!(coded!(UsageValue, "--env: {pair:?} is not NAME=VALUE")),
         }
     }
     process.set_env(Some(env));
@@ -61,7 +63,7 @@ pub(crate) fn apply(process: &mut Process, args: &options::Exec, root: BorrowedF
 
 /// Sets the user: `UID`, `UID:GID`, or names of the container's own `/etc/passwd` and `/etc/group`.
 fn set_user(process: &mut Process, text: &str, root: BorrowedFd<'_>) -> Result<()> {
-    let found = resolve_user(text, root).context("--user")?;
+    let found = resolve_user(text, root).code(Code::ProcessUser, "--user")?;
     let mut user = process.user().clone();
     user.set_uid(found.uid);
     if let Some(gid) = found.gid {
@@ -123,7 +125,11 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
         let full = name.to_ascii_uppercase();
         let full = if full.starts_with("CAP_") { full } else { format!("CAP_{full}") };
         let capability: Capability = serde_json::from_value(full.clone().into()).map_err(|_| {
-            anyhow::anyhow!("--cap: unknown capability {name:?}{}", did_you_mean(&full, CAPABILITIES.iter().copied()))
+            anyhow::anyhow!(coded!(
+                ProcessCapability,
+                "--cap: unknown capability {name:?}{}",
+                did_you_mean(&full, CAPABILITIES.iter().copied())
+            ))
         })?;
         for (get, set) in [
             (sets.bounding().clone(), LinuxCapabilities::set_bounding as fn(&mut _, _) -> &mut LinuxCapabilities),

@@ -1,6 +1,7 @@
 //! `mounts add` and `mounts remove`: the parent opens files of the host, a process in the container's namespaces
 //! mounts.
 
+use base::coded;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,13 +52,18 @@ pub(crate) fn change(
     let mut plan = stored_rootfs(&config, &record).with_context(context)?;
     plan.live = true;
     if !plan.mount_ns || record.host_mounts {
-        bail!("the container has no mount namespace of its own: the host's mounts would change");
+        bail!(coded!(
+            ConfigUnsupported,
+            "the container has no mount namespace of its own: the host's mounts would change"
+        ));
     }
     if !args.remove {
         check(&plan).with_context(context)?;
     }
     let opened = if args.remove { None } else { Some(rootfs::open_live(&plan).with_context(context)?) };
-    let Some(pidfd) = status::open_pidfd(target)? else { bail!("container not running: {} has exited", entry.id) };
+    let Some(pidfd) = status::open_pidfd(target)? else {
+        bail!(coded!(ContainerNotRunning, "container not running: {} has exited", entry.id))
+    };
     let root = open_root(target).context("the container's root")?;
     let pid_namespace = if flags & libc::CLONE_NEWPID == 0 { None } else { Some(open_pid_namespace(target)?) };
     let proc_dir = host::proc_dir()?;
@@ -112,12 +118,16 @@ fn place_of(mount: &AddedMount) -> (PathBuf, u64) {
 
 fn check(plan: &RootfsPlan) -> Result<()> {
     if let Some(step) = plan.steps.iter().find(|step| step.destination_is_root()) {
-        bail!("{}: the root of a running container cannot be mounted over", step.label);
+        bail!(coded!(MountDestination, "{}: the root of a running container cannot be mounted over", step.label));
     }
     let own = matches!(plan.cgroup, CgroupView::Unified { .. }) && plan.cgroup_ns;
     match plan.steps.iter().find(|step| matches!(step.kind, MountKind::Cgroup)) {
         Some(step) if !own => {
-            bail!("{}: a cgroup mount can be added to a running container on cgroup v2 only", step.label)
+            bail!(coded!(
+                ConfigUnsupported,
+                "{}: a cgroup mount can be added to a running container on cgroup v2 only",
+                step.label
+            ))
         }
         _ => Ok(()),
     }
@@ -165,7 +175,7 @@ fn within(
             text.truncate(length);
             match text.split_first() {
                 Some((b'+', ids)) => serde_json::from_slice(ids).context("answer of the process that mounts"),
-                Some((_, words)) => bail!("{}", String::from_utf8_lossy(words)),
+                Some((_, words)) => Err(base::error::from_wire(&String::from_utf8_lossy(words))),
                 None if !in_time => bail!("the process that mounts did not answer within {} s", TIMEOUT.as_secs()),
                 None => bail!(
                     "the process in the container ended{}",
@@ -192,7 +202,7 @@ fn enter(pidfd: &OwnedFd, flags: i32, check: &dyn Fn() -> Result<()>) -> Result<
 fn answer(result: Result<Vec<u64>>, reporter: BorrowedFd<'_>) -> i32 {
     let (text, status) = match result {
         Ok(ids) => (format!("+{ids:?}").into_bytes(), 0),
-        Err(err) => ([b"-", base::error::describe(&err).as_bytes()].concat(), 1),
+        Err(err) => ([b"-", base::error::to_wire(&err).as_bytes()].concat(), 1),
     };
     let text = text.get(..text.len().min(LONGEST_ANSWER)).unwrap_or_default();
     if linux::socket::send(reporter, text, &[]).is_err() { 1 } else { status }

@@ -1,5 +1,6 @@
 //! Outputs that callers get with a new process: its terminal, a file with its pid, a pidfd, the listener of its filter.
 
+use base::error::{Code, Coding as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ impl Outputs {
     ) -> Result<Option<Foreground>> {
         let own = match (self.console, master) {
             (Some(console), master) => {
-                let master = master.context("--console-socket: the process has sent no terminal")?;
+                let master = master.code(Code::TerminalNone, "--console-socket: the process has sent no terminal")?;
                 console.send(master.as_fd())?;
                 None
             }
@@ -93,8 +94,8 @@ pub(super) fn send_listener(
     pid: i32,
     of: i32,
 ) -> Result<()> {
-    let filter = plan.seccomp.as_ref().context("linux.seccomp is not set")?;
-    let path = filter.listener_path.as_deref().context("linux.seccomp.listenerPath is not set")?;
+    let filter = plan.seccomp.as_ref().code(Code::SeccompInvalid, "linux.seccomp is not set")?;
+    let path = filter.listener_path.as_deref().code(Code::SeccompInvalid, "linux.seccomp.listenerPath is not set")?;
     let state: serde_json::Value = serde_json::from_slice(&plan.hook_state.state(status, Some(pid)))?;
     let sent = super::seccomp_listener::send(path, listener, of, filter.listener_metadata.as_deref(), &state);
     match sent {

@@ -1,5 +1,6 @@
 //! The plan of a container from options and bundle: every check that is possible before anything is created.
 
+use base::coded;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
@@ -64,10 +65,10 @@ pub(crate) struct Preparation {
 pub(super) fn preserved(requested: u32) -> Result<PreservedFds> {
     let listen = passed_by_service_manager()?;
     let total = listen.checked_add(requested).filter(|total| *total < 1 << 20);
-    let Some(total) = total else { bail!("--preserve-fds: {requested} descriptors are too many") };
+    let Some(total) = total else { bail!(coded!(FdInvalid, "--preserve-fds: {requested} descriptors are too many")) };
     for fd in 3..3 + total {
         if !linux::process::is_open(fd as i32) {
-            bail!("--preserve-fds: descriptor {fd} is not open");
+            bail!(coded!(FdInvalid, "--preserve-fds: descriptor {fd} is not open"));
         }
     }
     // also at the execve of a hook
@@ -85,11 +86,13 @@ fn passed_by_service_manager() -> Result<u32> {
     }
     let count = number("LISTEN_FDS").unwrap_or(0);
     for fd in (3..).take(usize::try_from(count)?) {
-        let Some(mode) = linux::process::file_mode(fd) else { bail!("LISTEN_FDS: descriptor {fd} is not open") };
+        let Some(mode) = linux::process::file_mode(fd) else {
+            bail!(coded!(FdInvalid, "LISTEN_FDS: descriptor {fd} is not open"))
+        };
         match mode & libc::S_IFMT {
             // because it leads to files of the host
-            libc::S_IFDIR => bail!("LISTEN_FDS: descriptor {fd} is a directory"),
-            libc::S_IFBLK => bail!("LISTEN_FDS: descriptor {fd} is a block device"),
+            libc::S_IFDIR => bail!(coded!(FdInvalid, "LISTEN_FDS: descriptor {fd} is a directory")),
+            libc::S_IFBLK => bail!(coded!(FdInvalid, "LISTEN_FDS: descriptor {fd} is a block device")),
             _ => {}
         }
     }
@@ -113,10 +116,10 @@ pub(super) fn open_console(args: &options::Create, bundle: &Bundle, mode: Mode) 
         return Console::of(socket).map(Some);
     }
     match (&args.console_socket, terminal) {
-        (Some(_), false) => bail!("--console-socket: process.terminal is not set"),
+        (Some(_), false) => bail!(coded!(UsageValue, "--console-socket: process.terminal is not set")),
         (Some(path), true) => Ok(Some(Console::connect(path)?)),
         (None, true) if mode != Mode::RunForeground => {
-            bail!("process.terminal is set: a detached container needs --console-socket")
+            bail!(coded!(TerminalNone, "process.terminal is set: a detached container needs --console-socket"))
         }
         (None, _) => Ok(None),
     }
@@ -302,7 +305,10 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
     let Some(profile) = linux.and_then(|linux| linux.seccomp().as_ref()) else { return Ok(None) };
     if extensions.fail_unknown_syscall {
         let unknown = seccomp::unknown_names(profile);
-        ensure!(unknown.is_empty(), "linux.seccomp.syscalls: this machine has no system call {}", unknown.join(", "));
+        ensure!(
+            unknown.is_empty(),
+            coded!(ConfigUnsupported, "linux.seccomp.syscalls: this machine has no system call {}", unknown.join(", "))
+        );
     }
     let mut profile = profile.clone();
     if profile.listener_path().is_none() {
@@ -312,10 +318,10 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
     let mut filter = seccomp::compile(&profile)?;
     if profile.flags().as_ref().is_some_and(|flags| !flags.is_empty()) && !linux::seccomp::flags_available(filter.flags)
     {
-        bail!("linux.seccomp.flags: the kernel does not know one of them");
+        bail!(coded!(SeccompInvalid, "linux.seccomp.flags: the kernel does not know one of them"));
     }
     if filter.notify && filter.listener_path.is_none() {
-        bail!("linux.seccomp.listenerPath: SCMP_ACT_NOTIFY needs one");
+        bail!(coded!(SeccompInvalid, "linux.seccomp.listenerPath: SCMP_ACT_NOTIFY needs one"));
     }
     // without TSYNC, as runc counts them
     step(|| format!("seccomp filter flags: {}", filter.flags & !libc::SECCOMP_FILTER_FLAG_TSYNC));
@@ -332,7 +338,10 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
 fn receiver_of_caller() -> Result<Option<PathBuf>> {
     const NAME: &str = "RUN_OCI_SECCOMP_RECEIVER";
     let path = std::env::var_os(NAME).filter(|path| !path.is_empty()).map(PathBuf::from);
-    ensure!(path.as_ref().is_none_or(|path| path.is_absolute()), "{NAME}: {path:?} is not an absolute path");
+    ensure!(
+        path.as_ref().is_none_or(|path| path.is_absolute()),
+        coded!(UsageValue, "{NAME}: {path:?} is not an absolute path")
+    );
     Ok(path)
 }
 

@@ -1,6 +1,7 @@
 //! The plan of a container as text or JSON: what `create` would do, in its order, without doing it.
 
 use anyhow::Result;
+use base::error::{Code, Coding as _};
 use serde_json::{Value, json};
 
 use super::namespaces::drop_own_namespaces;
@@ -65,7 +66,8 @@ pub(crate) fn preview(args: &options::Create, cgroups: options::Cgroups) -> Resu
 pub(crate) fn of_bundle(mut bundle: Bundle, args: &options::Create, cgroups: options::Cgroups) -> Result<Preview> {
     let id = ContainerId::new(&args.id)?;
     drop_own_namespaces(&mut bundle)?;
-    let prepared = prepare::prepare(&id, &bundle, args, &preserved(args.preserve_fds)?, cgroups)?;
+    let prepared =
+        prepare::prepare(&id, &bundle, args, &preserved(args.preserve_fds)?, cgroups).or_code(Code::ConfigInvalid)?;
     let mut opened = prepared.open()?;
     prepared.open_rootfs(&mut opened)?;
     let mut warnings = bundle.config.warnings;

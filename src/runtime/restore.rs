@@ -1,5 +1,6 @@
 //! `restore`: the steps of the transaction that creates a container from CRIU's images.
 
+use base::error::{Code, Coding as _};
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -89,7 +90,7 @@ pub(crate) fn restore(
     drop_own_namespaces(&mut bundle)?;
     let keep = preserved(0)?;
     let console = open_console(&args.create, &bundle, mode)?;
-    let prepared = prepare::prepare(&id, &bundle, &args.create, &keep, cgroups)?;
+    let prepared = prepare::prepare(&id, &bundle, &args.create, &keep, cgroups).or_code(Code::ConfigInvalid)?;
     let mut opened = prepared.open()?;
     if !prepared.plan.namespaces.own_mount() {
         bail!("linux.namespaces: a container without a mount namespace of its own cannot be restored");
@@ -130,7 +131,7 @@ impl Restoration<'_> {
     fn run(&mut self, bundle: &Bundle, dirs: &Dirs, program: &Path) -> Result<RestoredProcess> {
         self.transaction.write_journal(&bundle.text)?;
         let mut cgroup = self.transaction.create_cgroup(&mut self.prepared)?;
-        let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
+        let rootfs = self.prepared.plan.rootfs.as_ref().code(Code::ConfigRequired, "root: missing")?;
         let mount_points = MountPoints::create(rootfs, self.opened_rootfs()?)?;
         let root = self.transaction.entry.path.join(ROOT);
         DirBuilder::new().mode(0o700).create(&root).with_context(|| format!("{root:?}"))?;
@@ -141,12 +142,12 @@ impl Restoration<'_> {
         result.map_err(|err| dirs.explain(err))?;
         std::fs::remove_dir(&root).with_context(|| format!("remove {root:?}"))?;
         cgroup.apply_deferred(&self.prepared.cgroup)?;
-        self.process.take().context("criu restored no process")
+        self.process.take().code(Code::CriuFailed, "criu restored no process")
     }
 
     fn run_criu(&mut self, dirs: &Dirs, program: &Path, cgroup: &mut Cgroup, place: &Path) -> Result<()> {
         let joins = cgroup.join_fds()?;
-        let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
+        let rootfs = self.prepared.plan.rootfs.as_ref().code(Code::ConfigRequired, "root: missing")?;
         let opened = self.opened_rootfs()?;
         let (user_ns, root) = (rootfs.user_ns, if rootfs.user_ns { &rootfs.path } else { place }.to_owned());
         self.chown_stdio();
@@ -156,7 +157,7 @@ impl Restoration<'_> {
         let fds: Vec<i32> = inherit.iter().map(|(_, fd)| *fd).collect();
         let before = || {
             for file in &joins {
-                nix::unistd::write(file, b"0").context("join the cgroup")?;
+                nix::unistd::write(file, b"0").code(Code::CgroupFailed, "join the cgroup")?;
             }
             super::criu_rootfs::attach_root(opened, &root)?;
             let mut open = dirs.for_criu()?;
@@ -170,7 +171,7 @@ impl Restoration<'_> {
         options.inherit = inherit;
         let mut criu = Swrk::start(&start)?;
         let record = &mut self.transaction.record;
-        record.criu = Some(status::process_id(criu.pid).context("the process of criu")?);
+        record.criu = Some(status::process_id(criu.pid).code(Code::CriuFailed, "the process of criu")?);
         options.cgroup_roots = if record.cgroup.dirs.is_empty() { Vec::new() } else { cgroup_roots(criu.pid)? };
         let mut master = None;
         let interrupt = self.transaction.interrupt;
@@ -260,7 +261,7 @@ impl Restoration<'_> {
         record.init = Some(status::process_id(pid).context("the restored process")?);
         let kinds = plan.namespaces.flags() | restored_time(pid)?;
         record.namespaces = verify::namespaces_of(pid, kinds, self.opened.proc_dir.as_fd());
-        let outputs = self.outputs.take().context("criu restored a second process")?;
+        let outputs = self.outputs.take().code(Code::CriuFailed, "criu restored a second process")?;
         let console = self.transaction.commit(outputs, (pid, pidfd.as_fd()), master)?;
         self.process = Some(RestoredProcess { pid, pidfd, console });
         Ok(())

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use base::error::{Code, Coding as _};
 
 use crate::config;
 
@@ -24,7 +25,7 @@ pub(crate) fn send(
     state: &serde_json::Value,
 ) -> Result<()> {
     let context = || format!("linux.seccomp.listenerPath: failed to connect with seccomp agent {path:?}");
-    let mut stream = linux::socket::connect(path, TIMEOUT).with_context(context)?;
+    let mut stream = linux::socket::connect(path, TIMEOUT).with_code(Code::SeccompAgent, context)?;
     let mut document = serde_json::json!({
         "ociVersion": config::SPEC_VERSION,
         "fds": ["seccompFd"],
@@ -37,6 +38,6 @@ pub(crate) fn send(
     let text = document.to_string().into_bytes();
     // the descriptor is sent with the first part; a long document may need more
     let (first, rest) = text.split_at(text.len().min(4096));
-    linux::socket::send(stream.as_fd(), first, &[listener]).with_context(context)?;
-    stream.write_all(rest).with_context(context)
+    linux::socket::send(stream.as_fd(), first, &[listener]).with_code(Code::SeccompAgent, context)?;
+    stream.write_all(rest).with_code(Code::SeccompAgent, context)
 }

@@ -1,5 +1,7 @@
 //! The clone: one `clone3` for all that it can do, with the detours that some namespaces need.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
@@ -99,10 +101,10 @@ impl Init {
                 let status = self.wait()?;
                 while let Ok(Some(message)) = self.channel.recv_present() {
                     if let InitMessage::Failed(text) = message {
-                        bail!("{text}");
+                        return Err(base::error::from_wire(&text));
                     }
                 }
-                bail!("init ended before the container was ready: {status}")
+                bail!(coded!(ContainerKilled, "init ended before the container was ready: {status}"))
             }
             other => other.context("answer init"),
         }
@@ -219,7 +221,7 @@ fn via_helper(
                     Err(_) => linux::process::exit(1),
                 },
                 Ok(CloneResult::Parent { pidfd, .. }) => InitMessage::Process(pidfd),
-                Err(err) => InitMessage::Failed(base::error::describe(&err)),
+                Err(err) => InitMessage::Failed(base::error::to_wire(&err)),
             };
             linux::process::exit(i32::from(theirs.send(&report).is_err()))
         }
@@ -233,7 +235,7 @@ fn via_helper(
                 Some(InitMessage::Process(pidfd)) => {
                     linux::handle::claim(pidfd).context("the process of the helper")?
                 }
-                Some(InitMessage::Failed(text)) => bail!("{text}"),
+                Some(InitMessage::Failed(text)) => return Err(base::error::from_wire(&text)),
                 _ => bail!("the helper process ended{}", ended.map_or(String::new(), |how| format!(": {how}"))),
             };
             let pid = pid_of(opened, &pidfd)?;
@@ -251,7 +253,7 @@ fn help(plan: &ContainerPlan, opened: &Opened, cgroup: Option<BorrowedFd<'_>>) -
     let others = opened.namespaces.joins.iter().filter(|_| namespaces.joined_before_clone());
     for join in opened.namespaces.user.iter().chain(others) {
         linux::process::setns(join.fd.as_fd(), join.flag)
-            .with_context(|| format!("join the {} namespace", join.name))?;
+            .with_code(Code::NamespaceJoin, || format!("join the {} namespace", join.name))?;
     }
     let flags = namespaces.clone_flags | libc::CLONE_PARENT;
     linux::process::clone3(flags as u64, cgroup).map_err(|err| explain(err, plan))
@@ -271,17 +273,20 @@ fn pid_of(opened: &Opened, pidfd: &OwnedFd) -> Result<i32> {
 
 /// Adds to a failed clone the limit that it reached, because the errno alone misleads.
 fn explain(err: std::io::Error, plan: &ContainerPlan) -> anyhow::Error {
-    let hint = match err.raw_os_error() {
-        Some(libc::EAGAIN) => {
-            "create the container's process: a pids limit is reached (pids.max of the cgroup, or RLIMIT_NPROC)"
-        }
-        Some(libc::ENOSPC) => {
-            "create the container's namespaces: a limit of /proc/sys/user/max_*_namespaces is reached"
-        }
+    let (code, hint) = match err.raw_os_error() {
+        Some(libc::EAGAIN) => (
+            Code::CgroupPidsLimit,
+            "create the container's process: a pids limit is reached (pids.max of the cgroup, or RLIMIT_NPROC)",
+        ),
+        Some(libc::ENOSPC) => (
+            Code::NamespaceLimit,
+            "create the container's namespaces: a limit of /proc/sys/user/max_*_namespaces is reached",
+        ),
         Some(libc::EPERM) if plan.namespaces.clone_flags & libc::CLONE_NEWUSER == 0 => {
-            "create the container's namespaces without privilege: a user namespace is needed"
+            let hint = "create the container's namespaces without privilege: a user namespace is needed";
+            (Code::NamespaceDenied, hint)
         }
-        _ => "create the container's process",
+        _ => (Code::NamespaceDenied, "create the container's process"),
     };
-    anyhow::Error::from(err).context(hint)
+    code.add_to(err.into(), hint)
 }

@@ -1,5 +1,7 @@
 //! The order to run the program, and the answer of init.
 
+use base::coded;
+use base::error::HasErrno as _;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -18,7 +20,6 @@ use crate::state::Entry;
 use crate::state::ProcessId;
 use crate::state::status;
 use crate::state::store::START_FIFO;
-use base::error::HasErrno as _;
 use base::log::step;
 
 /// The error for a process that did not come to its program.
@@ -29,10 +30,14 @@ const KILLED: &str = "init ended before it ran the program: another process has 
 /// # Errors
 /// The program, or a startContainer hook, failed; the message is init's.
 pub(crate) fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
-    let Some(pidfd) = status::open_pidfd(init)? else { bail!("container {} exited before it was started", entry.id) };
+    let Some(pidfd) = status::open_pidfd(init)? else {
+        bail!(coded!(ContainerNotRunning, "container {} exited before it was started", entry.id))
+    };
     // first, because ENXIO means that init has exited, because only init has the read end open then
     let order = match open_fifo(entry, OFlag::O_WRONLY) {
-        Err(err) if err.is_errno(&[libc::ENXIO]) => bail!("container {} exited before it was started", entry.id),
+        Err(err) if err.is_errno(&[libc::ENXIO]) => {
+            bail!(coded!(ContainerNotRunning, "container {} exited before it was started", entry.id))
+        }
         order => order?,
     };
     let answer = open_fifo(entry, OFlag::O_RDONLY)?;
@@ -54,7 +59,7 @@ pub(crate) fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
     let executing = text.starts_with(char::from(EXECUTING));
     let text = text.strip_prefix(char::from(EXECUTING)).unwrap_or(text);
     if !text.is_empty() {
-        bail!("{text}");
+        return Err(base::error::from_wire(text));
     }
     check_executed(init, executing)
 }
@@ -68,7 +73,7 @@ pub(crate) fn check_executed(init: ProcessId, executing: bool) -> Result<()> {
     if stat.map_or(executing, |stat| !stat.before_exec) {
         return Ok(());
     }
-    bail!(KILLED)
+    bail!(coded!(ContainerKilled, "{KILLED}"))
 }
 
 /// As [`check_executed`], for a child that was not waited for, so that its pid is not another's.
@@ -76,7 +81,7 @@ pub(crate) fn check_executed(init: ProcessId, executing: bool) -> Result<()> {
 /// # Errors
 /// The child was killed before.
 pub(crate) fn check_child_executed(init: &Init) -> Result<()> {
-    ensure!(!status::read_stat(init.pid)?.is_some_and(|stat| stat.before_exec), KILLED);
+    ensure!(!status::read_stat(init.pid)?.is_some_and(|stat| stat.before_exec), coded!(ContainerKilled, "{KILLED}"));
     Ok(())
 }
 
@@ -85,7 +90,7 @@ fn open_fifo(entry: &Entry, flags: OFlag) -> Result<OwnedFd> {
     let context = || format!("open the fifo {:?}", entry.path.join(START_FIFO));
     let stat = fstatat(entry.dir(), START_FIFO, AtFlags::AT_SYMLINK_NOFOLLOW).with_context(context)?;
     // before the open, which does something to other types of files
-    ensure!(stat.st_mode & libc::S_IFMT == libc::S_IFIFO, "{}: it is no fifo", context());
+    ensure!(stat.st_mode & libc::S_IFMT == libc::S_IFIFO, coded!(ContainerDamaged, "{}: it is no fifo", context()));
     let flags = flags | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     openat(entry.dir(), START_FIFO, flags, Mode::empty()).with_context(context)
 }
@@ -103,7 +108,7 @@ pub(crate) fn signal_channel(init: &Init) -> Result<()> {
             step(|| "the program runs".to_owned());
             Ok(())
         }
-        Some(InitMessage::Failed(text)) => bail!("{text}"),
+        Some(InitMessage::Failed(text)) => Err(base::error::from_wire(&text)),
         Some(other) => bail!("init: unexpected message {other:?} while waiting for the program"),
     }
 }

@@ -1,5 +1,7 @@
 //! The runtime's answers to messages of init, from the clone to `Ready`.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -80,9 +82,9 @@ pub(crate) fn wait_until_ready(
             }
             Some(InitMessage::Console(fd)) => handover.console = Some(fd),
             Some(InitMessage::Ready) => ready = true,
-            Some(InitMessage::Failed(text)) => bail!("{text}"),
+            Some(InitMessage::Failed(text)) => return Err(base::error::from_wire(&text)),
             Some(other) => bail!("init: unexpected message {other:?}"),
-            None => bail!("init ended before the container was ready: {}", init.wait()?),
+            None => bail!(coded!(ContainerKilled, "init ended before the container was ready: {}", init.wait()?)),
         }
     }
     chown_stdio(init, plan, opened);
@@ -140,9 +142,9 @@ pub(crate) fn wait_until_root_ready(
                 builder.wait().context("wait for the builder of the root file system")?;
                 return Ok(handover);
             }
-            Some(InitMessage::Failed(text)) => bail!("{text}"),
+            Some(InitMessage::Failed(text)) => return Err(base::error::from_wire(&text)),
             Some(other) => bail!("builder of the root file system: unexpected message {other:?}"),
-            None => bail!("the builder of the root file system ended: {}", builder.wait()?),
+            None => bail!(coded!(ContainerKilled, "the builder of the root file system ended: {}", builder.wait()?)),
         }
     }
 }
@@ -217,11 +219,11 @@ fn write_id_maps(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<(
     ] {
         if privileged || map.is_single_id() {
             if file == "gid_map" && denies_setgroups(map) {
-                proc_write(init, opened, "setgroups", "deny").context("setgroups")?;
+                proc_write(init, opened, "setgroups", "deny").code(Code::IdMapping, "setgroups")?;
             }
-            proc_write(init, opened, file, &map.to_string()).context(field)?;
+            proc_write(init, opened, file, &map.to_string()).code(Code::IdMapping, field)?;
         } else {
-            by_helper(helper, init.pid, map).context(field)?;
+            by_helper(helper, init.pid, map).code(Code::IdMapping, field)?;
         }
     }
     Ok(())
@@ -233,9 +235,9 @@ fn by_helper(helper: &str, pid: i32, map: &IdMappings) -> Result<()> {
     for range in map.iter() {
         command.args([range.container.to_string(), range.host.to_string(), range.size.to_string()]);
     }
-    let output = base::child::output(&mut command).with_context(|| format!("run {helper} (Debian: package uidmap)"))?;
+    let output = base::child::output(&mut command).with_code(Code::IdMapping, || format!("run {helper} (Debian: package uidmap)"))?;
     if !output.status.success() {
-        bail!("{helper}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(coded!(IdMapping, "{helper}: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! The parent reads credentials and cgroups because the child's own seccomp filter may answer for the kernel. The child
 //! checks its namespaces and mounts itself (`init::check`); those of a running container are read here, too.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
@@ -208,7 +210,7 @@ impl Process<'_> {
             Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
                 return Ok(vec![unchecked("mounts", &err.into())]);
             }
-            Err(err) => return Err(err).context("self-check: the container's root"),
+            Err(err) => return Err(err).code(Code::VerifyDiffers, "self-check: the container's root"),
         };
         let process = self.pid.to_string();
         mounts::check(plan, opened, root.as_fd(), &mounts::Table { proc: self.proc, process: &process })
@@ -225,8 +227,9 @@ fn own_filters(proc: BorrowedFd<'_>) -> Result<u64> {
         return Ok(0);
     }
     let own = sys_path::openat(proc, c"self/status", libc::O_RDONLY, 0);
-    let text =
-        own.and_then(|file| linux::file::read_text(std::fs::File::from(file))).context("self-check: own status")?;
+    let text = own
+        .and_then(|file| linux::file::read_text(std::fs::File::from(file)))
+        .code(Code::VerifyDiffers, "self-check: own status")?;
     Ok(credentials::Status::parse(&text).context("self-check")?.filters.unwrap_or_default())
 }
 
@@ -247,7 +250,7 @@ pub(crate) struct Report {
 /// The container does not run, or it ended meanwhile.
 pub(crate) fn report(entry: &Entry, record: &Record, status: Status, init: Option<ProcessId>) -> Result<Report> {
     let Some(init) = init.filter(|_| status != Status::Creating) else {
-        bail!("container not running: {} is {status}", entry.id)
+        bail!(coded!(ContainerNotRunning, "container not running: {} is {status}", entry.id))
     };
     let config = config::parse(&entry.read(CONFIG)?).context("the container's configuration")?.spec;
     let moment = if status == Status::Created { Moment::BeforeProgram } else { Moment::Running };

@@ -14,6 +14,7 @@ use super::profile::Profile;
 use super::rule::{Condition, Rule};
 use super::tables::{self, NONE, X32_BIT};
 use anyhow::{Result, ensure};
+use base::coded;
 use libc::sock_filter;
 use oci_spec::runtime::Arch;
 use std::mem::offset_of;
@@ -85,7 +86,10 @@ pub(super) fn build(family: &Family, profile: &Profile<'_>) -> Result<Vec<sock_f
     let length = builder.code.len();
     ensure!(
         length <= MAX_INSTRUCTIONS,
-        "linux.seccomp.syscalls: the filter needs {length} instructions, the kernel takes {MAX_INSTRUCTIONS}"
+        coded!(
+            SeccompInvalid,
+            "linux.seccomp.syscalls: the filter needs {length} instructions, the kernel takes {MAX_INSTRUCTIONS}"
+        )
     );
     Ok(builder.code.finish())
 }
@@ -199,7 +203,7 @@ impl Builder<'_> {
                 } else if always.is_none() && !rules.contains(&rule) {
                     ensure!(
                         rules.len() < MAX_INSTRUCTIONS,
-                        "linux.seccomp.syscalls: too many rules for one system call"
+                        coded!(SeccompInvalid, "linux.seccomp.syscalls: too many rules for one system call")
                     );
                     rule.insert_into(&mut rules);
                 }

@@ -26,6 +26,7 @@ mod tables;
 mod tests;
 
 use anyhow::{Result, ensure};
+use base::coded;
 use libc::sock_filter;
 use oci_spec::runtime::LinuxSeccomp;
 use std::path::PathBuf;
@@ -107,11 +108,13 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Filter> {
     let size = size_of::<sock_filter>();
     ensure!(
         bytes.len().is_multiple_of(size),
-        "seccomp program: {} bytes are no whole number of instructions",
-        bytes.len()
+        coded!(SeccompInvalid, "seccomp program: {} bytes are no whole number of instructions", bytes.len())
     );
     let length = bytes.len() / size;
-    ensure!((1..=filter::MAX_INSTRUCTIONS).contains(&length), "seccomp program: {length} instructions");
+    ensure!(
+        (1..=filter::MAX_INSTRUCTIONS).contains(&length),
+        coded!(SeccompInvalid, "seccomp program: {length} instructions")
+    );
     let instruction = |bytes: &[u8]| match *bytes {
         [c0, c1, jt, jf, k0, k1, k2, k3] => {
             let (code, k) = (u16::from_ne_bytes([c0, c1]), u32::from_ne_bytes([k0, k1, k2, k3]));

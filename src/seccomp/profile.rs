@@ -4,6 +4,8 @@
 
 use super::rule::Condition;
 use anyhow::{Context, Result, bail, ensure};
+use base::coded;
+use base::error::{Code, Coding as _};
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompFilterFlag as Flag,
     LinuxSeccompOperator as Op, LinuxSyscall,
@@ -50,12 +52,13 @@ impl<'a> Profile<'a> {
         // the calls of croci between the installation and the execve would wait for an agent without a descriptor
         ensure!(
             default_action != Action::ScmpActNotify,
-            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action"
+            coded!(SeccompInvalid, "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action")
         );
-        let default = verdict(default_action, seccomp.default_errno_ret()).context("linux.seccomp.defaultErrnoRet")?;
+        let default = verdict(default_action, seccomp.default_errno_ret())
+            .code(Code::SeccompInvalid, "linux.seccomp.defaultErrnoRet")?;
         ensure!(
             seccomp.listener_metadata().is_none() || seccomp.listener_path().is_some(),
-            "linux.seccomp.listenerMetadata: only allowed together with listenerPath"
+            coded!(SeccompInvalid, "linux.seccomp.listenerMetadata: only allowed together with listenerPath")
         );
         let syscalls = seccomp.syscalls().as_deref().unwrap_or_default();
         let entries = syscalls.iter().enumerate().map(|(at, call)| entry(at, call)).collect::<Result<Vec<_>>>()?;
@@ -96,8 +99,10 @@ fn verdict(action: Action, errno: Option<u32>) -> Result<u32> {
     match (limit, errno) {
         (Some(_), None) => Ok(verdict | libc::EPERM as u32),
         (Some(limit), Some(errno)) if errno <= limit => Ok(verdict | errno),
-        (Some(limit), Some(errno)) => bail!("{errno} is larger than {limit}"),
-        (None, Some(_)) => bail!("not allowed with {action}, only with SCMP_ACT_ERRNO and SCMP_ACT_TRACE"),
+        (Some(limit), Some(errno)) => bail!(coded!(SeccompInvalid, "{errno} is larger than {limit}")),
+        (None, Some(_)) => {
+            bail!(coded!(SeccompInvalid, "not allowed with {action}, only with SCMP_ACT_ERRNO and SCMP_ACT_TRACE"))
+        }
         (None, None) => Ok(verdict),
     }
 }
@@ -105,21 +110,27 @@ fn verdict(action: Action, errno: Option<u32>) -> Result<u32> {
 fn entry(at: usize, call: &LinuxSyscall) -> Result<Entry<'_>> {
     let names = call.names();
     if let Some(empty) = names.iter().position(String::is_empty) {
-        bail!("linux.seccomp.syscalls[{at}].names[{empty}]: must not be empty");
+        bail!(coded!(SeccompInvalid, "linux.seccomp.syscalls[{at}].names[{empty}]: must not be empty"));
     }
     if call.action() == Action::ScmpActNotify {
         // as in runc, so that a profile is valid for both
         if let Some(index) = names.iter().position(|name| name == "write") {
-            bail!("linux.seccomp.syscalls[{at}].names[{index}]: SCMP_ACT_NOTIFY cannot be used for the write syscall");
+            bail!(coded!(
+                SeccompInvalid,
+                "linux.seccomp.syscalls[{at}].names[{index}]: SCMP_ACT_NOTIFY cannot be used for the write syscall"
+            ));
         }
     }
-    let verdict =
-        verdict(call.action(), call.errno_ret()).with_context(|| format!("linux.seccomp.syscalls[{at}].errnoRet"))?;
+    let verdict = verdict(call.action(), call.errno_ret())
+        .with_code(Code::SeccompInvalid, || format!("linux.seccomp.syscalls[{at}].errnoRet"))?;
     let args = call.args().as_deref().unwrap_or_default();
     let conditions = args
         .iter()
         .enumerate()
-        .map(|(arg, value)| condition(value).with_context(|| format!("linux.seccomp.syscalls[{at}].args[{arg}].index")))
+        .map(|(arg, value)| {
+            condition(value)
+                .with_code(Code::SeccompInvalid, || format!("linux.seccomp.syscalls[{at}].args[{arg}].index"))
+        })
         .collect::<Result<Vec<_>>>()?;
     Ok(Entry { names, verdict, alternatives: alternatives(conditions) })
 }
@@ -155,7 +166,10 @@ fn flags(listed: Option<&[Flag]>, notify: bool) -> Result<u64> {
             Flag::SeccompFilterFlagSpecAllow => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
             Flag::SeccompFilterFlagWaitKillableRecv if notify => libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
             Flag::SeccompFilterFlagWaitKillableRecv => {
-                bail!("linux.seccomp.flags[{at}]: {flag} is only allowed with a SCMP_ACT_NOTIFY rule")
+                bail!(coded!(
+                    SeccompInvalid,
+                    "linux.seccomp.flags[{at}]: {flag} is only allowed with a SCMP_ACT_NOTIFY rule"
+                ))
             }
         };
     }

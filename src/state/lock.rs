@@ -1,5 +1,6 @@
 //! The wait for the lock of a container, which has an end: its holder may have been stopped, or wait itself.
 
+use base::coded;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -33,11 +34,12 @@ pub(super) fn wait(dir: BorrowedFd<'_>) -> Result<()> {
             let stopped = holder.is_some_and(|pid| matches!(status::read_stat(pid), Ok(Some(stat)) if stat.stopped));
             if stopped || waited >= LIMIT {
                 let who = holder.map_or("another process".to_owned(), crate::cgroup::describe_process);
-                bail!(
+                bail!(coded!(
+                    ContainerBusy,
                     "{who} has held it for more than {} s{}",
                     waited.as_secs(),
                     if stopped { " and is stopped" } else { "" }
-                );
+                ));
             }
         }
         std::thread::sleep(interval);

@@ -4,10 +4,12 @@
 //! and as the commit, when init is complete. A record without `init` whose runtime has ended is that of an interrupted
 //! `create`, and names every resource outside the state directory that this `create` may have left.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupRecord;
@@ -138,8 +140,11 @@ impl Record {
         };
         anyhow::ensure!(
             format == FORMAT,
-            "the state has format {format}, of {} croci, and this one knows {FORMAT}: use that croci, or delete --force",
-            if format < FORMAT { "an older" } else { "a newer" }
+            coded!(
+                ContainerDamaged,
+                "the state has format {format}, of {} croci, and this one knows {FORMAT}: use that croci, or delete --force",
+                if format < FORMAT { "an older" } else { "a newer" }
+            )
         );
         let record = parsed.context("the state is damaged")?;
         record.check().context("the state is damaged")?;
@@ -150,10 +155,13 @@ impl Record {
     fn check(&self) -> Result<()> {
         self.cgroup.check()?;
         for process in self.init.iter().chain(&self.criu) {
-            anyhow::ensure!(process.pid > 1, "process {} is not of a container", process.pid);
+            anyhow::ensure!(process.pid > 1, coded!(ContainerDamaged, "process {} is not of a container", process.pid));
         }
         let is_root = self.rootfs.components().all(|part| !matches!(part, std::path::Component::Normal(_)));
-        anyhow::ensure!(!(self.host_mounts && is_root), "{:?} is not the root file system of a container", self.rootfs);
+        anyhow::ensure!(
+            !(self.host_mounts && is_root),
+            coded!(ContainerDamaged, "{:?} is not the root file system of a container", self.rootfs)
+        );
         Ok(())
     }
 }

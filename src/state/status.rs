@@ -1,5 +1,7 @@
 //! A container's status: computed from its init process and its cgroup, not stored.
 
+use base::coded;
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::OnceLock;
@@ -8,7 +10,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::record::{ProcessId, Record};
-use base::error::HasErrno as _;
 
 /// The status of a container: those of the runtime specification, and runc's `paused`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,25 +97,37 @@ pub(crate) fn check(action: Action, status: Status, id: &str) -> Result<()> {
         return Ok(());
     }
     match (action, status) {
-        (Action::Start, Status::Stopped) => bail!("cannot start container {id}: it has exited: container not running"),
-        (Action::Start, _) => bail!("cannot start container {id}: it is {status}, not created"),
-        (Action::Kill, _) => bail!("cannot kill container {id}: container not running"),
+        (Action::Start, Status::Stopped) => {
+            bail!(coded!(ContainerNotRunning, "cannot start container {id}: it has exited: container not running"))
+        }
+        (Action::Start, _) => {
+            bail!(coded!(ContainerStatus, "cannot start container {id}: it is {status}, not created"))
+        }
+        (Action::Kill, _) => bail!(coded!(ContainerNotRunning, "cannot kill container {id}: container not running")),
         // the peers delete it, so that callers who come from them need a hint
-        (Action::Delete, Status::Created) => bail!(
+        (Action::Delete, Status::Created) => bail!(coded!(
+            ContainerNotStopped,
             "cannot delete container {id} that is not stopped: created \
              (by the runtime specification delete takes stopped containers only: use --force, or kill it first)"
-        ),
-        (Action::Delete, _) => bail!("cannot delete container {id} that is not stopped: {status}"),
+        )),
+        (Action::Delete, _) => {
+            bail!(coded!(ContainerNotStopped, "cannot delete container {id} that is not stopped: {status}"))
+        }
         (Action::Exec, Status::Paused) => {
-            bail!("cannot exec in a paused container (use --ignore-paused to override): {id}")
+            bail!(coded!(ContainerStatus, "cannot exec in a paused container (use --ignore-paused to override): {id}"))
         }
         (Action::Exec | Action::ExecPaused, _) => {
-            bail!("cannot exec in container {id}: container not running (it is {status})")
+            bail!(coded!(ContainerNotRunning, "cannot exec in container {id}: container not running (it is {status})"))
         }
-        (Action::Checkpoint, _) => bail!("cannot checkpoint container {id}: container not running (it is {status})"),
-        (Action::Pause, Status::Paused) => bail!("container {id} is already paused"),
-        (Action::Resume, _) => bail!("cannot resume container {id}: container not paused (it is {status})"),
-        _ => bail!("container not running: {id} is {status}"),
+        (Action::Checkpoint, _) => bail!(coded!(
+            ContainerNotRunning,
+            "cannot checkpoint container {id}: container not running (it is {status})"
+        )),
+        (Action::Pause, Status::Paused) => bail!(coded!(ContainerStatus, "container {id} is already paused")),
+        (Action::Resume, _) => {
+            bail!(coded!(ContainerStatus, "cannot resume container {id}: container not paused (it is {status})"))
+        }
+        _ => bail!(coded!(ContainerNotRunning, "container not running: {id} is {status}")),
     }
 }
 
@@ -228,7 +241,7 @@ pub(crate) fn myself() -> Result<ProcessId> {
 /// # Errors
 /// The process does not exist; as [`read_stat`].
 pub(crate) fn process_id(pid: i32) -> Result<ProcessId> {
-    let stat = read_stat(pid)?.with_context(|| format!("process {pid} does not exist"))?;
+    let stat = read_stat(pid)?.with_code(Code::ContainerNotRunning, || format!("process {pid} does not exist"))?;
     Ok(ProcessId { pid, start_time: stat.start_time })
 }
 

@@ -10,6 +10,8 @@
 //! A file that is missing or damaged is one case, a failure to look at it (no descriptors, no memory, no permission, an
 //! I/O error) another: such a failure says nothing of the container, and is an error of every verb.
 
+use base::coded;
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -25,7 +27,6 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::elsewhere;
 use super::record::{RECORD, Record};
 use crate::config::ContainerId;
-use base::error::HasErrno as _;
 use linux::file;
 use linux::place;
 
@@ -135,9 +136,10 @@ impl Store {
         match nix::sys::stat::mkdirat(root, id.as_str(), Mode::S_IRWXU) {
             Err(nix::Error::EEXIST) => bail!("container with given ID already exists: {id}"),
             Err(err @ nix::Error::EROFS) => {
-                return Err(err).with_context(|| format!("state directory {path:?} (choose another with --root)"));
+                return Err(err)
+                    .with_code(Code::StateRoot, || format!("state directory {path:?} (choose another with --root)"));
             }
-            other => other.with_context(|| format!("state directory {path:?}"))?,
+            other => other.with_code(Code::StateRoot, || format!("state directory {path:?}"))?,
         }
         let undo = |err: anyhow::Error| {
             let _ = unlinkat(root, id.as_str(), UnlinkatFlags::RemoveDir);
@@ -154,7 +156,7 @@ impl Store {
             .recursive(true)
             .mode(0o711)
             .create(&self.root)
-            .with_context(|| format!("state root {:?}", self.root))
+            .with_code(Code::StateRoot, || format!("state root {:?}", self.root))
     }
 
     /// Opens the state root and checks that no other user has created it or may write to it: other users could create
@@ -176,11 +178,12 @@ impl Store {
     /// `container "ID" does not exist` (CL-20).
     pub fn open(&self, id: &ContainerId) -> Result<Entry> {
         self.try_open(id)?.ok_or_else(|| {
-            anyhow::anyhow!(
+            anyhow::anyhow!(coded!(
+                ContainerNotFound,
                 "container {:?} does not exist{}",
                 id.as_str(),
                 elsewhere::hint(&self.root, id, &self.ids().unwrap_or_default())
-            )
+            ))
         })
     }
 
@@ -232,7 +235,7 @@ impl Store {
         let entries = fs::read_dir(fd_path(root)).with_context(|| format!("state root {:?}", self.root))?;
         let mut ids = Vec::new();
         for entry in entries {
-            let entry = entry.with_context(|| format!("state root {:?}", self.root))?;
+            let entry = entry.with_code(Code::StateRoot, || format!("state root {:?}", self.root))?;
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
             if let (true, Some(Ok(id))) = (is_dir, entry.file_name().to_str().map(ContainerId::new)) {
                 ids.push(id);
@@ -259,10 +262,10 @@ fn check_owner(fd: &OwnedFd) -> Result<FileStat> {
 fn check_attributes(stat: &FileStat) -> Result<()> {
     let euid = linux::process::euid();
     if stat.st_uid != euid && stat.st_uid != 0 {
-        bail!("belongs to user {}, not to {euid}", stat.st_uid);
+        bail!(coded!(StateUnsafe, "belongs to user {}, not to {euid}", stat.st_uid));
     }
     if stat.st_mode & 0o022 != 0 {
-        bail!("group or others may write to it (mode {:04o})", stat.st_mode & 0o7777);
+        bail!(coded!(StateUnsafe, "group or others may write to it (mode {:04o})", stat.st_mode & 0o7777));
     }
     Ok(())
 }
@@ -272,7 +275,7 @@ fn check_attributes(stat: &FileStat) -> Result<()> {
 fn check_file(file: &OwnedFd) -> Result<usize> {
     let stat = check_owner(file)?;
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG || stat.st_nlink > 1 {
-        bail!("is not a regular file with one name");
+        bail!(coded!(StateUnsafe, "is not a regular file with one name"));
     }
     Ok(usize::try_from(stat.st_size).unwrap_or(0))
 }
@@ -283,7 +286,9 @@ impl Entry {
     /// # Errors
     /// The container was deleted before the lock was free: `does not exist`; as [`Entry::try_lock`].
     pub fn lock(&self) -> Result<Locked> {
-        self.try_lock()?.ok_or_else(|| anyhow::anyhow!("container {:?} does not exist", self.id.as_str()))
+        self.try_lock()?.ok_or_else(|| {
+            anyhow::anyhow!(coded!(ContainerNotFound, "container {:?} does not exist", self.id.as_str()))
+        })
     }
 
     /// Locks the container; waits while another process holds the lock. `None`: the container was deleted before the
@@ -292,10 +297,11 @@ impl Entry {
     /// # Errors
     /// As flock(2); another process did not release it in time. No other process has deleted the container then.
     pub fn try_lock(&self) -> Result<Option<Locked>> {
-        super::lock::wait(self.dir.as_fd()).with_context(|| format!("lock {:?}", self.path))?;
+        super::lock::wait(self.dir.as_fd()).with_code(Code::ContainerBusy, || format!("lock {:?}", self.path))?;
         let lock = Locked(self.dir.clone());
         // another process may have deleted the container while this one waited for the lock
-        let stat = nix::sys::stat::fstat(&self.dir).with_context(|| format!("state directory {:?}", self.path))?;
+        let stat = nix::sys::stat::fstat(&self.dir)
+            .with_code(Code::StateRoot, || format!("state directory {:?}", self.path))?;
         Ok((stat.st_nlink > 0).then_some(lock))
     }
 
@@ -325,8 +331,8 @@ impl Entry {
     pub fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
         let context = || format!("write {:?}", self.path.join(name));
-        let fd = openat(&self.dir, name, flags, Mode::from_bits_truncate(0o600)).with_context(context)?;
-        fs::File::from(fd).write_all(bytes).with_context(context)
+        let fd = openat(&self.dir, name, flags, Mode::from_bits_truncate(0o600)).with_code(Code::StateRoot, context)?;
+        fs::File::from(fd).write_all(bytes).with_code(Code::StateRoot, context)
     }
 
     /// Writes the next record to `record.json.new`; [`Entry::commit`] renames it.
@@ -431,7 +437,8 @@ impl Entry {
         let context = || format!("fifo {:?}", self.path.join(START_FIFO));
         let mode = Mode::from_bits_truncate(0o600);
         nix::sys::stat::mknodat(&self.dir, START_FIFO, nix::sys::stat::SFlag::S_IFIFO, mode, 0)
-            .with_context(context)?;
-        openat(&self.dir, START_FIFO, OFlag::O_RDWR | OFlag::O_NOFOLLOW, Mode::empty()).with_context(context)
+            .with_code(Code::StateRoot, context)?;
+        openat(&self.dir, START_FIFO, OFlag::O_RDWR | OFlag::O_NOFOLLOW, Mode::empty())
+            .with_code(Code::StateRoot, context)
     }
 }

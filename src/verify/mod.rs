@@ -7,6 +7,7 @@ pub(crate) mod cgroup;
 pub(crate) mod credentials;
 
 use anyhow::{Result, bail};
+use base::coded;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
@@ -94,8 +95,8 @@ pub(crate) fn ensure_ok(checks: &[Check]) -> Result<()> {
     let mut wrong = checks.iter().filter(|check| check.verdict == Verdict::Different);
     let Some(first) = wrong.next() else { return Ok(()) };
     match wrong.count() {
-        0 => bail!("self-check: {}", first.describe()),
-        more => bail!("self-check: {} (and {more} more)", first.describe()),
+        0 => bail!(coded!(VerifyDiffers, "self-check: {}", first.describe())),
+        more => bail!(coded!(VerifyDiffers, "self-check: {} (and {more} more)", first.describe())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Facts about the machine and this process, each probed once, at the first use.
 
+use crate::coded;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -62,7 +63,10 @@ pub fn rootless() -> bool {
 /// systemd is not the init system, or the user has no service manager.
 pub fn service_manager() -> Result<String> {
     if !fs::exists("/run/systemd/system").unwrap_or(false) {
-        bail!("systemd is not the init system here (/run/systemd/system is missing): use --cgroup-manager cgroupfs");
+        bail!(coded!(
+            CgroupSystemd,
+            "systemd is not the init system here (/run/systemd/system is missing): use --cgroup-manager cgroupfs"
+        ));
     }
     let there = |path: &String| fs::exists(path).unwrap_or(false);
     if !rootless() {

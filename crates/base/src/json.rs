@@ -3,6 +3,7 @@
 //! It refuses a byte order mark, bytes that are not UTF-8, a duplicate key in an object, and data after the document.
 //! serde_json's recursion limit bounds the nesting.
 
+use crate::coded;
 use std::cell::RefCell;
 use std::fmt;
 
@@ -20,14 +21,14 @@ const MAX_TRAIL: usize = 16;
 /// Names the path (`linux.seccomp`) where there is one, and always the line and column.
 pub fn parse(bytes: &[u8]) -> Result<Value> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
-        bail!("not valid JSON: starts with a byte order mark");
+        bail!(coded!(ConfigSyntax, "not valid JSON: starts with a byte order mark"));
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
-        Err(err) => bail!("not valid JSON: byte {} is not UTF-8", err.valid_up_to()),
+        Err(err) => bail!(coded!(ConfigSyntax, "not valid JSON: byte {} is not UTF-8", err.valid_up_to())),
     };
     if text.trim_ascii().is_empty() {
-        bail!("not valid JSON: empty document");
+        bail!(coded!(ConfigSyntax, "not valid JSON: empty document"));
     }
     let trail = Trail::default();
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -40,7 +41,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value> {
 pub fn parse_object(bytes: &[u8]) -> Result<Value> {
     let value = parse(bytes)?;
     if !value.is_object() {
-        bail!("expected an object at the top level, found {}", type_name(&value));
+        bail!(coded!(ConfigType, "expected an object at the top level, found {}", type_name(&value)));
     }
     Ok(value)
 }
@@ -63,7 +64,7 @@ impl Trail {
     fn explain(&self, err: &serde_json::Error) -> anyhow::Error {
         let steps = self.0.borrow();
         if steps.is_empty() || steps.len() > MAX_TRAIL {
-            return anyhow!("not valid JSON: {err}");
+            return anyhow!(coded!(ConfigSyntax, "not valid JSON: {err}"));
         }
         let mut path = String::new();
         for step in steps.iter().rev() {
@@ -72,7 +73,7 @@ impl Trail {
                 Step::Index(index) => path.push_str(&format!("[{index}]")),
             }
         }
-        anyhow!("{}: not valid JSON: {err}", path.trim_start_matches('.'))
+        anyhow!(coded!(ConfigSyntax, "{}: not valid JSON: {err}", path.trim_start_matches('.')))
     }
 }
 

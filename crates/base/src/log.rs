@@ -1,13 +1,14 @@
 //! Logging: to the file or journal that `--log` names, and to standard error.
 
+use crate::coded;
+use crate::error::{Code, Coding as _, Report};
 use std::fs::File;
 use std::io::Write as _;
 use std::sync::{Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::error::Report;
 use crate::error::escape::one_line;
 use linux::place::Place;
 
@@ -108,7 +109,7 @@ impl Log {
     fn target(text: &str) -> Result<Target> {
         let datagram = |path: &str| -> Result<std::os::unix::net::UnixDatagram> {
             let socket = std::os::unix::net::UnixDatagram::unbound()?;
-            socket.connect(path).with_context(|| format!("--log {text:?}: {path}"))?;
+            socket.connect(path).with_code(Code::UsageValue, || format!("--log {text:?}: {path}"))?;
             Ok(socket)
         };
         if let Some(id) = text.strip_prefix("journald:") {
@@ -119,11 +120,12 @@ impl Log {
         }
         let path = text.strip_prefix("file:").unwrap_or(text);
         if path.is_empty() {
-            bail!("--log {text:?}: no path");
+            bail!(coded!(UsageValue, "--log {text:?}: no path"));
         }
         let path = std::path::Path::new(path);
-        let file =
-            Place::find(path).and_then(|place| place.append(0o644)).with_context(|| format!("--log {path:?}"))?;
+        let file = Place::find(path)
+            .and_then(|place| place.append(0o644))
+            .with_code(Code::UsageValue, || format!("--log {path:?}"))?;
         Ok(Target::File(file))
     }
 

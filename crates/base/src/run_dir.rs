@@ -1,5 +1,6 @@
 //! The run-time directory of a user without `XDG_RUNTIME_DIR`, as cron, `su` and sudo leave one.
 
+use crate::coded;
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -16,7 +17,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 pub fn of_user(uid: u32) -> Result<PathBuf> {
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from) {
         Some(dir) if dir.is_absolute() => return Ok(dir),
-        Some(dir) => bail!("XDG_RUNTIME_DIR={dir:?}: not an absolute path"),
+        Some(dir) => bail!(coded!(StateRoot, "XDG_RUNTIME_DIR={dir:?}: not an absolute path")),
         None => {}
     }
     let of_login = PathBuf::from(format!("/run/user/{uid}"));
@@ -38,7 +39,7 @@ pub fn make_private(dir: &Path) -> Result<()> {
         other => return other.with_context(|| format!("create {dir:?}")),
     }
     let ours = is_private(dir).with_context(|| format!("{dir:?}"))?;
-    ensure!(ours, "{dir:?}: is no directory that only this user writes to");
+    ensure!(ours, coded!(StateUnsafe, "{dir:?}: is no directory that only this user writes to"));
     Ok(())
 }
 

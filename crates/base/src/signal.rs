@@ -1,5 +1,6 @@
 //! Names and numbers of signals (KI-1).
 
+use crate::coded;
 use anyhow::{Result, bail};
 
 use crate::suggest::did_you_mean;
@@ -58,7 +59,11 @@ pub fn parse(text: &str) -> Result<i32> {
         _ => {
             let upper = text.to_ascii_uppercase();
             let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
-            bail!("unknown signal {text:?}{}", did_you_mean(bare, NAMES.iter().map(|(name, _)| *name)));
+            bail!(coded!(
+                SignalUnknown,
+                "unknown signal {text:?}{}",
+                did_you_mean(bare, NAMES.iter().map(|(name, _)| *name))
+            ));
         }
     }
 }

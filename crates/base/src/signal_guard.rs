@@ -1,5 +1,6 @@
 //! Termination signals while croci creates a container: blocked, checked at each wait, answered by rolling back.
 
+use crate::error::Code;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use anyhow::{Context as _, Result};
@@ -55,7 +56,7 @@ impl SignalGuard {
     /// [`Interrupted`].
     pub fn check(&self) -> Result<()> {
         match self.signals.read_signal().context("read the signal")? {
-            Some(signal) => Err(Interrupted(signal.ssi_signo as i32).into()),
+            Some(signal) => Err(Code::RunSignal.attach(Interrupted(signal.ssi_signo as i32).into())),
             None => Ok(()),
         }
     }

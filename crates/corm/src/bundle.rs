@@ -2,6 +2,7 @@
 //!
 //! A bundle is staged and renamed, so it is complete or missing, and an existing one is never changed.
 
+use base::coded;
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write as _};
@@ -34,7 +35,7 @@ use linux::place::Place;
 pub fn make(store: Option<&Store>, dir: &Path, bundle: &Path, tty: bool, own_ids: bool) -> Result<()> {
     let source = place::open_to_read(dir).with_context(|| format!("{dir:?}"))?;
     if !source.metadata().with_context(|| format!("{dir:?}"))?.is_dir() {
-        bail!("{dir:?}: not a directory");
+        bail!(coded!(FileInvalid, "{dir:?}: not a directory"));
     }
     let unfinished = begin(store, bundle)?;
     if unfinished.path()?.starts_with(dir.canonicalize()?) {
@@ -60,7 +61,7 @@ pub fn begin(store: Option<&Store>, bundle: &Path) -> Result<Unfinished> {
     let context = || format!("{bundle:?}");
     let target = Place::find(bundle).with_context(context)?;
     if target.stat().with_context(context)?.is_some() {
-        bail!("{bundle:?}: already exists");
+        bail!(coded!(NameTaken, "{bundle:?}: already exists"));
     }
     let make = |before: &dyn Fn(&OsStr) -> Result<()>| StagedEntry::dir_beside(&target, before);
     let (staged, note) = match store {
@@ -254,7 +255,7 @@ impl Unfinished {
         // the IDs of a user namespace must be able to reach the root file system
         self.dir().set_permissions(Permissions::from_mode(0o755)).with_context(|| format!("{bundle:?}"))?;
         if !self.staged.publish_new_at(&self.target).with_context(|| format!("{bundle:?}"))? {
-            bail!("{bundle:?}: already exists");
+            bail!(coded!(NameTaken, "{bundle:?}: already exists"));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Images of a single layer, from a directory or a tar.
 
+use base::coded;
 use std::io::{self, BufReader, Cursor, Read, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -34,7 +35,7 @@ pub struct Described {
 pub fn from_dir(store: &Store, dir: &Path, names: &[String]) -> Result<ImageRecord> {
     let context = || format!("{dir:?}");
     if !dir.is_dir() {
-        bail!("No directory named '{}' exists", dir.display());
+        bail!(coded!(FileMissing, "No directory named '{}' exists", dir.display()));
     }
     let open = place::open_to_read(dir).with_context(context)?;
     let source = dir.canonicalize().with_context(context)?;
@@ -71,7 +72,7 @@ pub fn from_tar(
     let mut first = Vec::new();
     tar.by_ref().take(6).read_to_end(&mut first).with_context(|| format!("read {from}"))?;
     if first.is_empty() {
-        bail!("{from}: is empty, no tar is");
+        bail!(coded!(ArchiveInvalid, "{from}: is empty, no tar is"));
     }
     let how = layer::detect_archive(&first);
     let tar = Cursor::new(first).chain(tar);

@@ -35,7 +35,10 @@ pub fn command_line(data: &[u8]) {
     use crate::cli::{Outcome, parse};
     let words = std::iter::once(&b"corm"[..]).chain(data.split(|byte| *byte == 0));
     match parse(words.map(|word| OsStr::from_bytes(word).to_owned())) {
-        Outcome::Usage { message, .. } => assert!(!message.is_empty() && !message.contains('\n'), "{message:?}"),
+        Outcome::Usage { error, .. } => {
+            let message = error.message;
+            assert!(!message.is_empty() && !message.contains('\n'), "{message:?}")
+        }
         Outcome::Print(text) => assert!(!text.is_empty()),
         Outcome::Run(..) => {}
     }

@@ -1,9 +1,9 @@
 //! corm, the image builder: parses the command line, runs the verb, prints an error, exits.
 
+use base::error::Report;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use base::error::Report;
 use corm::cli;
 use corm::cli::Outcome;
 use corm::cli::args::{ContainerVerb, Verb};
@@ -17,8 +17,8 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
         }
-        Outcome::Usage { message, usage, verb, .. } => {
-            let _ = write!(std::io::stderr(), "corm: {}\n{usage}", Report::of_text(&message).line());
+        Outcome::Usage { error, usage, verb, .. } => {
+            let _ = write!(std::io::stderr(), "corm: {}\n{usage}", error.line());
             return ExitCode::from(failure(matches!(verb, Some("run" | "create" | "exec"))));
         }
     };

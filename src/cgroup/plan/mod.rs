@@ -4,6 +4,7 @@
 //! `cgroup::device` compute the values; `cgroup::create` creates the directories and writes.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
 use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, Spec};
 
 use super::device::DeviceList;
@@ -145,7 +146,10 @@ fn plan_scope(
     layout: &Layout,
     manager: &ServiceManager,
 ) -> Result<(CgroupRecord, ScopePlan)> {
-    ensure!(!manager.user || *layout == Layout::Unified, "a user's systemd controls no limits but on cgroup v2");
+    ensure!(
+        !manager.user || *layout == Layout::Unified,
+        coded!(CgroupSystemd, "a user's systemd controls no limits but on cgroup v2")
+    );
     let names = name::names(path.filter(|path| !path.is_empty()), id, manager.user)?;
     let scope_path = name::cgroup_path(&names)?;
     let (path, dirs) = if manager.user { (String::new(), Vec::new()) } else { (scope_path, dirs(layout)) };

@@ -1,6 +1,7 @@
 //! The files of cgroup v1.
 
 use anyhow::{Context as _, Result, ensure};
+use base::coded;
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxResources, LinuxThrottleDevice};
 
 use super::{Setting, Settings, check_weight, device, hugepages, nonempty, nonzero, pids_max, rdma};
@@ -28,7 +29,10 @@ pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
     rdma(resources, list)?;
     ensure!(
         resources.unified().as_ref().is_none_or(|map| map.is_empty()),
-        "linux.resources.unified: needs cgroup v2, and the controllers of this machine are mounted as v1 (invalid configuration)"
+        coded!(
+            CgroupController,
+            "linux.resources.unified: needs cgroup v2, and the controllers of this machine are mounted as v1 (invalid configuration)"
+        )
     );
     Ok(settings)
 }

@@ -1,6 +1,7 @@
 //! The files of cgroup v2, v1-style properties converted by part 22 of the checklist.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
 use super::{
@@ -30,11 +31,11 @@ pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
     if let Some(network) = resources.network() {
         ensure!(
             nonzero(network.class_id()).is_none(),
-            "linux.resources.network.classID: cgroup v2 has no such property"
+            coded!(ConfigUnsupported, "linux.resources.network.classID: cgroup v2 has no such property")
         );
         ensure!(
             network.priorities().as_ref().is_none_or(Vec::is_empty),
-            "linux.resources.network.priorities: cgroup v2 has no such property"
+            coded!(ConfigUnsupported, "linux.resources.network.priorities: cgroup v2 has no such property")
         );
     }
     rdma(resources, list)?;
@@ -45,7 +46,10 @@ pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
 fn cpu_settings(cpu: &LinuxCpu, list: &mut Vec<Setting>) -> Result<()> {
     ensure!(
         nonzero(cpu.realtime_runtime()).is_none() && nonzero(cpu.realtime_period()).is_none(),
-        "linux.resources.cpu.realtimeRuntime, realtimePeriod: cgroup v2 has no such property"
+        coded!(
+            ConfigUnsupported,
+            "linux.resources.cpu.realtimeRuntime, realtimePeriod: cgroup v2 has no such property"
+        )
     );
     if let Some(idle) = cpu.idle() {
         let setting = Setting::new("cpu.idle", "cpu", "cpu.idle", idle).default_if(idle == 0);
@@ -88,8 +92,14 @@ fn memory_settings(memory: &LinuxMemory, list: &mut Vec<Setting>, warnings: &mut
         list.push(Setting::new("memory.reservation", "memory", "memory.low", or_max(low)));
     }
     // 60 is the kernel's own default, which callers write as well
-    ensure!(matches!(memory.swappiness(), None | Some(60)), "{field}.swappiness: cgroup v2 has no such property");
-    ensure!(memory.disable_oom_killer() != Some(true), "{field}.disableOOMKiller: cgroup v2 has no such property");
+    ensure!(
+        matches!(memory.swappiness(), None | Some(60)),
+        coded!(ConfigUnsupported, "{field}.swappiness: cgroup v2 has no such property")
+    );
+    ensure!(
+        memory.disable_oom_killer() != Some(true),
+        coded!(ConfigUnsupported, "{field}.disableOOMKiller: cgroup v2 has no such property")
+    );
     for (name, value) in [("kernel", memory.kernel()), ("kernelTCP", memory.kernel_tcp())] {
         if value.is_some_and(|value| value > 0) {
             warnings.push(format!("{field}.{name} is ignored: cgroup v2 counts it as memory"));
@@ -100,7 +110,10 @@ fn memory_settings(memory: &LinuxMemory, list: &mut Vec<Setting>, warnings: &mut
 
 fn block_settings(block: &LinuxBlockIo, list: &mut Vec<Setting>) -> Result<()> {
     let field = "linux.resources.blockIO";
-    ensure!(nonzero(block.leaf_weight()).is_none(), "{field}.leafWeight: cgroup v2 has no such property");
+    ensure!(
+        nonzero(block.leaf_weight()).is_none(),
+        coded!(ConfigUnsupported, "{field}.leafWeight: cgroup v2 has no such property")
+    );
     if let Some(weight) = nonzero(block.weight()) {
         let setting = Setting::new("blockIO.weight", "io", "io.bfq.weight", weight);
         list.push(setting.or("io.weight", blkio_to_io_weight(weight)));

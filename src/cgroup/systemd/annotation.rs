@@ -5,6 +5,7 @@
 //! and other properties can start units, run commands or reboot the host (CVE-2024-3154).
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
 
 use super::properties::Property;
 use super::wire::Value;
@@ -75,7 +76,7 @@ fn value(kind: &str, text: &str, seconds: bool) -> Result<Value> {
         "b" => match text {
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
-            _ => bail!("{text:?} is not a value of type b"),
+            _ => bail!(coded!(CgroupSystemd, "{text:?} is not a value of type b")),
         },
         "i" => Value::I32(number(text).with_context(wrong)?.try_into().ok().with_context(wrong)?),
         "u" => Value::U32(number(text).with_context(wrong)?.try_into().ok().with_context(wrong)?),
@@ -123,7 +124,10 @@ fn list(text: &str) -> Result<Vec<String>> {
         .split(',')
         .map(|item| {
             let name = quoted(item.trim()).context("an item without quotes")?;
-            ensure!(!name.is_empty() && !name.contains('/'), "{name:?} is not the name of a unit");
+            ensure!(
+                !name.is_empty() && !name.contains('/'),
+                coded!(CgroupSystemd, "{name:?} is not the name of a unit")
+            );
             Ok(name.to_owned())
         })
         .collect()

@@ -2,6 +2,7 @@
 //!
 //! One call at a time, and the signal at the end of a job. Every wait ends at the connection's deadline.
 
+use base::coded;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -89,7 +90,7 @@ impl Bus {
         for expected in ["DATA", "OK "] {
             let line = self.line()?;
             if !line.starts_with(expected) {
-                bail!("authentication: {line:?}");
+                bail!(coded!(CgroupSystemd, "authentication: {line:?}"));
             }
         }
         Ok(())
@@ -101,7 +102,7 @@ impl Bus {
                 let line: Vec<u8> = self.pending.drain(..end + 2).take(end).collect();
                 return Ok(String::from_utf8_lossy(&line).into_owned());
             }
-            anyhow::ensure!(self.pending.len() < 4096, "authentication: no end of line");
+            anyhow::ensure!(self.pending.len() < 4096, coded!(CgroupSystemd, "authentication: no end of line"));
             self.receive()?;
         }
     }
@@ -159,7 +160,7 @@ impl Bus {
         loop {
             self.stream.set_read_timeout(Some(self.left()?))?;
             match self.stream.read(&mut buffer) {
-                Ok(0) => bail!("the connection was closed"),
+                Ok(0) => bail!(coded!(CgroupSystemd, "the connection was closed")),
                 Ok(count) => {
                     self.pending.extend(buffer.get(..count).unwrap_or_default());
                     return Ok(());
@@ -179,7 +180,7 @@ impl Bus {
     fn left(&self) -> Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            bail!("no answer within {} s", TIMEOUT.as_secs());
+            bail!(coded!(CgroupSystemd, "no answer within {} s", TIMEOUT.as_secs()));
         }
         Ok(left)
     }

@@ -11,6 +11,8 @@ pub(crate) mod name;
 pub(crate) mod properties;
 pub(crate) mod wire;
 
+use base::coded;
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -18,7 +20,6 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use super::plan::ScopePlan;
 use super::record::{CgroupDir, CgroupRecord, Scope};
 use super::{Cgroup, files, layout, proc};
-use base::error::HasErrno as _;
 use bus::{Bus, DbusError, MANAGER};
 use linux::process;
 use linux::process::CloneResult;
@@ -76,7 +77,8 @@ pub(super) fn start(
     planned: &CgroupRecord,
 ) -> Result<(ScopePlaceholder, CgroupRecord)> {
     let placeholder = ScopePlaceholder::start()?;
-    start_unit(scope, wanted, placeholder.pid).with_context(|| format!("systemd: start {}", scope.unit))?;
+    start_unit(scope, wanted, placeholder.pid)
+        .with_code(Code::CgroupSystemd, || format!("systemd: start {}", scope.unit))?;
     match locate(planned, scope, placeholder.pid) {
         Ok(record) => Ok((placeholder, record)),
         Err(err) => {
@@ -95,8 +97,9 @@ fn locate(planned: &CgroupRecord, scope: &Scope, placeholder: i32) -> Result<Cgr
     let all = proc::parse(text.as_bytes());
     let found = all.iter().find(|it| it.has("name=systemd")).or_else(|| all.iter().find(|it| it.unified));
     let path = found.map(proc::Membership::path_text).filter(|path| path.rsplit('/').next() == Some(&scope.unit));
-    let path =
-        path.with_context(|| format!("systemd has not put process {placeholder} into {}: {text:?}", scope.unit))?;
+    let path = path.with_code(Code::CgroupSystemd, || {
+        format!("systemd has not put process {placeholder} into {}: {text:?}", scope.unit)
+    })?;
     let mut record = CgroupRecord { path: path.into_owned(), ..planned.clone() };
     if record.dirs.is_empty() {
         record.dirs = vec![CgroupDir { mount: layout::MOUNT.to_owned(), unified: true, ..CgroupDir::default() }];
@@ -108,9 +111,9 @@ fn connect(scope: &Scope) -> Result<Bus> {
     Bus::connect(&scope.address).map_err(|err| match err.errno() {
         // not the errno: "no such file or directory" makes callers think that the program was not found (CL-21)
         Some(libc::ENOENT | libc::ECONNREFUSED) => {
-            anyhow!("systemd: no service manager listens at {:?}", scope.address)
+            anyhow!(coded!(CgroupSystemd, "systemd: no service manager listens at {:?}", scope.address))
         }
-        _ => err.context(format!("systemd: connect to {:?}", scope.address)),
+        _ => Code::CgroupSystemd.add_to(err, format!("systemd: connect to {:?}", scope.address)),
     })
 }
 
@@ -148,7 +151,7 @@ fn start_unit(scope: &Scope, wanted: &ScopePlan, pid: i32) -> Result<()> {
 fn finish(bus: &mut Bus, reply: Vec<String>) -> Result<()> {
     let job = reply.into_iter().next().context("a reply without a job")?;
     let result = bus.job(&job)?;
-    ensure!(result == "done", "the job ended with {result:?}; see systemd's log");
+    ensure!(result == "done", coded!(CgroupSystemd, "the job ended with {result:?}; see systemd's log"));
     Ok(())
 }
 
@@ -198,7 +201,7 @@ pub(super) fn update(scope: &Scope, properties: &[Property]) -> Result<()> {
     if properties.iter().any(|property| property.newer) && error_name(&result).is_some() {
         result = call(true);
     }
-    result.map(drop).with_context(|| format!("systemd: set properties of {}", scope.unit))
+    result.map(drop).with_code(Code::CgroupSystemd, || format!("systemd: set properties of {}", scope.unit))
 }
 
 impl Cgroup {
@@ -212,7 +215,8 @@ impl Cgroup {
     /// ancestor.
     pub(crate) fn needs_systemd_to_enter(&self) -> Result<bool> {
         let Some(scope) = self.record.scope.as_ref().filter(|scope| scope.user) else { return Ok(false) };
-        let own = layout::own_unified_path()?.with_context(|| format!("{}: this process has no cgroup", scope.unit))?;
+        let own = layout::own_unified_path()?
+            .with_code(Code::CgroupFailed, || format!("{}: this process has no cgroup", scope.unit))?;
         let shared = own.split('/').zip(self.record.path.split('/')).take_while(|(own, theirs)| own == theirs);
         let common = shared.map(|(part, _)| part).collect::<Vec<_>>().join("/");
         let path = format!("{}{common}/cgroup.procs", layout::MOUNT);
@@ -224,13 +228,13 @@ impl Cgroup {
     /// # Errors
     /// systemd cannot be reached or refuses, or the cgroup is not of a scope.
     pub(crate) fn enter_by_systemd(&self, pid: i32) -> Result<()> {
-        let Some(scope) = &self.record.scope else { bail!("the cgroup is not systemd's") };
+        let Some(scope) = &self.record.scope else { bail!(coded!(CgroupSystemd, "the cgroup is not systemd's")) };
         let mut bus = connect(scope)?;
         let mut body = unit(scope);
         body.text("");
         body.array(4, &[pid.cast_unsigned()], |out, pid| out.u32(*pid));
         let result = bus.call(MANAGER, "AttachProcessesToUnit", "ssau", &body);
-        result.map(drop).with_context(|| format!("systemd: put process {pid} into {}", scope.unit))
+        result.map(drop).with_code(Code::CgroupSystemd, || format!("systemd: put process {pid} into {}", scope.unit))
     }
 
     /// Stops the scope, if there is one. Returns `false` when systemd cannot be reached but will stop the scope by
@@ -239,7 +243,7 @@ impl Cgroup {
         let Some(scope) = &self.record.scope else { return Ok(true) };
         match stop(scope) {
             Err(err) if !self.is_none() && err.downcast_ref::<DbusError>().is_none() => Ok(false),
-            result => result.map(|()| true).with_context(|| format!("systemd: stop {}", scope.unit)),
+            result => result.map(|()| true).with_code(Code::CgroupSystemd, || format!("systemd: stop {}", scope.unit)),
         }
     }
 }

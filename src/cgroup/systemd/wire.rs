@@ -3,6 +3,7 @@
 //! Messages are written little-endian and read in either order: the order is the writer's.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
 use serde::{Deserialize, Serialize};
 
 /// A value of one of the types of systemd's properties.
@@ -201,7 +202,7 @@ pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>> {
     let body = reader.u32()? as usize;
     reader.at = 12;
     let fields = reader.u32()? as usize;
-    ensure!(body.max(fields) < MAX_PART_BYTES, "a message of {body} bytes");
+    ensure!(body.max(fields) < MAX_PART_BYTES, coded!(CgroupSystemd, "a message of {body} bytes"));
     Ok(Some((HEADER + fields).next_multiple_of(8) + body))
 }
 
@@ -227,7 +228,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Incoming> {
             (_, "s" | "o") => drop(reader.text()?),
             (_, "u") => drop(reader.u32()?),
             (_, "g") => drop(reader.signature()?),
-            (code, kind) => bail!("header field {code} of type {kind:?}"),
+            (code, kind) => bail!(coded!(CgroupSystemd, "header field {code} of type {kind:?}")),
         }
     }
     reader.align(8);
@@ -251,7 +252,7 @@ impl<'a> Reader<'a> {
         let big = match bytes.first() {
             Some(b'l') => false,
             Some(b'B') => true,
-            _ => bail!("not a D-Bus message"),
+            _ => bail!(coded!(CgroupSystemd, "not a D-Bus message")),
         };
         Ok(Reader { bytes, at: 0, big })
     }

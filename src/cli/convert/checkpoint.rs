@@ -1,5 +1,6 @@
 //! The flags of `checkpoint`, `restore` and `mounts`.
 
+use base::coded;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
@@ -26,7 +27,7 @@ fn criu(args: &mut ParsedArgs) -> Result<Criu> {
     let locks = [("iptables", NetworkLock::Iptables), ("nftables", NetworkLock::Nftables), ("skip", NetworkLock::Skip)];
     let mut empty_network = false;
     for name in args.texts("empty-ns")? {
-        ensure!(matches!(name.as_str(), "network" | "net"), "--empty-ns {name:?}: must be network");
+        ensure!(matches!(name.as_str(), "network" | "net"), coded!(UsageValue, "--empty-ns {name:?}: must be network"));
         empty_network = true;
     }
     Ok(Criu {
@@ -58,7 +59,7 @@ pub(in crate::cli) fn checkpoint(args: &mut ParsedArgs) -> Result<Verb> {
         id: args.id(),
     };
     if checkpoint.parent_path.as_deref().is_some_and(|path| path.is_absolute()) {
-        bail!("--parent-path: must be relative to --image-path");
+        bail!(coded!(UsageValue, "--parent-path: must be relative to --image-path"));
     }
     Ok(Verb::Checkpoint(Box::new(checkpoint)))
 }
@@ -70,11 +71,11 @@ fn status_fd(args: &mut ParsedArgs) -> Result<Option<i32>> {
 
 /// Parses `ADDR:PORT`; an IPv6 address may be in brackets.
 fn address(text: &str) -> Result<(String, u16)> {
-    let Some((host, port)) = text.rsplit_once(':') else { bail!("must be ADDRESS:PORT") };
+    let Some((host, port)) = text.rsplit_once(':') else { bail!(coded!(UsageValue, "must be ADDRESS:PORT")) };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match port.parse::<u16>() {
         Ok(port) if port > 0 && !host.is_empty() => Ok((host.to_owned(), port)),
-        _ => bail!("must be ADDRESS:PORT"),
+        _ => bail!(coded!(UsageValue, "must be ADDRESS:PORT")),
     }
 }
 
@@ -87,7 +88,7 @@ pub(in crate::cli) fn restore(args: &mut ParsedArgs) -> Result<Verb> {
     let lsm_profile = text(args, "lsm-profile")?;
     if let Some(profile) = &lsm_profile {
         let known = ["apparmor:", "selinux:"].iter().any(|kind| profile.starts_with(kind));
-        ensure!(known, "--lsm-profile {profile:?}: must be apparmor:NAME or selinux:LABEL");
+        ensure!(known, coded!(UsageValue, "--lsm-profile {profile:?}: must be apparmor:NAME or selinux:LABEL"));
     }
     Ok(Verb::Restore(Box::new(Restore {
         criu,
@@ -111,7 +112,7 @@ pub(in crate::cli) fn mounts(args: &mut ParsedArgs) -> Result<Verb> {
     let remove = match args.id().as_str() {
         "add" => false,
         "remove" => true,
-        other => bail!("{other:?}: must be add or remove"),
+        other => bail!(coded!(UsageValue, "{other:?}: must be add or remove")),
     };
     Ok(Verb::Mounts(Mounts { remove, id: args.id(), file: PathBuf::from(args.id()) }))
 }

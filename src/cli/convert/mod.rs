@@ -4,6 +4,8 @@
 
 mod checkpoint;
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -38,18 +40,23 @@ fn fill_global(args: &mut ParsedArgs, global: &mut Global) -> Result<()> {
     }
     global.root = args.raw("root").map(PathBuf::from);
     // an error, because the default would not be the state root of the caller's other calls
-    ensure!(global.root.as_ref().is_none_or(|root| !root.as_os_str().is_empty()), "--root: is empty");
+    ensure!(
+        global.root.as_ref().is_none_or(|root| !root.as_os_str().is_empty()),
+        coded!(UsageValue, "--root: is empty")
+    );
     global.criu = args.path("criu");
     let when = |text: &str| match text {
         "auto" => Ok(None),
-        _ => values::parse_bool(text).map(Some).map_err(|_| anyhow::anyhow!("must be auto, true or false")),
+        _ => values::parse_bool(text)
+            .map(Some)
+            .map_err(|_| anyhow::anyhow!(coded!(UsageValue, "must be auto, true or false"))),
     };
     global.rootless = args.parsed("rootless", when)?.flatten();
     let manager = |text: &str| match text {
         "cgroupfs" => Ok(CgroupManager::Cgroupfs),
         "disabled" => Ok(CgroupManager::Disabled),
         "systemd" => Ok(CgroupManager::Systemd),
-        _ => bail!("must be one of cgroupfs, systemd, disabled"),
+        _ => bail!(coded!(UsageValue, "must be one of cgroupfs, systemd, disabled")),
     };
     global.cgroup_manager = args.parsed("cgroup-manager", manager)?.unwrap_or_default();
     // Podman sends both for a container without a cgroup
@@ -148,8 +155,8 @@ pub(super) fn exec(args: &mut ParsedArgs) -> Result<Verb> {
         command: args.trailing_args(),
     };
     match (&exec.process, exec.command.is_empty()) {
-        (None, true) => bail!("a COMMAND, or --process FILE, must be given"),
-        (Some(_), false) => bail!("a COMMAND and --process FILE exclude each other"),
+        (None, true) => bail!(coded!(UsageArguments, "a COMMAND, or --process FILE, must be given")),
+        (Some(_), false) => bail!(coded!(UsageArguments, "a COMMAND and --process FILE exclude each other")),
         _ => Ok(Verb::Exec(Box::new(exec))),
     }
 }
@@ -161,7 +168,7 @@ fn gids(texts: &[String]) -> Result<Vec<u32>> {
         u32::try_from(number).context("is no group ID")
     };
     let each = texts.iter().flat_map(|text| text.split(','));
-    each.map(|text| gid(text).with_context(|| format!("--additional-gids {text:?}"))).collect()
+    each.map(|text| gid(text).with_code(Code::ProcessUser, || format!("--additional-gids {text:?}"))).collect()
 }
 
 const FORMATS: &[(&str, Format)] = &[("table", Format::Table), ("json", Format::Json)];
@@ -220,7 +227,7 @@ pub(super) fn update(args: &mut ParsedArgs) -> Result<Verb> {
             Setting::Signed => values::signed(&text).map(|number| number.to_string()),
             Setting::Size => values::size(&text).map(|bytes| bytes.to_string()),
             // because the kernel would read a second line as another setting
-            Setting::Text if text.contains('\n') => Err(anyhow::anyhow!("must be one line")),
+            Setting::Text if text.contains('\n') => Err(anyhow::anyhow!(coded!(UsageValue, "must be one line"))),
             Setting::Text => Ok(text.clone()),
         };
         let value = value.with_context(|| format!("--{name} {text:?}"))?;

@@ -151,14 +151,14 @@ fn messages_are_one_line() {
     let twice = ["croci", "a\nb"];
     for line in [&words[..], &twice[..]] {
         match parse(line.iter().map(OsString::from)) {
-            Outcome::Usage { message, .. } => assert!(!message.contains('\n'), "{message}"),
+            Outcome::Usage { error, .. } => assert!(!error.message.contains('\n'), "{error:?}"),
             other => panic!("{other:?}"),
         }
     }
     use std::os::unix::ffi::OsStringExt as _;
     let odd = ["croci".into(), "state".into(), OsString::from_vec(b"c\xff".to_vec())];
     match parse(odd) {
-        Outcome::Usage { message, .. } => assert_eq!(message, "state: \"c\\xFF\" is not UTF-8"),
+        Outcome::Usage { error, .. } => assert_eq!(error.message, "state: \"c\\xFF\" is not UTF-8"),
         other => panic!("{other:?}"),
     }
 }
@@ -197,7 +197,8 @@ fn any_words_in_any_order_get_an_answer() {
         let lead = if next(2) == 0 { vec![VERBS[next(VERBS.len())].name.to_owned()] } else { Vec::new() };
         let line: Vec<_> = lead.into_iter().chain((0..next(6)).map(|_| words[next(words.len())].clone())).collect();
         match parse(std::iter::once("croci".to_owned()).chain(line.clone()).map(OsString::from)) {
-            Outcome::Usage { message, .. } => {
+            Outcome::Usage { error, .. } => {
+                let message = error.message;
                 assert!(!message.is_empty() && !message.contains('\n'), "{line:?}: {message:?}");
                 assert!(!message.contains("error:") && !message.contains("''"), "{line:?}: clap's words: {message:?}");
             }

@@ -31,7 +31,7 @@ fn verb(line: &str) -> Verb {
 /// Returns the message and the usage text of an invalid line.
 fn refused(line: &str) -> (String, String) {
     match outcome(line) {
-        Outcome::Usage { message, usage, .. } => (message, usage),
+        Outcome::Usage { error, usage, .. } => (error.message, usage),
         other => panic!("{line}: {other:?}"),
     }
 }

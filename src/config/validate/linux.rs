@@ -1,6 +1,8 @@
 //! The rest of `linux`: devices, paths, sysctls, network devices, resctrl, NUMA policy, personality.
 
 use anyhow::{Context, Result, bail};
+use base::coded;
+use base::error::{Code, Coding as _};
 use oci_spec::runtime::{
     Linux, LinuxDevice, LinuxIntelRdt, LinuxMemoryPolicy, LinuxNamespaceType, MemoryPolicyFlagType,
     MemoryPolicyModeType,
@@ -27,7 +29,10 @@ pub(super) fn check(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     single_line(linux.mount_label().as_deref(), "linux.mountLabel")?;
     // LX-5: the specification defines no flag
     if let Some(flag) = linux.personality().iter().flat_map(|p| p.flags().iter().flatten()).next() {
-        bail!("linux.personality.flags: unknown flag {flag:?} (the specification defines none: leave it out)");
+        bail!(coded!(
+            ConfigUnknown,
+            "linux.personality.flags: unknown flag {flag:?} (the specification defines none: leave it out)"
+        ));
     }
     if let Some(path) = linux.cgroups_path() {
         CgroupPath::new(&path.to_string_lossy()).context("linux.cgroupsPath")?;
@@ -80,15 +85,16 @@ fn net_devices(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     let mut entries: Vec<_> = linux.net_devices().iter().flatten().collect();
     entries.sort_unstable_by_key(|(name, _)| *name);
     if !entries.is_empty() && !namespaces.has(LinuxNamespaceType::Network) {
-        bail!("linux.netDevices: needs the container to have its own network namespace");
+        bail!(coded!(NetDevice, "linux.netDevices: needs the container to have its own network namespace"));
     }
     let mut names: Vec<IfName> = Vec::with_capacity(entries.len());
     for (name, device) in entries {
-        IfName::new(name).context("linux.netDevices")?;
+        IfName::new(name).code(Code::NetDevice, "linux.netDevices")?;
         let inside = device.name().as_deref().unwrap_or(name);
-        let inside = IfName::new_pattern(inside).with_context(|| format!("linux.netDevices[{name:?}].name"))?;
+        let inside =
+            IfName::new_pattern(inside).with_code(Code::NetDevice, || format!("linux.netDevices[{name:?}].name"))?;
         if !inside.as_str().ends_with("%d") && names.contains(&inside) {
-            bail!("linux.netDevices[{name:?}].name: {:?} is given twice", inside.as_str());
+            bail!(coded!(NetDevice, "linux.netDevices[{name:?}].name: {:?} is given twice", inside.as_str()));
         }
         names.push(inside);
     }

@@ -15,6 +15,7 @@ pub use mounts::PROC_MOUNT_ALLOWLIST;
 pub(super) use process::process;
 pub(super) use resources::update as resources;
 
+use base::coded;
 use std::path::{Component, Path};
 
 use anyhow::{Result, bail};
@@ -61,7 +62,7 @@ pub(super) fn live_mounts(list: &[Mount], warnings: &mut Vec<String>) -> Result<
 }
 
 fn root(spec: &Spec) -> Result<()> {
-    let Some(root) = spec.root() else { bail!("root: is required") };
+    let Some(root) = spec.root() else { bail!(coded!(ConfigRequired, "root: is required")) };
     let path = root.path();
     if path.as_os_str().is_empty() {
         bail!("root.path: is empty");

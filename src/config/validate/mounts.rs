@@ -2,6 +2,7 @@
 //!
 //! Destinations are checked as text. The resolver in the child makes sure that no symlink leads elsewhere.
 
+use base::coded;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -46,14 +47,17 @@ fn options_of(mount: &Mount) -> impl Iterator<Item = &str> {
 fn destination(mount: &Mount, field: &str, warnings: &mut Vec<String>) -> Result<()> {
     let path = mount.destination().to_string_lossy();
     if path.is_empty() {
-        bail!("{field}.destination: is empty");
+        bail!(coded!(MountDestination, "{field}.destination: is empty"));
     }
     if !path.starts_with('/') {
         warnings.push(format!("{field}.destination: {path:?} is not absolute, which is deprecated"));
     }
     let cleaned = clean(mount.destination());
     if cleaned == Path::new("/") && !is_bind(mount) && !options_of(mount).any(|option| option == "remount") {
-        bail!("{field}.destination: {path:?} would cover the root file system; only a bind can be the root");
+        bail!(coded!(
+            MountDestination,
+            "{field}.destination: {path:?} would cover the root file system; only a bind can be the root"
+        ));
     }
     if cleaned == Path::new("/proc") {
         // C2, C3: labels and sysctls are written below /proc, where a fake procfs would swallow them. The host's own
@@ -61,10 +65,10 @@ fn destination(mount: &Mount, field: &str, warnings: &mut Vec<String>) -> Result
         let from_host = is_bind(mount) && mount.source().as_ref().is_some_and(|source| is_path(source, "/proc"));
         let new = !is_bind(mount) && mount.typ().as_deref() == Some("proc");
         if !new && !from_host {
-            bail!("{field}.destination: only a \"proc\" may be mounted on /proc");
+            bail!(coded!(MountDestination, "{field}.destination: only a \"proc\" may be mounted on /proc"));
         }
     } else if cleaned.starts_with("/proc") && !PROC_MOUNT_ALLOWLIST.iter().any(|path| cleaned == Path::new(path)) {
-        bail!("{field}.destination: {path:?} is inside /proc");
+        bail!(coded!(MountDestination, "{field}.destination: {path:?} is inside /proc"));
     }
     Ok(())
 }
@@ -72,14 +76,14 @@ fn destination(mount: &Mount, field: &str, warnings: &mut Vec<String>) -> Result
 fn options(mount: &Mount, field: &str) -> Result<()> {
     for (index, option) in options_of(mount).enumerate() {
         if option.contains('\n') {
-            bail!("{field}.options[{index}]: contains a newline");
+            bail!(coded!(MountOptions, "{field}.options[{index}]: contains a newline"));
         }
     }
     if mount.typ().as_deref() == Some("bind") && !is_bind(mount) {
-        bail!("{field}.type: \"bind\" needs the option \"bind\" or \"rbind\"");
+        bail!(coded!(MountOptions, "{field}.type: \"bind\" needs the option \"bind\" or \"rbind\""));
     }
     if is_bind(mount) && mount.source().is_none() {
-        bail!("{field}.source: is required for a bind mount");
+        bail!(coded!(ConfigRequired, "{field}.source: is required for a bind mount"));
     }
     Ok(())
 }
@@ -89,15 +93,18 @@ fn mappings(mount: &Mount, field: &str, has_user_namespace: bool) -> Result<()> 
     let uids = mount.uid_mappings().as_deref().unwrap_or_default();
     let gids = mount.gid_mappings().as_deref().unwrap_or_default();
     match (uids.is_empty(), gids.is_empty()) {
-        (false, true) => bail!("{field}.gidMappings: is required together with uidMappings"),
-        (true, false) => bail!("{field}.uidMappings: is required together with gidMappings"),
+        (false, true) => bail!(coded!(ConfigRequired, "{field}.gidMappings: is required together with uidMappings")),
+        (true, false) => bail!(coded!(ConfigRequired, "{field}.uidMappings: is required together with gidMappings")),
         _ => {}
     }
     id_mappings(uids, &format!("{field}.uidMappings"))?;
     id_mappings(gids, &format!("{field}.gidMappings"))?;
     let requested = options_of(mount).find(|option| *option == "idmap" || *option == "ridmap");
     if let Some(option) = requested.filter(|_| uids.is_empty() && !has_user_namespace) {
-        bail!("{field}.options: {option:?} needs uidMappings and gidMappings, or a user namespace");
+        bail!(coded!(
+            ConfigRequired,
+            "{field}.options: {option:?} needs uidMappings and gidMappings, or a user namespace"
+        ));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `linux.namespaces`, and properties that need a namespace.
 
 use anyhow::{Result, bail};
+use base::coded;
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType as Type, Spec, User};
 
 use super::id_mappings;
@@ -49,7 +50,7 @@ pub(super) fn check(spec: &Spec, namespaces: &Namespaces<'_>, warnings: &mut Vec
     for (field, name) in [("hostname", spec.hostname()), ("domainname", spec.domainname())] {
         let Some(name) = name else { continue };
         if !namespaces.has(Type::Uts) {
-            bail!("{field}: needs a uts namespace");
+            bail!(coded!(ConfigRequired, "{field}: needs a uts namespace"));
         }
         if name.len() > MAX_HOST_NAME {
             bail!("{field}: has {} bytes, at most {MAX_HOST_NAME} are allowed", name.len());
@@ -72,7 +73,7 @@ pub(super) fn check(spec: &Spec, namespaces: &Namespaces<'_>, warnings: &mut Vec
     // NS-5: without a mount namespace these would hide files of the host
     for (field, paths) in [("maskedPaths", linux.masked_paths()), ("readonlyPaths", linux.readonly_paths())] {
         if paths.as_ref().is_some_and(|paths| !paths.is_empty()) && !namespaces.has(Type::Mount) {
-            bail!("linux.{field}: needs a mount namespace");
+            bail!(coded!(ConfigRequired, "linux.{field}: needs a mount namespace"));
         }
     }
     Ok(())
@@ -85,12 +86,12 @@ fn user(linux: &Linux, namespaces: &Namespaces<'_>, warnings: &mut Vec<String>) 
         let mappings: &[LinuxIdMapping] = mappings.as_deref().unwrap_or_default();
         if mappings.is_empty() {
             if namespaces.is_new(Type::User) {
-                bail!("{field}: a new user namespace needs a mapping");
+                bail!(coded!(ConfigRequired, "{field}: a new user namespace needs a mapping"));
             }
             continue;
         }
         if !namespaces.has(Type::User) {
-            bail!("{field}: needs a user namespace");
+            bail!(coded!(ConfigRequired, "{field}: needs a user namespace"));
         }
         if !namespaces.is_new(Type::User) {
             warnings.push(format!("{field}: ignored, the user namespace that is joined has its own"));
@@ -105,14 +106,17 @@ fn user(linux: &Linux, namespaces: &Namespaces<'_>, warnings: &mut Vec<String>) 
 fn mapped_user(user: &User, linux: &Linux) -> Result<()> {
     let (uids, gids) = (IdMappings::from(linux.uid_mappings()), IdMappings::from(linux.gid_mappings()));
     if !uids.contains(user.uid()) {
-        bail!("process.user.uid: {} is not mapped in the user namespace", user.uid());
+        bail!(coded!(ProcessUser, "process.user.uid: {} is not mapped in the user namespace", user.uid()));
     }
     if !gids.contains(user.gid()) {
-        bail!("process.user.gid: {} is not mapped in the user namespace", user.gid());
+        bail!(coded!(ProcessUser, "process.user.gid: {} is not mapped in the user namespace", user.gid()));
     }
     for (index, gid) in user.additional_gids().iter().flatten().enumerate() {
         if !gids.contains(*gid) {
-            bail!("process.user.additionalGids[{index}]: {gid} is not mapped in the user namespace");
+            bail!(coded!(
+                ProcessUser,
+                "process.user.additionalGids[{index}]: {gid} is not mapped in the user namespace"
+            ));
         }
     }
     Ok(())
@@ -122,10 +126,10 @@ fn mapped_user(user: &User, linux: &Linux) -> Result<()> {
 fn time(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     let Some(offsets) = linux.time_offsets().as_ref().filter(|offsets| !offsets.is_empty()) else { return Ok(()) };
     if let Some(clock) = offsets.keys().find(|clock| !["monotonic", "boottime"].contains(&clock.as_str())) {
-        bail!("linux.timeOffsets: unknown clock {clock:?} (must be monotonic or boottime)");
+        bail!(coded!(ConfigUnknown, "linux.timeOffsets: unknown clock {clock:?} (must be monotonic or boottime)"));
     }
     if !namespaces.is_new(Type::Time) {
-        bail!("linux.timeOffsets: needs a new time namespace");
+        bail!(coded!(ConfigRequired, "linux.timeOffsets: needs a new time namespace"));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `process`, in the configuration and in the file of `exec --process`.
 
 use anyhow::{Context, Result, bail};
+use base::coded;
 use oci_spec::runtime::{LinuxSchedulerPolicy, PosixRlimit, Process, Scheduler};
 
 use super::single_line;
@@ -13,12 +14,12 @@ use base::cpu_set::CpuSet;
 pub(crate) fn process(process: &Process) -> Result<()> {
     let cwd = process.cwd();
     if !cwd.is_absolute() {
-        bail!("process.cwd: {cwd:?} is not an absolute path");
+        bail!(coded!(ExecCwd, "process.cwd: {cwd:?} is not an absolute path"));
     }
     match process.args().as_deref() {
         None | Some([]) => bail!("process.args: must not be empty"),
         Some([program, ..]) if program.is_empty() => {
-            bail!("process.args[0]: exec: \"\": executable file not found in $PATH")
+            bail!(coded!(ExecNotFound, "process.args[0]: exec: \"\": executable file not found in $PATH"))
         }
         Some(_) => {}
     }

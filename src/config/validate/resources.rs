@@ -1,6 +1,7 @@
 //! `linux.resources`: the rules of both cgroup versions. `cgroup` checks the rest, because it knows the machine.
 
 use anyhow::{Context, Result, bail};
+use base::coded;
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
 use crate::config::names::IfName;
@@ -33,10 +34,11 @@ pub(crate) fn update(resources: &LinuxResources) -> Result<()> {
     for (index, rule) in resources.devices().iter().flatten().enumerate() {
         let access = rule.access().as_deref().unwrap_or_default();
         if let Some(letter) = access.chars().find(|letter| !"rwma".contains(*letter)) {
-            bail!(
+            bail!(coded!(
+                ConfigUnknown,
                 "linux.resources.devices[{index}].access: unknown access {:?} (the letters are r, w and m)",
                 letter.to_string()
-            );
+            ));
         }
     }
     for (index, limit) in resources.hugepage_limits().iter().flatten().enumerate() {
@@ -76,7 +78,7 @@ fn memory(memory: &LinuxMemory) -> Result<()> {
         }
     }
     if swap > 0 && limit == 0 {
-        bail!("{field}.swap: memory.limit is required together with it");
+        bail!(coded!(ConfigRequired, "{field}.swap: memory.limit is required together with it"));
     }
     // `swap` limits memory and swap together
     if swap > 0 && swap < limit {

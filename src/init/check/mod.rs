@@ -5,6 +5,7 @@
 
 pub(crate) mod mounts;
 
+use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
@@ -80,7 +81,8 @@ pub(crate) fn namespaces(rules: &[Rule], proc: BorrowedFd<'_>, process: &str) ->
 }
 
 fn namespace(rule: &Rule, proc: BorrowedFd<'_>, process: &str) -> Result<Check> {
-    let got = identity(proc, process, rule.file).with_context(|| format!("self-check: {} namespace", rule.name))?;
+    let got = identity(proc, process, rule.file)
+        .with_code(Code::VerifyDiffers, || format!("self-check: {} namespace", rule.name))?;
     let verdict = if (got == rule.other) == rule.same { Verdict::Ok } else { Verdict::Different };
     let expected = if rule.same { rule.other.1.to_string() } else { format!("other than {}", rule.other.1) };
     Ok(Check::new(format!("linux.namespaces: {}", rule.name), expected, got.1.to_string(), verdict))

@@ -4,6 +4,7 @@
 //! protects only if the path leads to it. The mount points in mountinfo are those that symlinks of the image led to,
 //! not the paths of the configuration; so mountinfo is read only for trees (`rro`).
 
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr};
 use std::io::{self, Read as _};
@@ -11,7 +12,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::config::path::clean;
 use crate::plan::mount::Bind;
@@ -23,7 +24,6 @@ use crate::rootfs::OpenedRootfs;
 use crate::rootfs::path;
 use crate::verify::Check;
 use crate::verify::Verdict;
-use base::error::HasErrno as _;
 use base::mountinfo;
 use base::mountinfo::Mount;
 use linux::mount::ATTR_NODEV;
@@ -71,7 +71,7 @@ pub(crate) fn check(
         checks.extend(readonly(root, path).map(|(actual, verdict)| Check::new(name(), "ro", actual, verdict)));
     }
     if plan.readonly {
-        let facts = sys_path::fs_facts(root).context("self-check: root.readonly")?;
+        let facts = sys_path::fs_facts(root).code(Code::VerifyDiffers, "self-check: root.readonly")?;
         checks.push(flags("root.readonly".to_owned(), ATTR_RDONLY, facts.flags));
     }
     let steps = Steps { plan, opened, root, table };
@@ -237,10 +237,11 @@ impl Steps<'_> {
     /// Checks that every mount below `place` has the flags `wanted`, except those of later steps.
     fn tree(&self, index: usize, place: BorrowedFd<'_>, wanted: u64, check: &mut Check) -> Result<()> {
         let name = std::ffi::CString::new(format!("{}/mountinfo", self.table.process))?;
-        let file = sys_path::openat(self.table.proc, &name, libc::O_RDONLY, 0).context("self-check: mountinfo")?;
+        let file = sys_path::openat(self.table.proc, &name, libc::O_RDONLY, 0)
+            .code(Code::VerifyDiffers, "self-check: mountinfo")?;
         let mut text = Vec::new();
-        std::fs::File::from(file).read_to_end(&mut text).context("self-check: mountinfo")?;
-        let top = sys_path::mount_id(place).context("self-check: mount ID")?;
+        std::fs::File::from(file).read_to_end(&mut text).code(Code::VerifyDiffers, "self-check: mountinfo")?;
+        let top = sys_path::mount_id(place).code(Code::VerifyDiffers, "self-check: mount ID")?;
         let except: BTreeSet<u64> = self.later(index).filter_map(|step| self.mount_of(step)).collect();
         if let Some((path, options)) = unprotected(&mountinfo::parse(&text), top, &except, wanted) {
             check.verdict = Verdict::Different;

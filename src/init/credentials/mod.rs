@@ -7,6 +7,8 @@
 use crate::plan::process::ProcessPlan;
 use crate::plan::process::Rlimit;
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
+use base::error::{Code, Coding as _};
 use linux::cred;
 use linux::sched;
 use linux::signal;
@@ -44,9 +46,10 @@ pub(crate) fn keyring(plan: &ProcessPlan, id: &str) -> Result<()> {
         Err(err) if err.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
         // the text of EDQUOT is "disk quota exceeded", which is misleading here
         Err(err) if err.raw_os_error() == Some(libc::EDQUOT) => {
-            bail!(
+            bail!(coded!(
+                HostLimit,
                 "session keyring: key quota of the user is used up (kernel.keys.maxkeys; --no-new-keyring needs none)"
-            )
+            ))
         }
         Err(err) => Err(err).context("session keyring"),
     }
@@ -67,7 +70,7 @@ pub(crate) fn oom_score(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>, process: &s
     if current.is_some_and(kept) {
         return Ok(());
     }
-    Err(err).with_context(|| format!("process.oomScoreAdj: {wanted}"))
+    Err(err).with_code(Code::ConfigInvalid, || format!("process.oomScoreAdj: {wanted}"))
 }
 
 /// Sets the CPUs that a further process may use until it is in the container's cgroup; in the parent, before the clone.
@@ -76,7 +79,7 @@ pub(crate) fn oom_score(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>, process: &s
 /// As sched_setaffinity(2).
 pub(crate) fn initial_affinity(plan: &ProcessPlan) -> Result<()> {
     match &plan.affinity.initial {
-        Some(cpus) => sched::set_affinity(cpus.words()).context("process.execCPUAffinity.initial"),
+        Some(cpus) => sched::set_affinity(cpus.words()).code(Code::ConfigInvalid, "process.execCPUAffinity.initial"),
         None => Ok(()),
     }
 }
@@ -91,10 +94,10 @@ pub(crate) fn scheduling(plan: &ProcessPlan) -> Result<()> {
     if let Some(wanted) = &plan.scheduler {
         sched::set_attributes(wanted)
             .map_err(|err| explain_scheduler(wanted.policy, err))
-            .context("process.scheduler")?;
+            .code(Code::ConfigInvalid, "process.scheduler")?;
     }
     if let Some(value) = plan.io_priority {
-        sched::set_io_priority(value).context("process.ioPriority")?;
+        sched::set_io_priority(value).code(Code::ConfigInvalid, "process.ioPriority")?;
     }
     if let Some(policy) = &plan.memory_policy {
         sched::set_memory_policy(policy.mode, policy.nodes.words())
@@ -104,17 +107,17 @@ pub(crate) fn scheduling(plan: &ProcessPlan) -> Result<()> {
                 }
                 _ => err.into(),
             })
-            .context("linux.memoryPolicy")?;
+            .code(Code::ConfigInvalid, "linux.memoryPolicy")?;
     }
     if let Some(domain) = plan.personality {
-        sched::set_personality(domain).context("linux.personality")?;
+        sched::set_personality(domain).code(Code::ConfigInvalid, "linux.personality")?;
     }
     Ok(())
 }
 
 fn affinity(plan: &ProcessPlan) -> Result<()> {
     if let Some(cpus) = &plan.affinity.last {
-        return sched::set_affinity(cpus.words()).context("process.execCPUAffinity.final");
+        return sched::set_affinity(cpus.words()).code(Code::ConfigInvalid, "process.execCPUAffinity.final");
     }
     if plan.affinity.initial.is_none() {
         // The container must not inherit the runtime's own affinity (a pinned daemon, taskset); the cpuset still limits
@@ -163,7 +166,7 @@ fn rlimit(limit: &Rlimit) -> Result<()> {
     if let Some((_, old)) = raised {
         result = result.with_context(|| format!("raising the hard limit above {old} needs CAP_SYS_RESOURCE"));
     }
-    result.with_context(|| format!("process.rlimits: {name}"))
+    result.with_code(Code::ProcessLimit, || format!("process.rlimits: {name}"))
 }
 
 /// Sets the program's umask; late, because the steps before need umask 0 to create files with exact modes.
@@ -176,7 +179,7 @@ pub(crate) fn umask(plan: &ProcessPlan) {
 /// # Errors
 /// `EPERM`: a capability that is not configured remains in the set.
 pub(crate) fn bounding(plan: &ProcessPlan) -> Result<()> {
-    drop_bounding(plan.caps.bounding).context("process.capabilities.bounding")
+    drop_bounding(plan.caps.bounding).code(Code::ProcessCapability, "process.capabilities.bounding")
 }
 
 /// Sets the supplementary groups, the group and the user; in this order, because the change of the user gives up the
@@ -189,12 +192,12 @@ pub(crate) fn bounding(plan: &ProcessPlan) -> Result<()> {
 pub(crate) fn ids(plan: &ProcessPlan) -> Result<()> {
     let death_signal = cred::parent_death_signal().context("parent-death signal")?;
     supplementary_groups(plan)?;
-    cred::setresgid(plan.gid).with_context(|| format!("process.user.gid: {}", plan.gid))?;
+    cred::setresgid(plan.gid).with_code(Code::ProcessUser, || format!("process.user.gid: {}", plan.gid))?;
     // also for inheritable ones, because capset(2) takes them from the old inheritable and permitted sets
     if plan.uid != 0 && plan.caps.permitted | plan.caps.inheritable != 0 {
         cred::set_keepcaps(true).context("keep capabilities")?;
     }
-    cred::setresuid(plan.uid).with_context(|| format!("process.user.uid: {}", plan.uid))?;
+    cred::setresuid(plan.uid).with_code(Code::ProcessUser, || format!("process.user.uid: {}", plan.uid))?;
     // again, because a change of IDs sets the flag to the value of fs.suid_dumpable
     linux::process::set_dumpable(false).context("set non-dumpable")?;
     if death_signal != 0 {
@@ -203,8 +206,8 @@ pub(crate) fn ids(plan: &ProcessPlan) -> Result<()> {
     if plan.filtered {
         return Ok(());
     }
-    ensure!(cred::getresuid()? == [plan.uid; 3], "process.user.uid: {} was not taken", plan.uid);
-    ensure!(cred::getresgid()? == [plan.gid; 3], "process.user.gid: {} was not taken", plan.gid);
+    ensure!(cred::getresuid()? == [plan.uid; 3], coded!(ProcessUser, "process.user.uid: {} was not taken", plan.uid));
+    ensure!(cred::getresgid()? == [plan.gid; 3], coded!(ProcessUser, "process.user.gid: {} was not taken", plan.gid));
     Ok(())
 }
 
@@ -219,7 +222,7 @@ fn supplementary_groups(plan: &ProcessPlan) -> Result<()> {
         {
             Ok(())
         }
-        result => result.context("process.user.additionalGids"),
+        result => result.code(Code::ProcessUser, "process.user.additionalGids"),
     }
 }
 
@@ -248,17 +251,17 @@ pub(crate) fn capabilities(plan: &ProcessPlan) -> Result<()> {
     let caps = &plan.caps;
     let sets =
         cred::CapabilitySets { effective: caps.effective, permitted: caps.permitted, inheritable: caps.inheritable };
-    cred::capset(&sets).context("process.capabilities")?;
+    cred::capset(&sets).code(Code::ProcessCapability, "process.capabilities")?;
     // cleared only if needed: capset(2) has already dropped ambient capabilities that are not permitted and inheritable
     if caps.permitted & caps.inheritable != 0 {
-        cred::clear_ambient().context("process.capabilities.ambient")?;
+        cred::clear_ambient().code(Code::ProcessCapability, "process.capabilities.ambient")?;
         for capability in (0..64_u8).filter(|capability| caps.ambient >> capability & 1 == 1) {
-            cred::raise_ambient(capability).context("process.capabilities.ambient")?;
+            cred::raise_ambient(capability).code(Code::ProcessCapability, "process.capabilities.ambient")?;
         }
     }
     if !plan.filtered {
-        let got = cred::capget().context("process.capabilities")?;
-        ensure!(got == sets, "process.capabilities: {got:x?} instead of {sets:x?}");
+        let got = cred::capget().code(Code::ProcessCapability, "process.capabilities")?;
+        ensure!(got == sets, coded!(ProcessCapability, "process.capabilities: {got:x?} instead of {sets:x?}"));
     }
     Ok(())
 }
@@ -287,7 +290,7 @@ pub(crate) fn limit_capabilities(plan: Option<&ProcessPlan>) -> Result<()> {
 /// # Errors
 /// None in practice.
 pub(crate) fn no_new_privs() -> Result<()> {
-    cred::set_no_new_privs().context("process.noNewPrivileges")
+    cred::set_no_new_privs().code(Code::ConfigInvalid, "process.noNewPrivileges")
 }
 
 /// Signals that end a process while it waits for `start`, also as the first one of a pid namespace.
@@ -329,7 +332,10 @@ impl FsIdGuard {
         let before = (linux::process::euid(), nix::unistd::getegid().as_raw());
         let user = Self { before: Some(before) };
         let death_signal = cred::parent_death_signal().context("parent-death signal")?;
-        ensure!(cred::set_fs_ids(plan.uid, plan.gid), "process.user: cannot act as {}:{}", plan.uid, plan.gid);
+        ensure!(
+            cred::set_fs_ids(plan.uid, plan.gid),
+            coded!(ProcessUser, "process.user: cannot act as {}:{}", plan.uid, plan.gid)
+        );
         if death_signal != 0 {
             linux::process::set_parent_death_signal(death_signal).context("parent-death signal")?;
         }

@@ -5,6 +5,8 @@ use super::format::{self, Format};
 use crate::plan::process::ProcessPlan;
 use crate::plan::process::env;
 use anyhow::{Context as _, Error, Result, bail};
+use base::coded;
+use base::error::{Code, Coding as _};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::Mode;
@@ -28,19 +30,19 @@ const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 /// The file is not found, is not executable, is a directory, or has no interpreter or dynamic loader; the messages have
 /// the words that callers match.
 pub(crate) fn find_executable(plan: &ProcessPlan, env: &[CString]) -> Result<CString> {
-    let name = plan.args.first().context("process.args: must have at least one entry")?;
+    let name = plan.args.first().code(Code::ConfigInvalid, "process.args: must have at least one entry")?;
     let exec = || format!("exec: {name:?}");
     let found = {
         let _user = FsIdGuard::new(plan)?;
         if name.to_bytes().contains(&b'/') {
-            check_file(name).with_context(exec)?;
+            check_file(name).with_code(Code::ExecFailed, exec)?;
             name.clone()
         } else {
-            search(name, env::get(env, "PATH").unwrap_or(DEFAULT_PATH)).with_context(exec)?
+            search(name, env::get(env, "PATH").unwrap_or(DEFAULT_PATH)).with_code(Code::ExecFailed, exec)?
         }
     };
     // as root, because a file may be executable and not readable
-    check_format(&found).with_context(exec)?;
+    check_format(&found).with_code(Code::ExecFailed, exec)?;
     Ok(found)
 }
 
@@ -62,7 +64,7 @@ fn search(name: &CStr, path: &[u8]) -> Result<CString> {
     }
     match refused {
         Some(candidate) => check_file(&candidate).map(|()| candidate),
-        None => Err(Error::msg("executable file not found in $PATH")),
+        None => Err(coded!(ExecNotFound, "executable file not found in $PATH").into()),
     }
 }
 
@@ -71,7 +73,7 @@ fn check_file(path: &CStr) -> Result<()> {
     match access(path) {
         Ok(()) => Ok(()),
         // "permission denied" is the text for which every engine exits with 126
-        Err(Errno::EISDIR) => Err(Errno::EACCES).context("is a directory"),
+        Err(Errno::EISDIR) => Err(Errno::EACCES).code(Code::ExecDirectory, "is a directory"),
         Err(Errno::EACCES) => {
             let error = Error::new(Errno::EACCES);
             Err(match explain_refusal(path) {
@@ -113,12 +115,15 @@ fn check_format(path: &CStr) -> Result<()> {
 fn check_interpreter(program: &CStr, kind: &str, interpreter: &Path) -> Result<()> {
     match nix::sys::stat::stat(interpreter) {
         // the first words are those of runc's execve(2), which fails so
-        Err(Errno::ENOENT) => bail!(
+        Err(Errno::ENOENT) => bail!(coded!(
+            ExecInterpreter,
             "exec {}: no such file or directory: the {kind} {} is missing",
             program.to_string_lossy(),
             interpreter.display()
-        ),
-        Err(errno @ Errno::ENOTDIR) => Err(errno).with_context(|| format!("{kind} {}", interpreter.display())),
+        )),
+        Err(errno @ Errno::ENOTDIR) => {
+            Err(errno).with_code(Code::ExecInterpreter, || format!("{kind} {}", interpreter.display()))
+        }
         _ => Ok(()),
     }
 }

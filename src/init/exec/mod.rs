@@ -9,7 +9,8 @@ mod lookup;
 use super::credentials::FsIdGuard;
 use crate::plan::process::ProcessPlan;
 use anyhow::{Context as _, Error, Result, ensure};
-use base::error::HasErrno as _;
+use base::coded;
+use base::error::{Code, Coding as _, HasErrno as _};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, ResolveFlag};
 use nix::sys::stat::{Mode, mkdirat};
@@ -41,7 +42,7 @@ pub(crate) fn create_cwd(plan: &ProcessPlan, announce: &dyn Fn(&CStr) -> Result<
         Err(_) => return Ok(()),
     }
     announce(&plan.cwd)?;
-    create_path(path).with_context(|| format!("process.cwd: create {path:?}"))
+    create_path(path).with_code(Code::ExecCwd, || format!("process.cwd: create {path:?}"))
 }
 
 fn create_path(path: &Path) -> Result<()> {
@@ -80,14 +81,14 @@ pub(crate) fn enter_cwd(plan: &ProcessPlan) -> Result<()> {
     match change_directory(&plan.cwd) {
         Err(Errno::EACCES) => {
             let _user = FsIdGuard::new(plan)?;
-            change_directory(&plan.cwd).with_context(name)?;
+            change_directory(&plan.cwd).with_code(Code::ExecCwd, name)?;
         }
-        result => result.with_context(name)?,
+        result => result.with_code(Code::ExecCwd, name)?,
     }
     // for a directory of the host, reached through an inherited descriptor, getcwd(2) returns "(unreachable)/..."
     // (CVE-2024-21626)
-    let cwd = nix::unistd::getcwd().with_context(name)?;
-    ensure!(cwd.is_absolute(), "process.cwd: {:?} is outside of the container's root", plan.cwd);
+    let cwd = nix::unistd::getcwd().with_code(Code::ExecCwd, name)?;
+    ensure!(cwd.is_absolute(), coded!(ExecCwd, "process.cwd: {:?} is outside of the container's root", plan.cwd));
     Ok(())
 }
 
@@ -162,7 +163,7 @@ pub(crate) fn exec(plan: &ProcessPlan, program: &Program) -> Error {
         Some(hint) => error.context(hint),
         None => error,
     };
-    error.context(format!("exec: {path:?}"))
+    Code::ExecFailed.add_to(error, format!("exec: {path:?}"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use super::ProcessContext;
 use crate::id_mapping::IdMappings;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use base::coded;
+use base::error::{Code, Coding as _};
 use base::users::NO_CHANGE;
 
 /// Most supplementary groups that the kernel accepts (`NGROUPS_MAX`).
@@ -11,8 +13,8 @@ const GROUPS_MAX: usize = 65_536;
 /// Returns `id`, if a process can have it in the user namespace with these mappings. Empty mappings are not known and
 /// allow every ID.
 pub(super) fn mapped(id: u32, maps: &IdMappings) -> Result<u32> {
-    ensure!(id != NO_CHANGE, "{id} is not a valid id");
-    ensure!(maps.is_empty() || maps.contains(id), "{id} is not mapped in the user namespace");
+    ensure!(id != NO_CHANGE, coded!(ProcessUser, "{id} is not a valid id"));
+    ensure!(maps.is_empty() || maps.contains(id), coded!(ProcessUser, "{id} is not mapped in the user namespace"));
     Ok(id)
 }
 
@@ -31,15 +33,18 @@ pub(super) fn groups(
     }
     if ctx.setgroups_denied {
         const DENIED: &str = "setgroups is denied in this user namespace";
-        ensure!(groups.iter().all(|gid| *gid == own), "process.user.additionalGids: {DENIED}");
+        ensure!(groups.iter().all(|gid| *gid == own), coded!(ProcessUser, "process.user.additionalGids: {DENIED}"));
         if !groups.is_empty() {
             warnings.push(format!("process.user.additionalGids: the process's own group {own} is left out: {DENIED}"));
         }
         return Ok(None);
     }
-    ensure!(groups.len() <= GROUPS_MAX, "process.user.additionalGids: more than {GROUPS_MAX} groups");
+    ensure!(
+        groups.len() <= GROUPS_MAX,
+        coded!(ProcessUser, "process.user.additionalGids: more than {GROUPS_MAX} groups")
+    );
     for (index, gid) in groups.iter().enumerate() {
-        mapped(*gid, &ctx.gid_maps).with_context(|| format!("process.user.additionalGids[{index}]"))?;
+        mapped(*gid, &ctx.gid_maps).with_code(Code::ProcessUser, || format!("process.user.additionalGids[{index}]"))?;
     }
     Ok(Some(groups.to_vec()))
 }

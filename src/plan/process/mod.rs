@@ -10,6 +10,8 @@ pub(crate) mod limits;
 pub(crate) mod sched;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
+use base::error::{Code, Coding as _};
 use oci_spec::runtime::{Linux, LinuxPersonalityDomain, Process};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -132,7 +134,7 @@ pub(crate) fn plan(process: &Process, linux: Option<&Linux>, ctx: &ProcessContex
     let environment = env::build(process.env().as_deref().unwrap_or_default(), ctx.listen_fds.as_ref())?;
     let caps = caps::plan(process.capabilities().as_ref(), ctx.available_caps, &mut warnings);
     let umask = user.umask().unwrap_or(DEFAULT_UMASK);
-    ensure!(umask <= 0o777, "process.user.umask: {umask} is more than 511 (0777)");
+    ensure!(umask <= 0o777, coded!(ProcessUser, "process.user.umask: {umask} is more than 511 (0777)"));
     let memory_policy = linux.and_then(|linux| linux.memory_policy().as_ref());
     Ok(ProcessPlan {
         args,
@@ -141,8 +143,8 @@ pub(crate) fn plan(process: &Process, linux: Option<&Linux>, ctx: &ProcessContex
         wants_listen_pid: environment.wants_listen_pid,
         cwd: cwd(process)?,
         create_cwd: !ctx.is_exec,
-        uid: ids::mapped(user.uid(), &ctx.uid_maps).context("process.user.uid")?,
-        gid: ids::mapped(user.gid(), &ctx.gid_maps).context("process.user.gid")?,
+        uid: ids::mapped(user.uid(), &ctx.uid_maps).code(Code::ProcessUser, "process.user.uid")?,
+        gid: ids::mapped(user.gid(), &ctx.gid_maps).code(Code::ProcessUser, "process.user.gid")?,
         groups: ids::groups(user.additional_gids().as_deref().unwrap_or_default(), user.gid(), ctx, &mut warnings)?,
         keep_groups: ctx.keep_groups,
         umask,
@@ -175,7 +177,7 @@ fn c_string(bytes: &[u8]) -> Result<CString> {
 
 fn args(args: &[String]) -> Result<Vec<CString>> {
     let first = args.first().context("process.args: must have at least one entry")?;
-    ensure!(!first.is_empty(), "process.args[0]: exec: \"\": executable file not found in $PATH");
+    ensure!(!first.is_empty(), coded!(ExecNotFound, "process.args[0]: exec: \"\": executable file not found in $PATH"));
     args.iter()
         .enumerate()
         .map(|(index, arg)| c_string(arg.as_bytes()).with_context(|| format!("process.args[{index}]")))
@@ -184,8 +186,8 @@ fn args(args: &[String]) -> Result<Vec<CString>> {
 
 fn cwd(process: &Process) -> Result<CString> {
     let cwd = process.cwd();
-    ensure!(cwd.is_absolute(), "process.cwd: {cwd:?} is not an absolute path");
-    c_string(cwd.as_os_str().as_bytes()).context("process.cwd")
+    ensure!(cwd.is_absolute(), coded!(ExecCwd, "process.cwd: {cwd:?} is not an absolute path"));
+    c_string(cwd.as_os_str().as_bytes()).code(Code::ExecCwd, "process.cwd")
 }
 
 fn oom_score_adj(value: Option<i32>) -> Result<Option<i32>> {
@@ -199,7 +201,10 @@ fn personality(linux: Option<&Linux>) -> Result<Option<u32>> {
     let Some(personality) = linux.and_then(|linux| linux.personality().as_ref()) else { return Ok(None) };
     if let Some(flag) = personality.flags().as_deref().and_then(<[String]>::first) {
         // the specification defines no flag (LX-5)
-        bail!("linux.personality.flags: unknown flag {flag:?} (the specification defines none: leave it out)");
+        bail!(coded!(
+            ConfigUnknown,
+            "linux.personality.flags: unknown flag {flag:?} (the specification defines none: leave it out)"
+        ));
     }
     Ok(Some(match personality.domain() {
         LinuxPersonalityDomain::PerLinux => 0,

@@ -5,6 +5,8 @@
 //! added again after it (ND-3). Routes are not kept. croci does not move interfaces back when a created container is
 //! deleted (ND-5).
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
@@ -64,9 +66,9 @@ struct MovedLink {
 pub(crate) fn move_in(devices: &[Device], netns: BorrowedFd<'_>) -> Result<Moved> {
     let own = open(OWN_NETNS, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).context("own network namespace")?;
     if same_file(own.as_fd(), netns)? {
-        bail!("linux.netDevices: the container's network namespace is the runtime's own");
+        bail!(coded!(NetDevice, "linux.netDevices: the container's network namespace is the runtime's own"));
     }
-    let mut host = RtNetlink::open().context("linux.netDevices: netlink socket")?;
+    let mut host = RtNetlink::open().code(Code::NetDevice, "linux.netDevices: netlink socket")?;
     // checks all interfaces before it moves any
     let mut found = Vec::with_capacity(devices.len());
     for device in devices {
@@ -101,8 +103,9 @@ impl Moved {
     pub(crate) fn undo(mut self) -> Result<()> {
         let mut result = Ok(());
         while let Some(link) = self.links.pop() {
-            let back =
-                self.move_back(&link).with_context(|| format!("linux.netDevices.{}: move back", link.before.name));
+            let back = self
+                .move_back(&link)
+                .with_code(Code::NetDevice, || format!("linux.netDevices.{}: move back", link.before.name));
             result = result.and(back);
         }
         result
@@ -149,17 +152,17 @@ fn field(device: &Device) -> String {
 }
 
 fn find_link(host: &mut RtNetlink, device: &Device) -> Result<Link> {
-    let Some(link) = host.link(&device.host)? else { bail!("no such network interface") };
+    let Some(link) = host.link(&device.host)? else { bail!(coded!(NetDevice, "no such network interface")) };
     if link.name != device.host {
         // because an interface cannot be renamed to one of its alternative names
-        bail!("this is another name of {:?}: use that one", link.name);
+        bail!(coded!(NetDevice, "this is another name of {:?}: use that one", link.name));
     }
     Ok(link)
 }
 
 fn check_name_is_free(container: &mut RtNetlink, name: &str) -> Result<()> {
     if container.link(name)?.is_some() {
-        bail!("a network interface {name:?} exists already in the container's network namespace");
+        bail!(coded!(NetDevice, "a network interface {name:?} exists already in the container's network namespace"));
     }
     Ok(())
 }
@@ -177,7 +180,7 @@ fn free_name(container: &mut RtNetlink, device: &Device) -> Result<String> {
             return Ok(name);
         }
     }
-    bail!("no number is free for {:?}", device.name)
+    bail!(coded!(NetDevice, "no number is free for {:?}", device.name))
 }
 
 /// Returns the addresses to add again: permanent ones of global scope.
@@ -197,10 +200,10 @@ fn restore(route: &mut RtNetlink, index: u32, old: &str, new: &str, addresses: V
 /// Opens an rtnetlink socket in `netns`: enters it for that, because a socket is in the namespace of its creation.
 fn open_in(own: BorrowedFd<'_>, netns: BorrowedFd<'_>) -> Result<RtNetlink> {
     linux::process::setns(netns, libc::CLONE_NEWNET)
-        .context("linux.netDevices: enter the container's network namespace")?;
+        .code(Code::NetDevice, "linux.netDevices: enter the container's network namespace")?;
     let container = RtNetlink::open();
     linux::process::setns(own, libc::CLONE_NEWNET).context("return to the own network namespace")?;
-    container.context("linux.netDevices: netlink socket")
+    container.code(Code::NetDevice, "linux.netDevices: netlink socket")
 }
 
 fn same_file(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<bool> {

@@ -4,6 +4,7 @@
 //! one pid a write, `schemata` one or more lines a write, `info/last_cmd_status` has the reason why the last write
 //! failed.
 
+use base::coded;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -33,7 +34,7 @@ pub(crate) fn find_mount() -> Result<PathBuf> {
     let mounts = mountinfo::read("/proc/thread-self/mountinfo").context("linux.intelRdt: read the mounts")?;
     match mounts.into_iter().find(|mount| mount.fs_type == b"resctrl") {
         Some(mount) => Ok(mount.mount_point),
-        None => bail!("linux.intelRdt: resctrl is not mounted (mount -t resctrl resctrl {USUAL})"),
+        None => bail!(coded!(RdtFailed, "linux.intelRdt: resctrl is not mounted (mount -t resctrl resctrl {USUAL})")),
     }
 }
 
@@ -48,12 +49,16 @@ pub(crate) fn probe(plan: &RdtPlan, mount: &Path) -> Result<RdtRecord> {
     if exists {
         check_same(plan, &group)?;
     } else if plan.shared && plan.lines.is_empty() {
-        bail!("linux.intelRdt.closID: there is no group {:?}, and no schema to create one with", plan.group);
+        bail!(coded!(
+            RdtFailed,
+            "linux.intelRdt.closID: there is no group {:?}, and no schema to create one with",
+            plan.group
+        ));
     }
     let mut record = RdtRecord { groups: vec![group.clone()], created: Vec::new() };
     if let Some(monitor) = plan.monitor_dir(mount) {
         if monitor.is_dir() {
-            bail!("linux.intelRdt.enableMonitoring: {monitor:?} exists already");
+            bail!(coded!(RdtFailed, "linux.intelRdt.enableMonitoring: {monitor:?} exists already"));
         }
         record.groups.push(monitor.clone());
         record.created.push(monitor);
@@ -178,7 +183,7 @@ fn check_same(plan: &RdtPlan, group: &Path) -> Result<()> {
     for (field, line) in plan.lines.iter().take(plan.compared) {
         let wanted = parse(line).with_context(|| format!("{field}: {line:?} is no line of schemata"))?;
         if !present.lines().filter_map(parse).any(|line| line == wanted) {
-            bail!("{field}: the group {:?} exists and has another value than {line:?}", plan.group);
+            bail!(coded!(RdtFailed, "{field}: the group {:?} exists and has another value than {line:?}", plan.group));
         }
     }
     Ok(())

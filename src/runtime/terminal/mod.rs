@@ -7,6 +7,8 @@ mod relay;
 use super::notify::Notify;
 use super::options::Descriptor;
 use anyhow::{Context as _, Result, bail};
+use base::coded;
+use base::error::{Code, Coding as _};
 use base::foreground;
 use linux::signal;
 use linux::term;
@@ -56,7 +58,7 @@ impl Console {
     /// No process listens there.
     pub(crate) fn connect(path: &Path) -> Result<Self> {
         let stream = linux::socket::connect(path, TIMEOUT);
-        stream.with_context(|| format!("--console-socket {path:?}")).map(Self)
+        stream.with_code(Code::TerminalListener, || format!("--console-socket {path:?}")).map(Self)
     }
 
     /// Takes a socket that is connected already.
@@ -78,7 +80,7 @@ impl Console {
         loop {
             match sendmsg::<()>(self.0.as_raw_fd(), &text, &control, MsgFlags::MSG_NOSIGNAL, None) {
                 Err(nix::errno::Errno::EINTR) => {}
-                result => return result.map(drop).context("--console-socket: send the terminal"),
+                result => return result.map(drop).code(Code::TerminalListener, "--console-socket: send the terminal"),
             }
         }
     }
@@ -162,7 +164,7 @@ fn reap(pid: i32) -> Result<Option<i32>> {
             Ok(Some(_)) => {}
             Ok(None) => return Ok(None),
             Err(err) if err.raw_os_error() == Some(libc::ECHILD) => {
-                bail!("the exit status of process {pid} is lost: another process has reaped it")
+                bail!(coded!(ContainerBusy, "the exit status of process {pid} is lost: another process has reaped it"))
             }
             Err(err) => return Err(err).context("wait for the process"),
         }

@@ -9,6 +9,8 @@ mod parsed_args;
 mod read;
 pub mod values;
 
+use crate::coded;
+use crate::error::{Code, Coded, Report};
 use std::ffi::OsString;
 
 use anyhow::Result;
@@ -153,8 +155,8 @@ pub enum Outcome<G, V> {
     Print(String),
     /// A usage error.
     Usage {
-        /// Error message, one line without the program's name and newline.
-        message: String,
+        /// The error.
+        error: Box<Report>,
         /// Usage lines with their newline, for standard error only.
         usage: String,
         /// The flags before the verb, as far as they were valid.
@@ -174,11 +176,11 @@ fn find_flag(word: &str, flags: Flags) -> Option<&'static Flag> {
     })
 }
 
-/// Returns the message about an unknown flag, with the one that may be meant.
-fn unknown_flag(word: &str, flags: Flags) -> String {
+/// Returns the error about an unknown flag, with the one that may be meant.
+fn unknown_flag(word: &str, flags: Flags) -> Coded {
     let names: Vec<String> = flags.iter().copied().flatten().map(|flag| format!("--{}", flag.name)).collect();
     let near = did_you_mean(word, names.iter().map(String::as_str));
-    format!("unknown flag {word:?}{near}")
+    coded!(UsageFlag, "unknown flag {word:?}{near}")
 }
 
 impl<G: Default, V> Program<G, V> {
@@ -188,25 +190,25 @@ impl<G: Default, V> Program<G, V> {
         let matches = match read::read(self.name, words.iter().cloned(), self.global, true) {
             Ok(matches) => matches,
             Err(stop) => {
-                let message = match stop {
-                    Stop::UnknownFlag(flag) => unknown_flag(&flag, self.global),
-                    Stop::Wrong(message) => message,
+                let error: anyhow::Error = match stop {
+                    Stop::UnknownFlag(flag) => unknown_flag(&flag, self.global).into(),
+                    Stop::Wrong(message) => Code::UsageArguments.error(message).into(),
                     Stop::Help => return Outcome::Print(help::global(self)),
                     Stop::Version => return Outcome::Print((self.version)()),
                 };
                 let understood = read::read_tolerantly(self.name, words.into_iter(), self.global);
                 let global = understood.map(|matches| (self.make)(&mut ParsedArgs::new(matches)).0);
-                return self.wrong(message, None, global.unwrap_or_default());
+                return self.wrong(error, None, global.unwrap_or_default());
             }
         };
         let mut given = ParsedArgs::new(matches);
         let (global, understood) = (self.make)(&mut given);
         let rest = given.raw_operands();
         match (understood, rest.split_first()) {
-            (Err(err), _) => self.wrong(crate::error::describe(&err), None, global),
+            (Err(err), _) => self.wrong(err, None, global),
             (Ok(()), None) if self.helps_without_verb => Outcome::Print(help::global(self)),
             (Ok(()), None) => Outcome::Usage {
-                message: "no verb is given".to_owned(),
+                error: Box::new(Report::of(&coded!(UsageVerb, "no verb is given").into())),
                 usage: help::global(self),
                 global: Box::new(global),
                 verb: None,
@@ -244,7 +246,8 @@ impl<G: Default, V> Program<G, V> {
 
     fn group(&self, group: &'static Group, rest: &[OsString], global: G) -> Outcome<G, V> {
         let Some((word, rest)) = rest.split_first() else {
-            return self.wrong(format!("{:?} requires a verb", format!("{} {}", self.name, group.name)), None, global);
+            let name = format!("{} {}", self.name, group.name);
+            return self.wrong(coded!(UsageVerb, "{name:?} requires a verb"), None, global);
         };
         match &*word.to_string_lossy() {
             "-h" | "--help" | "--usage" => Outcome::Print(help::group(self, group)),
@@ -254,7 +257,7 @@ impl<G: Default, V> Program<G, V> {
                     let own = self.verbs().filter_map(|verb| verb.name.strip_prefix(group.name)?.strip_prefix(' '));
                     let near = did_you_mean(word, group.words.iter().map(|(word, _)| *word).chain(own));
                     let name = format!("{} {word}", group.name);
-                    self.wrong(format!("unknown verb {name:?}{near}"), None, global)
+                    self.wrong(coded!(UsageVerb, "unknown verb {name:?}{near}"), None, global)
                 }
             },
         }
@@ -266,37 +269,39 @@ impl<G: Default, V> Program<G, V> {
             Err(Stop::Help) => return Outcome::Print(help::verb(self, syntax)),
             Err(Stop::Version) => return Outcome::Print((self.version)()),
             Err(Stop::UnknownFlag(flag)) => {
-                let message = if find_flag(&flag, self.global).is_some() {
-                    format!("unknown flag {flag:?} (a flag of {} itself: give it before the verb)", self.name)
+                let error = if find_flag(&flag, self.global).is_some() {
+                    coded!(UsageFlag, "unknown flag {flag:?} (a flag of {} itself: give it before the verb)", self.name)
                 } else {
                     unknown_flag(&flag, syntax.flags)
                 };
-                return self.wrong(format!("{}: {message}", syntax.name), Some(syntax), global);
+                return self.wrong(anyhow::Error::new(error).context(syntax.name), Some(syntax), global);
             }
             Err(Stop::Wrong(message)) => {
-                return self.wrong(format!("{}: {message}", syntax.name), Some(syntax), global);
+                return self.wrong(coded!(UsageArguments, "{}: {message}", syntax.name), Some(syntax), global);
             }
         };
         let mut given = ParsedArgs::new(matches);
         let operands = given.raw_operands().into_iter().map(OsString::into_string).collect::<Result<Vec<_>, _>>();
         given.operands = match operands {
             Ok(operands) => operands,
-            Err(word) => return self.wrong(format!("{}: {word:?} is not UTF-8", syntax.name), Some(syntax), global),
+            Err(word) => {
+                return self.wrong(coded!(UsageValue, "{}: {word:?} is not UTF-8", syntax.name), Some(syntax), global);
+            }
         };
         let stands = syntax.count.1 > 0 && syntax.flags.iter().copied().flatten().any(|flag| flag.name == LATEST.name);
         match stands.then(|| given.switch(LATEST.name)) {
             Some(Ok(true)) => given.operands.insert(0, LATEST_WORD.to_owned()),
             Some(Err(err)) => {
-                return self.wrong(format!("{}: {}", syntax.name, crate::error::describe(&err)), Some(syntax), global);
+                return self.wrong(err.context(syntax.name), Some(syntax), global);
             }
             _ => {}
         }
-        if let Some(message) = self.arity_error(syntax, given.operands.len()) {
-            return self.wrong(message, Some(syntax), global);
+        if let Some(error) = self.arity_error(syntax, given.operands.len()) {
+            return self.wrong(error, Some(syntax), global);
         }
         match (syntax.make)(&mut given) {
             Ok(verb) => Outcome::Run(global, verb),
-            Err(err) => self.wrong(crate::error::describe(&err.context(syntax.name)), Some(syntax), global),
+            Err(err) => self.wrong(err.context(syntax.name), Some(syntax), global),
         }
     }
 
@@ -316,7 +321,7 @@ impl<G: Default, V> Program<G, V> {
             (_, _) if matches!(asked.as_deref(), Some("-h" | "--help")) => self.no_help_topic(name, global),
             _ => {
                 let near = self.near_verb(name);
-                self.wrong(format!("unknown verb {name:?}{near}"), None, global)
+                self.wrong(coded!(UsageVerb, "unknown verb {name:?}{near}"), None, global)
             }
         }
     }
@@ -340,11 +345,11 @@ impl<G: Default, V> Program<G, V> {
 
     /// Answers a question for the help of a verb that does not exist, in runc's words.
     fn no_help_topic(&self, name: &str, global: G) -> Outcome<G, V> {
-        self.wrong(format!("unknown verb {name:?}: No help topic for '{name}'"), None, global)
+        self.wrong(coded!(UsageVerb, "unknown verb {name:?}: No help topic for '{name}'"), None, global)
     }
 
-    /// Returns an error message when the number of operands is wrong, in runc's words.
-    fn arity_error(&self, syntax: &VerbSpec<V>, got: usize) -> Option<String> {
+    /// Returns an error when the number of operands is wrong, in runc's words.
+    fn arity_error(&self, syntax: &VerbSpec<V>, got: usize) -> Option<Coded> {
         let (least, most) = syntax.count;
         let bound = match (least, most) {
             _ if (least..=most).contains(&got) => return None,
@@ -354,11 +359,12 @@ impl<G: Default, V> Program<G, V> {
         };
         let number = if bound.ends_with(" 1") { "argument" } else { "arguments" };
         let which = if syntax.operands.is_empty() { String::new() } else { format!(" ({})", syntax.operands) };
-        Some(format!("\"{} {}\" requires {bound} {number}{which}, got {got}", self.name, syntax.name))
+        Some(coded!(UsageArguments, "\"{} {}\" requires {bound} {number}{which}, got {got}", self.name, syntax.name))
     }
 
-    fn wrong(&self, message: String, syntax: Option<&'static VerbSpec<V>>, global: G) -> Outcome<G, V> {
+    fn wrong(&self, error: impl Into<anyhow::Error>, syntax: Option<&'static VerbSpec<V>>, global: G) -> Outcome<G, V> {
+        let error = Box::new(Report::of(&Code::UsageValue.attach(error.into())));
         let usage = help::usage(self, syntax);
-        Outcome::Usage { message, usage, global: Box::new(global), verb: syntax.map(|syntax| syntax.name) }
+        Outcome::Usage { error, usage, global: Box::new(global), verb: syntax.map(|syntax| syntax.name) }
     }
 }

@@ -1,5 +1,6 @@
 //! The flags and operands of a parsed command line, and typed access to their values; each error names its flag.
 
+use crate::coded;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -66,7 +67,11 @@ impl ParsedArgs {
     pub fn choice<T: Copy + Default>(&mut self, name: &str, words: &[(&str, T)]) -> Result<T> {
         let pick = |text: &str| match words.iter().find(|(word, _)| *word == text) {
             Some((_, meaning)) => Ok(*meaning),
-            None => bail!("must be one of {}", words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")),
+            None => bail!(coded!(
+                UsageValue,
+                "must be one of {}",
+                words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
+            )),
         };
         self.parsed(name, pick).map(Option::unwrap_or_default)
     }
@@ -89,5 +94,5 @@ impl ParsedArgs {
 /// # Errors
 /// The value is not UTF-8; the error names the flag.
 pub fn utf8(value: OsString, name: &str) -> Result<String> {
-    value.into_string().map_err(|value| anyhow::anyhow!("--{name} {value:?}: is not UTF-8"))
+    value.into_string().map_err(|value| anyhow::anyhow!(coded!(UsageValue, "--{name} {value:?}: is not UTF-8")))
 }

@@ -2,6 +2,7 @@
 //!
 //! The errors do not name the flag, because the caller adds its name.
 
+use crate::coded;
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// Parses a boolean as Go's `strconv.ParseBool` does.
@@ -9,17 +10,20 @@ pub fn parse_bool(text: &str) -> Result<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => bail!("must be true or false"),
+        _ => bail!(coded!(UsageValue, "must be true or false")),
     }
 }
 
 /// Parses a number from 0 to `most`.
 pub fn unsigned(text: &str, most: u64) -> Result<u64> {
     // parse::<u64> would take a leading "+"
-    ensure!(!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()), "must be a number from 0 to {most}");
+    ensure!(
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()),
+        coded!(UsageValue, "must be a number from 0 to {most}")
+    );
     match text.parse() {
         Ok(number) if number <= most => Ok(number),
-        _ => bail!("must be a number from 0 to {most}"),
+        _ => bail!(coded!(UsageValue, "must be a number from 0 to {most}")),
     }
 }
 
@@ -27,7 +31,7 @@ pub fn unsigned(text: &str, most: u64) -> Result<u64> {
 pub fn signed(text: &str) -> Result<i64> {
     match text.parse() {
         Ok(number) => Ok(number),
-        _ => bail!("must be a number, or -1 for no limit"),
+        _ => bail!(coded!(UsageValue, "must be a number, or -1 for no limit")),
     }
 }
 
@@ -46,7 +50,7 @@ pub fn size(text: &str) -> Result<i64> {
         "g" | "gb" | "gi" | "gib" => 30,
         "t" | "tb" | "ti" | "tib" => 40,
         "p" | "pb" | "pi" | "pib" => 50,
-        _ => bail!("must be a size like 512, 64k, 10m or 1g, or -1 for no limit"),
+        _ => bail!(coded!(UsageValue, "must be a size like 512, 64k, 10m or 1g, or -1 for no limit")),
     };
     let bytes = decimal(number, 1 << shift).context("must be a size like 512, 64k, 10m or 1g, or -1 for no limit")?;
     bytes.and_then(|bytes| i64::try_from(bytes).ok()).context("is too large")
@@ -56,7 +60,7 @@ pub fn size(text: &str) -> Result<i64> {
 pub fn parse_duration_ms(text: &str) -> Result<u64> {
     const SHAPE: &str = "must be a duration like 5s, 500ms or 1m30s";
     let mut rest = text.strip_prefix('+').unwrap_or(text);
-    ensure!(!rest.starts_with('-') && rest != "0", "must be above 0");
+    ensure!(!rest.starts_with('-') && rest != "0", coded!(UsageValue, "must be above 0"));
     ensure!(!rest.is_empty(), SHAPE);
     let mut total: u128 = 0;
     while !rest.is_empty() {
@@ -75,9 +79,9 @@ pub fn parse_duration_ms(text: &str) -> Result<u64> {
         total = part.and_then(|part| total.checked_add(part)).context("is too long")?;
         rest = tail;
     }
-    ensure!(total > 0, "must be above 0");
+    ensure!(total > 0, coded!(UsageValue, "must be above 0"));
     // Go's durations end at 2^63 ns (292 years)
-    ensure!(total <= i64::MAX as u128, "is too long");
+    ensure!(total <= i64::MAX as u128, coded!(UsageValue, "is too long"));
     u64::try_from(total.div_ceil(1_000_000)).context("is too long")
 }
 

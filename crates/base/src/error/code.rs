@@ -1,13 +1,14 @@
 //! The codes of errors: stable names such as `mount.source_missing`, each with its meaning and what to do.
 //!
-//! The one source of the log's `code` and `hint`, of `explain`, and of docs/reference/error-codes.md. `classify` finds
-//! the code of an error; an error for which its text is not enough is made with [`Code::error`].
+//! The one source of the log's `code` and `hint`, of `explain`, and of docs/reference/error-codes.md. `coded`
+//! attaches a code to an error.
 
 use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
 
 use super::Report;
+use crate::coded;
 use crate::suggest::did_you_mean;
 
 /// Defines [`Code`]: a row is the variant, its name, its meaning, what to do in few words (the hint, which follows the
@@ -141,7 +142,7 @@ codes! {
         "A name without a slash is looked up in the PATH of process.env, inside the container's root.";
     ExecInterpreter "exec.interpreter" "The program is there, but its interpreter or dynamic loader is not." "install the interpreter that is named, or build the program statically"
         "The first line of a script (#!) or the ELF header names it; images without a shell or libc lack it.";
-    ExecDenied "exec.denied" "The program may not be executed." "`chmod +x` it, or correct process.args"
+    ExecDenied "exec.denied" "The program may not be executed." "`chmod +x` it in the image, or correct process.args"
         "It lacks the execute permission for the user of process.user, is on a noexec mount, or an LSM forbids it.";
     ExecDirectory "exec.directory" "The program is a directory." "correct process.args"
         "process.args[0] must be a file.";
@@ -237,6 +238,8 @@ codes! {
         "Only a registry on this machine or in a trusted network should be used without TLS.";
     RegistryUnreachable "registry.unreachable" "The registry cannot be reached." "see the name, the network, and HTTPS_PROXY"
         "";
+    RegistryConfig "registry.config" "A file about registries (registries.conf, policy.json, stored credentials) is malformed." "correct the file that is named"
+        "containers-registries.conf(5) has the form of registries.conf, containers-auth.json(5) that of stored credentials.";
     RegistryCut "registry.cut" "The connection ended before all bytes had come." "try again: what has come is kept where the registry can continue"
         "";
     RegistryAnswer "registry.answer" "The answer is not that of a registry." "see the host's name and port: a web page or a proxy answers there"
@@ -249,6 +252,8 @@ codes! {
         "";
     StoreDamaged "store.damaged" "Something in the store of images is damaged." "`corm fsck` lists it; `corm rmi` and `corm pull` fetch it again"
         "";
+    BuildInvalid "build.invalid" "A Containerfile, its context or a flag of one of its instructions is wrong." ""
+        "The message names the file, the line and the word. docs/user/build.md has the language.";
     VolumeNotFound "volume.not_found" "There is no volume of this name." "`corm volume ls` lists the volumes"
         "";
     NetworkNotFound "network.not_found" "There is no network of this name." "`corm network ls` lists the networks"
@@ -263,28 +268,7 @@ codes! {
         "";
 }
 
-/// An error whose code its maker knows.
-#[derive(Debug)]
-pub struct Coded {
-    /// The code.
-    pub code: Code,
-    message: String,
-}
-
-impl std::fmt::Display for Coded {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Coded {}
-
 impl Code {
-    /// Returns an error with this code, also to be used as the context of another error.
-    pub fn error(self, message: impl Into<String>) -> Coded {
-        Coded { code: self, message: message.into() }
-    }
-
     /// Returns the code of a name.
     pub fn named(name: &str) -> Option<Code> {
         Code::ALL.iter().copied().find(|code| code.name() == name)
@@ -312,12 +296,17 @@ pub fn explain(program: &str, words: &[String]) -> Result<String> {
     let code = match Code::named(text.trim_matches(['[', ']'])) {
         _ if text.is_empty() => return Ok(list()),
         Some(code) => code,
-        None if text.contains(' ') => Report::of_text(&text).code,
+        None if text.contains(' ') => match Report::of_text(&text).code {
+            Code::Failed => bail!(coded!(UsageValue, "{text:?} has no code in brackets at its end")),
+            code => code,
+        },
         None => {
             let known = Code::ALL.iter().map(|code| code.name());
             match did_you_mean(&text, known) {
-                near if near.is_empty() => bail!("unknown code {text:?} (without an operand all are listed)"),
-                near => bail!("unknown code {text:?}{near}"),
+                near if near.is_empty() => {
+                    bail!(coded!(UsageValue, "unknown code {text:?} (without an operand all are listed)"))
+                }
+                near => bail!(coded!(UsageValue, "unknown code {text:?}{near}")),
             }
         }
     };

@@ -3,16 +3,18 @@
 //! Callers match on these texts in lower case and without Rust's "(os error 2)": Podman and Docker derive their exit
 //! status from "no such file or directory" and similar texts (callers' list, CL-21).
 
-mod classify;
 pub mod code;
+mod coded;
 pub mod escape;
+mod named;
+mod refine;
 mod report;
-mod rules;
 
 use std::error::Error;
 use std::io;
 
 pub use code::Code;
+pub use coded::{Coded, Coding, from_wire, to_wire};
 pub use report::Report;
 
 /// Returns the strerror(3) text of an errno with a lower-case first letter: `no such file or directory`.
@@ -38,10 +40,12 @@ pub fn errno_text(errno: i32) -> String {
 pub fn describe(err: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in err.chain() {
-        if !line.is_empty() {
+        let words = describe_one(cause);
+        // a context that only adds a code has none
+        if !line.is_empty() && !words.is_empty() {
             line.push_str(": ");
         }
-        line.push_str(&describe_one(cause));
+        line.push_str(&words);
     }
     // a name from the configuration may hold any character; the log has one line per message
     escape::one_line(&line).into_owned()

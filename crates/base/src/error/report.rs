@@ -2,9 +2,10 @@
 
 use nix::errno::Errno;
 
-use super::classify;
-use super::code::{Code, Coded};
-use super::{HasErrno as _, describe, escape};
+use super::code::Code;
+use super::coded::code_of;
+use super::named;
+use super::{describe, escape};
 
 /// An error, ready to be logged and printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,30 +25,25 @@ pub struct Report {
 impl Report {
     /// Returns the report of an error.
     pub fn of(err: &anyhow::Error) -> Report {
-        let coded = err.downcast_ref::<Coded>();
-        let code =
-            coded.or_else(|| err.chain().find_map(|cause| cause.downcast_ref::<Coded>())).map(|coded| coded.code);
-        Report::new(&describe(err), code, err.errno().map(Errno::from_raw))
+        let (code, errno) = code_of(err);
+        Report::new(&describe(err), code, errno)
     }
 
-    /// Returns the report of a message: of an error that has become text, or of a line that croci or corm printed.
+    /// Returns the report of a line that croci or corm printed.
     pub fn of_text(text: &str) -> Report {
         let text = escape::one_line(text.trim());
         let text =
             ["croci: ", "corm: ", "error: "].iter().fold(&*text, |text, lead| text.strip_prefix(lead).unwrap_or(text));
-        Report::new(text, None, None)
+        let (message, printed) = without_code(text);
+        Report::new(message, printed.unwrap_or(Code::Failed), named::errno_of_text(message))
     }
 
-    fn new(text: &str, code: Option<Code>, errno: Option<Errno>) -> Report {
-        let (message, printed) = without_code(text);
-        let field = classify::field(message);
-        let errno = errno.or_else(|| classify::errno_of_text(message));
-        let code = code.or(printed).unwrap_or_else(|| classify::code(message, field, errno));
+    fn new(message: &str, code: Code, errno: Option<Errno>) -> Report {
         Report {
             message: message.to_owned(),
             code,
-            field: field.map(str::to_owned),
-            path: classify::path(message).map(str::to_owned),
+            field: named::field(message).map(str::to_owned),
+            path: named::path(message).map(str::to_owned),
             errno: errno.map(|errno| format!("{errno:?}")),
         }
     }
@@ -65,7 +61,7 @@ impl Report {
 }
 
 /// Returns the text without the code in brackets that [`Report::line`] has put at its end, and the code.
-fn without_code(text: &str) -> (&str, Option<Code>) {
+pub(super) fn without_code(text: &str) -> (&str, Option<Code>) {
     let split = text.strip_suffix(']').and_then(|text| text.rsplit_once(" ["));
     match split.and_then(|(text, name)| Some((text, Code::named(name)?))) {
         Some((text, code)) => (text, Some(code)),
@@ -80,7 +76,8 @@ mod tests {
 
     #[test]
     fn a_line_is_read_back() {
-        let err = anyhow::Error::new(std::io::Error::from_raw_os_error(libc::ENOENT)).context("mounts[1]: open \"/x\"");
+        let err = std::io::Error::from_raw_os_error(libc::ENOENT);
+        let err = Code::MountFailed.add_to(err.into(), "mounts[1]: open \"/x\"");
         let report = Report::of(&err);
         assert_eq!(report.code, Code::MountSourceMissing);
         assert_eq!((report.field.as_deref(), report.path.as_deref()), (Some("mounts[1]"), Some("/x")));
@@ -88,14 +85,5 @@ mod tests {
         let line = report.line();
         assert!(line.ends_with(" [mount.source_missing]") && line.contains(" (create it, or"), "{line}");
         assert_eq!(Report::of_text(&format!("croci: error: {line}")).code, Code::MountSourceMissing);
-    }
-
-    #[test]
-    fn the_makers_code_counts() {
-        let err = anyhow::Error::new(Code::CgroupBusy.error("permission denied")).context("a").context("b");
-        assert_eq!(Report::of(&err).code, Code::CgroupBusy);
-        let err = anyhow::anyhow!("permission denied").context(Code::CgroupBusy.error("a")).context("b");
-        assert_eq!(Report::of(&err).code, Code::CgroupBusy);
-        assert_eq!(describe(&err), "b: a: permission denied");
     }
 }

@@ -4,6 +4,7 @@
 //! Everything is addressed by a directory's descriptor and one name, and no symlink is followed. The caller opens the
 //! directories by [`open_subdir`] or [`open_below`], and passes their names in the order of the walk.
 
+use crate::coded;
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -93,7 +94,7 @@ impl<T> Walk<T> {
         let depth = self.stack.len();
         let max_depth = if depth < DEEP { self.max_depth } else { self.max_depth.min(depth_of_descriptors()) };
         if depth > max_depth {
-            bail!("more than {max_depth} directories inside of each other");
+            bail!(coded!(FileInvalid, "more than {max_depth} directories inside of each other"));
         }
         prepare_for_depth(depth);
         self.stack.push(Directory { fd, path, depth, data, names: names.into_iter() });
@@ -141,7 +142,7 @@ pub fn open_below(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) -> Resul
     let flags = flags | libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
     match path::openat2(dir, path, flags, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV) {
         Err(err) if err.raw_os_error() == Some(libc::EXDEV) => {
-            bail!("is a mount point: unmount it first, a mount is not part of the tree")
+            bail!(coded!(FileInvalid, "is a mount point: unmount it first, a mount is not part of the tree"))
         }
         opened => Ok(opened?),
     }

@@ -4,6 +4,7 @@
 //! The image controls these files: they may be a fifo, endless, or malformed (CVE-2026-47262).
 
 use super::{Name, parse_user};
+use crate::coded;
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, ResolveFlag};
 use std::fs::File;
@@ -58,7 +59,9 @@ pub fn resolve_user(text: &str, root: BorrowedFd<'_>) -> Result<User> {
         Name::Name(name) => {
             let passwd = read(root, c"etc/passwd").context("/etc/passwd of the container")?;
             let entry = lines(&passwd).find_map(|line| passwd_entry(line, |found, _| found == name.as_bytes()));
-            let Some(entry) = entry else { bail!("user {name:?}: no such user in /etc/passwd of the container") };
+            let Some(entry) = entry else {
+                bail!(coded!(ProcessUser, "user {name:?}: no such user in /etc/passwd of the container"))
+            };
             (entry.uid, Some(entry.gid), memberships(root, name)?)
         }
     };
@@ -109,7 +112,9 @@ pub fn resolve_group(group: &Name, root: BorrowedFd<'_>) -> Result<u32> {
     };
     let file = read(root, c"etc/group").context("/etc/group of the container")?;
     let gid = lines(&file).find_map(|line| group_entry(line).filter(|(found, _, _)| *found == name.as_bytes()));
-    let Some((_, gid, _)) = gid else { bail!("group {name:?}: no such group in /etc/group of the container") };
+    let Some((_, gid, _)) = gid else {
+        bail!(coded!(ProcessUser, "group {name:?}: no such group in /etc/group of the container"))
+    };
     Ok(gid)
 }
 

@@ -4,6 +4,7 @@
 
 mod files;
 
+use crate::coded;
 use anyhow::{Context as _, Result, bail, ensure};
 
 pub use files::{User, home, read, resolve_group, resolve_image_user, resolve_user};
@@ -49,16 +50,19 @@ pub fn parse_user(text: &str) -> Result<UserSpec> {
 /// # Errors
 /// As [`parse_user`].
 pub fn parse_name(text: &str) -> Result<Name> {
-    ensure!(!text.is_empty(), "must not be empty");
+    ensure!(!text.is_empty(), coded!(ProcessUser, "must not be empty"));
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         let id = text.parse().ok().filter(|id| *id != NO_CHANGE);
         return id.map(Name::Id).context("is more than 4294967294");
     }
     if text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+') {
         // a name that begins like a number is more likely a typo than a name
-        bail!("is neither a number nor a name");
+        bail!(coded!(ProcessUser, "is neither a number nor a name"));
     }
-    ensure!(!text.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control()), "is not a name");
+    ensure!(
+        !text.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control()),
+        coded!(ProcessUser, "is not a name")
+    );
     Ok(Name::Name(text.to_owned()))
 }
 

@@ -1,5 +1,6 @@
 //! The files of an archive or a layout directory, by name.
 
+use base::coded;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -81,7 +82,7 @@ impl Contents {
             let mut bytes = Vec::new();
             input.take(max + 1).read_to_end(&mut bytes)?;
             if bytes.len() as u64 > max {
-                bail!("larger than {max} bytes");
+                bail!(coded!(ArchiveInvalid, "larger than {max} bytes"));
             }
             Ok(bytes)
         };
@@ -90,7 +91,7 @@ impl Contents {
             Place::Archive(files) => match find(files, name)? {
                 Content::Bytes(bytes) => whole(&mut bytes.as_slice()),
                 Content::Blob(digest, _) => whole(&mut store.open_blob(digest)?),
-                Content::Link(_) => bail!("a link"),
+                Content::Link(_) => bail!(coded!(ArchiveInvalid, "a link")),
             },
         };
         read().with_context(|| format!("{name:?}"))
@@ -118,11 +119,13 @@ impl Contents {
             Place::Archive(files) => match find(files, name)? {
                 Content::Bytes(bytes) => copy(&mut bytes.as_slice(), expected),
                 Content::Blob(digest, size) => match expected {
-                    Some((wanted, _)) if wanted != digest => bail!("has the digest {digest}"),
-                    Some((_, wanted)) if wanted != *size => bail!("has {size} bytes, {wanted} were announced"),
+                    Some((wanted, _)) if wanted != digest => bail!(coded!(ImageDigest, "has the digest {digest}")),
+                    Some((_, wanted)) if wanted != *size => {
+                        bail!(coded!(ImageDigest, "has {size} bytes, {wanted} were announced"))
+                    }
                     _ => Ok((digest.clone(), *size)),
                 },
-                Content::Link(_) => bail!("a link"),
+                Content::Link(_) => bail!(coded!(ArchiveInvalid, "a link")),
             },
         };
         make().with_context(|| format!("{name:?}"))
@@ -135,11 +138,11 @@ fn open_in(dir: &OwnedFd, name: &str) -> Result<File> {
         .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
     let file = match openat2(dir, name, how) {
-        Err(Errno::ELOOP) => bail!("a symlink"),
+        Err(Errno::ELOOP) => bail!(coded!(ArchiveInvalid, "a symlink")),
         other => File::from(other?),
     };
     if !file.metadata()?.is_file() {
-        bail!("not a regular file");
+        bail!(coded!(ArchiveInvalid, "not a regular file"));
     }
     Ok(file)
 }
@@ -150,10 +153,10 @@ fn find<'a>(files: &'a BTreeMap<String, Content>, name: &str) -> Result<&'a Cont
         match files.get(&name) {
             Some(Content::Link(target)) => name.clone_from(target),
             Some(content) => return Ok(content),
-            None => bail!("not in the archive"),
+            None => bail!(coded!(ArchiveInvalid, "not in the archive")),
         }
     }
-    bail!("more than {MAX_LINKS} links");
+    bail!(coded!(ArchiveInvalid, "more than {MAX_LINKS} links"));
 }
 
 /// An archive that is being read.
@@ -168,7 +171,7 @@ impl ArchiveReader<'_> {
     fn add(&mut self, entry: Entry, data: &mut dyn Read) -> Result<()> {
         self.entries += 1;
         if self.entries > MAX_ENTRIES {
-            bail!("more than {MAX_ENTRIES} entries");
+            bail!(coded!(ArchiveInvalid, "more than {MAX_ENTRIES} entries"));
         }
         let path = String::from_utf8(entry.path).ok().context("its name is not UTF-8")?;
         let name = name_in("", &path)?;
@@ -179,17 +182,17 @@ impl ArchiveReader<'_> {
                 Content::Link(target_in(name.rsplit_once('/').map_or("", |(dir, _)| dir), target)?)
             }
             TarEntryType::HardLink(target) => Content::Link(target_in("", target)?),
-            _ => bail!("neither a file, a directory nor a link"),
+            _ => bail!(coded!(ArchiveInvalid, "neither a file, a directory nor a link")),
         };
         if self.files.insert(name, content).is_some() {
-            bail!("a duplicate name");
+            bail!(coded!(ArchiveInvalid, "a duplicate name"));
         }
         Ok(())
     }
 
     fn add_file(&mut self, size: u64, data: &mut dyn Read) -> Result<Content> {
         if size > MAX_BLOB {
-            bail!("{size} bytes, the limit is {MAX_BLOB}");
+            bail!(coded!(ArchiveInvalid, "{size} bytes, the limit is {MAX_BLOB}"));
         }
         if size <= MAX_SMALL_BYTES && self.small + size <= MAX_TOTAL_BYTES {
             let mut bytes = Vec::new();
@@ -212,13 +215,13 @@ fn target_in(dir: &str, target: Vec<u8>) -> Result<String> {
 /// Normalises a path relative to `dir`; a path that leaves the archive is an error.
 fn name_in(dir: &str, path: &str) -> Result<String> {
     if path.starts_with('/') {
-        bail!("an absolute path");
+        bail!(coded!(ArchiveInvalid, "an absolute path"));
     }
     let mut parts: Vec<&str> = dir.split('/').filter(|part| !part.is_empty()).collect();
     for part in path.split('/') {
         match part {
             "" | "." => {}
-            ".." if parts.pop().is_none() => bail!("outside of the archive"),
+            ".." if parts.pop().is_none() => bail!(coded!(ArchiveInvalid, "outside of the archive")),
             ".." => {}
             part => parts.push(part),
         }

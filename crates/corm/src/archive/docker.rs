@@ -2,6 +2,8 @@
 
 use crate::build;
 use anyhow::{Context as _, Result, bail};
+use base::coded;
+use base::error::{Code, Coding as _};
 use serde_json::Value;
 
 use super::Imported;
@@ -19,13 +21,13 @@ use base::json;
 /// configuration, and so the image ID, is unchanged. Of the images in `known` only the names are read.
 pub(super) fn import(store: &Store, contents: &Contents, known: &[Imported]) -> Result<Vec<Imported>> {
     let bytes = contents.read(store, "manifest.json", MAX_DOCUMENT)?;
-    let document = json::parse(&bytes).context("manifest.json")?;
-    let Value::Array(images) = document else { bail!("manifest.json: not a list of images") };
+    let document = json::parse(&bytes).code(Code::ArchiveInvalid, "manifest.json")?;
+    let Value::Array(images) = document else { bail!(coded!(ArchiveInvalid, "manifest.json: not a list of images")) };
     if images.is_empty() {
-        bail!("manifest.json: no image in it");
+        bail!(coded!(ArchiveInvalid, "manifest.json: no image in it"));
     }
     let image = |(at, image): (usize, &Value)| {
-        one_image(store, contents, image, known).with_context(|| format!("manifest.json: [{at}]"))
+        one_image(store, contents, image, known).with_code(Code::ArchiveInvalid, || format!("manifest.json: [{at}]"))
     };
     images.iter().enumerate().map(image).collect()
 }
@@ -41,7 +43,7 @@ fn one_image(store: &Store, contents: &Contents, image: &Value, known: &[Importe
     let diff_ids = manifest::diff_ids(&manifest::parse_config(&config_bytes)?)?;
     let files = strings(image, "Layers")?;
     if files.len() != diff_ids.len() {
-        bail!("{} layers, {} in the configuration", files.len(), diff_ids.len());
+        bail!(coded!(ImageInvalid, "{} layers, {} in the configuration", files.len(), diff_ids.len()));
     }
     let mut layers = Vec::new();
     for (file, diff_id) in files.into_iter().zip(diff_ids) {
@@ -49,7 +51,7 @@ fn one_image(store: &Store, contents: &Contents, image: &Value, known: &[Importe
         let compression = store.compression_of(&blob).with_context(|| format!("{file:?}"))?;
         // a compressed layer is verified when it is unpacked
         if compression == Compression::None && blob != diff_id {
-            bail!("{file:?}: the layer is {blob}, the configuration has {diff_id}");
+            bail!(coded!(ImageInvalid, "{file:?}: the layer is {blob}, the configuration has {diff_id}"));
         }
         layers.push(Layer { blob, media_type: compression.media_type().to_owned(), diff_id });
     }
@@ -65,6 +67,6 @@ fn strings<'a>(image: &'a Value, key: &str) -> Result<Vec<&'a str>> {
             let item = |item: &'a Value| item.as_str().with_context(|| format!("{key}: {item} is no string"));
             items.iter().map(item).collect()
         }
-        Some(_) => bail!("{key}: not a list"),
+        Some(_) => bail!(coded!(ArchiveInvalid, "{key}: not a list")),
     }
 }

@@ -1,5 +1,6 @@
 //! Writing of images as files: an OCI layout (a directory, or a tar of one), or a directory as skopeo's `dir:`.
 
+use base::coded;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
@@ -36,7 +37,7 @@ impl Files<'_> {
             Archive::OciDir | Archive::DockerDir => Sink::directory(self.store, path)?,
             Archive::Oci | Archive::Docker => Sink::tar(self.store, path)?,
         };
-        let Some(top) = self.documents.last() else { bail!("nothing to write") };
+        let Some(top) = self.documents.last() else { bail!(coded!(ArchiveInvalid, "nothing to write")) };
         if form == Archive::DockerDir {
             self.directory(&mut sink, &top.bytes)?;
         } else {
@@ -88,7 +89,7 @@ impl Files<'_> {
 
     /// Writes a new directory of skopeo's form with a manifest of Docker's form, where there is one.
     pub(super) fn docker_directory(&self, path: &Path) -> Result<()> {
-        let Some(top) = self.documents.last() else { bail!("nothing to write") };
+        let Some(top) = self.documents.last() else { bail!(coded!(ArchiveInvalid, "nothing to write")) };
         let docker = docker_form(&top.bytes)?;
         let mut sink = Sink::directory(self.store, path)?;
         self.directory(&mut sink, docker.as_deref().unwrap_or(&top.bytes))?;
@@ -117,7 +118,7 @@ pub(super) fn blob_of(store: &Store, sink: &mut Sink, name: &str, digest: &Diges
     sink.file(name, size, &mut data as &mut dyn Read)?;
     let (_, found, _) = data.finish();
     if found != *digest {
-        bail!("blob {digest} is damaged (see corm fsck)");
+        bail!(coded!(StoreDamaged, "blob {digest} is damaged (see corm fsck)"));
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! OCI image layouts: `index.json` names manifests, every other file is a blob named by its digest.
 
 use anyhow::{Context as _, Result, bail};
+use base::coded;
+use base::error::{Code, Coding as _};
 use oci_spec::image::{Descriptor, ImageIndex};
 use serde_json::Value;
 
@@ -48,7 +50,11 @@ pub(super) fn import(store: &Store, contents: &Contents, stem: &str) -> Result<V
 fn check_version(bytes: &[u8]) -> Result<()> {
     match json::parse_object(bytes)?.get("imageLayoutVersion") {
         Some(Value::String(version)) if version.starts_with("1.") => Ok(()),
-        other => bail!("imageLayoutVersion: {VERSION:?} is supported, not {}", other.unwrap_or(&Value::Null)),
+        other => bail!(coded!(
+            ArchiveInvalid,
+            "imageLayoutVersion: {VERSION:?} is supported, not {}",
+            other.unwrap_or(&Value::Null)
+        )),
     }
 }
 
@@ -66,7 +72,7 @@ fn entries<'a>(index: &'a ImageIndex, host: &Platform) -> Result<Vec<&'a Descrip
     }
     match (named.is_empty(), all.as_slice()) {
         (false, _) => Ok(named),
-        (true, []) => bail!("index.json: no image in it"),
+        (true, []) => bail!(coded!(ArchiveInvalid, "index.json: no image in it")),
         (true, [only]) => Ok(vec![only]),
         (true, _) => {
             let chosen = host.choose(index);
@@ -82,11 +88,19 @@ fn one_image(store: &Store, contents: &Contents, entry: &Descriptor, host: &Plat
         let (digest, size) = (manifest::digest_of(&entry)?, entry.size());
         let bytes = contents.read(store, &path(&digest), MAX_DOCUMENT)?;
         if bytes.len() as u64 != size || Digest::of(&bytes) != digest {
-            bail!("blob {digest}: {} bytes with the digest {} instead of {size}", bytes.len(), Digest::of(&bytes));
+            bail!(coded!(
+                ImageDigest,
+                "blob {digest}: {} bytes with the digest {} instead of {size}",
+                bytes.len(),
+                Digest::of(&bytes)
+            ));
         }
         match manifest::parse(&bytes, Some(entry.media_type().as_ref())).with_context(|| format!("blob {digest}"))? {
             Document::Index(index) => {
-                entry = host.choose(&index).with_context(|| format!("index {digest}: no image for {host}"))?.clone();
+                entry = host
+                    .choose(&index)
+                    .with_code(Code::ImageInvalid, || format!("index {digest}: no image for {host}"))?
+                    .clone();
             }
             Document::Manifest(parsed) => {
                 for part in parsed.layers().iter().chain([parsed.config()]) {
@@ -98,7 +112,7 @@ fn one_image(store: &Store, contents: &Contents, entry: &Descriptor, host: &Plat
             }
         }
     }
-    bail!("more than {MAX_DEPTH} indexes inside of each other")
+    bail!(coded!(ArchiveInvalid, "more than {MAX_DEPTH} indexes inside of each other"))
 }
 
 /// Returns the path of a blob in a layout.

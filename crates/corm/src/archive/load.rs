@@ -1,5 +1,6 @@
 //! Loading of image files: detection of the format, and recording of the images.
 
+use base::coded;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -43,12 +44,15 @@ pub fn load(store: &Store, path: &Path, name: Option<&str>, progress: &Progress)
             merge(images, more)?
         }
         (false, false) => {
-            bail!("{path:?}: neither index.json nor manifest.json in it: no OCI layout and no docker archive")
+            bail!(coded!(
+                ArchiveInvalid,
+                "{path:?}: neither index.json nor manifest.json in it: no OCI layout and no docker archive"
+            ))
         }
     };
     if let Some(name) = name {
         let [image] = images.as_mut_slice() else {
-            bail!("{path:?}: --name requires a single image, not {}", images.len());
+            bail!(coded!(UsageValue, "{path:?}: --name requires a single image, not {}", images.len()));
         };
         image.names = vec![name];
     }
@@ -76,7 +80,10 @@ fn merge(mut images: Vec<Imported>, more: Vec<Imported>) -> Result<Vec<Imported>
     for new in more {
         for name in &new.names {
             let taken = images.iter().find(|image| image.id != new.id && has_name(image, name));
-            ensure!(taken.is_none(), "index.json and manifest.json disagree: {name:?} is of two images");
+            ensure!(
+                taken.is_none(),
+                coded!(ArchiveInvalid, "index.json and manifest.json disagree: {name:?} is of two images")
+            );
         }
         match images.iter_mut().find(|image| image.id == new.id) {
             Some(image) => {

@@ -1,5 +1,6 @@
 //! Saving of images as an OCI layout, a tar of one, a docker archive, or a directory of skopeo's form.
 
+use base::coded;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -55,11 +56,13 @@ pub fn save(
     }
     let files = Files { store, documents: &documents.iter().collect::<Vec<_>>() };
     if format == Archive::DockerDir {
-        let (Some(output), [_]) = (output, images) else { bail!("docker-dir is a directory of one image: -o PATH") };
+        let (Some(output), [_]) = (output, images) else {
+            bail!(coded!(ArchiveInvalid, "docker-dir is a directory of one image: -o PATH"))
+        };
         return files.docker_directory(output);
     }
     let mut sink = match (format, output) {
-        (Archive::OciDir, None) => bail!("-o PATH is missing: where to write the directory"),
+        (Archive::OciDir, None) => bail!(coded!(ArchiveInvalid, "-o PATH is missing: where to write the directory")),
         (Archive::OciDir, Some(path)) => Sink::directory(store, path)?,
         _ => tar(output)?,
     };
@@ -120,7 +123,10 @@ fn docker(store: &Store, sink: &mut Sink, images: &[(&ImageRecord, Names)]) -> R
                     found = Some(digest);
                     Ok(size)
                 })?;
-                ensure!(found.as_ref() == Some(&layer.diff_id), "layer {} is damaged (see corm fsck)", layer.blob);
+                ensure!(
+                    found.as_ref() == Some(&layer.diff_id),
+                    coded!(StoreDamaged, "layer {} is damaged (see corm fsck)", layer.blob)
+                );
             }
             files.push(name);
         }

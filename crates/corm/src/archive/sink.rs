@@ -1,5 +1,6 @@
 //! Output of a saved image: a tar or a directory, staged and renamed when complete.
 
+use base::coded;
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -40,7 +41,7 @@ impl Sink {
         let target = Place::resolve(path).with_context(context)?;
         // a device must not be replaced
         if target.stat().with_context(context)?.is_some_and(|stat| stat.st_mode & libc::S_IFMT != libc::S_IFREG) {
-            bail!("{path:?}: exists, and is not a regular file");
+            bail!(coded!(ArchiveInvalid, "{path:?}: exists, and is not a regular file"));
         }
         let staged = store.output(&target, |before| StagedEntry::file_beside(&target, 0o666, before));
         let (staged, note) = staged.with_context(context)?;
@@ -64,7 +65,7 @@ impl Sink {
         let context = || format!("{path:?}");
         let target = Place::find(path).with_context(context)?;
         if target.stat().with_context(context)?.is_some() {
-            bail!("{path:?}: already exists");
+            bail!(coded!(NameTaken, "{path:?}: already exists"));
         }
         let staged = store.output(&target, |before| StagedEntry::dir_beside(&target, before));
         let (staged, note) = staged.with_context(context)?;
@@ -78,7 +79,7 @@ impl Sink {
     pub(super) fn file(&mut self, name: &str, size: u64, data: &mut dyn Read) -> Result<()> {
         let written = self.stream(name, &mut |out| Ok(io::copy(data, out)?))?;
         if written != size {
-            bail!("{name}: {written} bytes instead of {size}");
+            bail!(coded!(ImageDigest, "{name}: {written} bytes instead of {size}"));
         }
         Ok(())
     }
@@ -101,7 +102,7 @@ impl Sink {
         file.write_all(&[0; BLOCK as usize][..padding as usize]).with_context(context)?;
         let end = file.stream_position().with_context(context)?;
         if end != start + BLOCK + size + padding {
-            bail!("write {name}: {size} bytes were announced");
+            bail!(coded!(ImageDigest, "write {name}: {size} bytes were announced"));
         }
         file.seek(SeekFrom::Start(start)).with_context(context)?;
         file.write_all(header(name, size).with_context(context)?.as_bytes()).with_context(context)?;
@@ -141,14 +142,14 @@ impl Sink {
             };
             return self.staged.replace_at(target).with_context(context);
         }
-        let Some(target) = &self.target else { bail!("a directory is no standard output") };
+        let Some(target) = &self.target else { bail!(coded!(ArchiveInvalid, "a directory is no standard output")) };
         // the mode that the umask set on the files in it, because the caller decides who may read an image
         let mode = |name: &str| fstatat(file, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(|stat| stat.st_mode & 0o777);
         let searchable = |mode: u32| mode | (mode & 0o444) >> 2;
         let mode = mode("blobs").or_else(|_| mode("version").map(searchable)).unwrap_or(0o700);
         file.set_permissions(Permissions::from_mode(mode)).with_context(context)?;
         if !self.staged.publish_new_at(target).with_context(context)? {
-            bail!("{:?}: already exists", self.path);
+            bail!(coded!(NameTaken, "{:?}: already exists", self.path));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Changes of the last of several layers, read from their tars, independently of the driver.
 
+use base::error::{Code, Coding as _};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -81,7 +82,8 @@ fn read(store: &Store, layer: &Layer, paths: &mut Paths) -> Result<Paths> {
         let name = shown(&entry.path);
         each(entry).with_context(|| format!("entry {name}"))
     };
-    entries(store.open_blob(&layer.blob)?, limits, &mut visit).with_context(|| format!("layer {}", layer.blob))?;
+    entries(store.open_blob(&layer.blob)?, limits, &mut visit)
+        .with_code(Code::ImageInvalid, || format!("layer {}", layer.blob))?;
     // whiteouts apply to lower layers, wherever they are in the tar
     for (path, with_itself) in hidden {
         remove(paths, &path, with_itself);

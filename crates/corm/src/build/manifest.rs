@@ -1,8 +1,9 @@
 //! Manifests of new images.
 
+use base::error::{Code, Coding as _};
 use std::collections::{BTreeMap, HashMap};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
 
 use crate::model::digest::Digest;
@@ -48,7 +49,9 @@ pub fn new_annotated(
         Ok(Descriptor::new(media_type, size, digest.to_string().parse::<oci_spec::image::Digest>()?))
     };
     let layer = |layer: &Layer| -> Result<Descriptor> {
-        let size = store.has_blob(&layer.blob).with_context(|| format!("layer {} is not in the store", layer.blob))?;
+        let size = store
+            .has_blob(&layer.blob)
+            .with_code(Code::ImageInvalid, || format!("layer {} is not in the store", layer.blob))?;
         // by its bytes, because a layer of another tool's image may have a wrong media type
         let compression = store.compression_of(&layer.blob)?;
         describe(MediaType::from(compression.media_type()), size, &layer.blob)

@@ -1,8 +1,10 @@
 //! Other compression of an image's layers: new blobs and a new manifest of the same configuration.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::io::{self, Write};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::json;
 
 use crate::layer;
@@ -30,12 +32,12 @@ pub fn recompressed(store: &Store, image: &Parts, format: Compression, level: Op
     for (at, layer) in layers.iter().enumerate() {
         let before = store.compression_of(&layer.blob)?;
         let (digest, size) = if before == format && level.is_none() {
-            (layer.blob.clone(), store.has_blob(&layer.blob).context("a layer is not in the store")?)
+            (layer.blob.clone(), store.has_blob(&layer.blob).code(Code::ImageInvalid, "a layer is not in the store")?)
         } else {
             one(store, &layer.blob, &layer.media_type, &layer.diff_id, (format, level))
-                .with_context(|| format!("layers[{at}]"))?
+                .with_code(Code::ImageInvalid, || format!("layers[{at}]"))?
         };
-        let entry = document.pointer_mut(&format!("/layers/{at}")).context("layers: too short")?;
+        let entry = document.pointer_mut(&format!("/layers/{at}")).code(Code::ImageInvalid, "layers: too short")?;
         *entry = json!({ "mediaType": format.media_type(), "digest": digest, "size": size });
     }
     document["mediaType"] = json!("application/vnd.oci.image.manifest.v1+json");
@@ -53,7 +55,10 @@ fn one(
 ) -> Result<(Digest, u64)> {
     let mut encoder = Encoder::new(store.blob_writer()?, format, level)?;
     let (found, _) = layer::unpack_to(store.open_blob(blob)?, media_type, store.limits(), &mut encoder)?;
-    ensure!(found == *diff_id, "the layer has the digest {found}, the configuration has {diff_id}");
+    ensure!(
+        found == *diff_id,
+        coded!(ImageDigest, "the layer has the digest {found}, the configuration has {diff_id}")
+    );
     encoder.finish()?.commit(None)
 }
 

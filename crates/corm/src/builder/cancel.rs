@@ -1,5 +1,6 @@
 //! The end of a build by a signal: running commands are killed, and no further step begins.
 
+use base::coded;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -55,7 +56,7 @@ impl Cancel {
     pub fn check(&self) -> Result<()> {
         match self.reason.load(Ordering::Relaxed) {
             0 => Ok(()),
-            signal if signal > 0 => bail!("interrupted by signal {signal}"),
+            signal if signal > 0 => bail!(coded!(RunSignal, "interrupted by signal {signal}")),
             _ => Err(super::Ended.into()),
         }
     }

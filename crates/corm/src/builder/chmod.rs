@@ -1,5 +1,7 @@
 //! `--chmod` and `--chown` of instructions that copy.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::os::fd::BorrowedFd;
 
 use anyhow::{Context as _, Result, ensure};
@@ -56,7 +58,7 @@ impl Clause {
         let mut letters = rest.chars();
         let (action, what) = (letters.next().context("no action")?, letters.as_str());
         let good = who.chars().all(|c| "ugoa".contains(c)) && what.chars().all(|c| "rwxXst".contains(c));
-        ensure!(good, "{text:?}: is no mode: neither octal nor such as u+x");
+        ensure!(good, coded!(BuildInvalid, "{text:?}: is no mode: neither octal nor such as u+x"));
         Ok(Self { who: who.to_owned(), action, what: what.to_owned() })
     }
 
@@ -106,7 +108,7 @@ pub fn owner(text: &str, root: BorrowedFd<'_>) -> Result<(u32, u32)> {
         let user = config::image_user(text, root)?;
         Ok((user.uid, user.gid.unwrap_or_default()))
     };
-    found().with_context(|| format!("--chown {text:?}"))
+    found().with_code(Code::UsageValue, || format!("--chown {text:?}"))
 }
 
 #[cfg(test)]

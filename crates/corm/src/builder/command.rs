@@ -1,5 +1,6 @@
 //! `RUN`: a container of the runtime on the layers so far, whose changes become a layer.
 
+use base::coded;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::fd::OwnedFd;
@@ -132,7 +133,7 @@ impl Job<'_> {
         self.cancel.check()?;
         if ended.status != 0 {
             self.report.tail(self.tag, &tail);
-            bail!("{}", self.failure(ended.status, &tail));
+            bail!(coded!(BuildInvalid, "{}", self.failure(ended.status, &tail)));
         }
         ended.cleanup?;
         self.layer(&step)

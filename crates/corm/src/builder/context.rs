@@ -2,6 +2,7 @@
 //!
 //! Everything in it is opened below its directory, so that no symlink leads out of it.
 
+use base::coded;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -41,7 +42,10 @@ impl Context {
     pub fn dir(dir: &Path) -> Result<Self> {
         let context = || format!("context {dir:?}");
         let root = place::open_to_read(dir).with_context(context)?;
-        ensure!(root.metadata().with_context(context)?.is_dir(), "{}: is no directory", context());
+        ensure!(
+            root.metadata().with_context(context)?.is_dir(),
+            coded!(BuildInvalid, "{}: is no directory", context())
+        );
         Ok(Self { root: root.into(), ignore: Ignore::default(), _held: None })
     }
 
@@ -190,7 +194,7 @@ impl Context {
 /// Reads a regular file of a limited size.
 fn read_file(name: &str, file: File) -> Result<Vec<u8>> {
     let meta = file.metadata().with_context(|| name.to_owned())?;
-    ensure!(!meta.is_dir(), "{name}: is a directory");
+    ensure!(!meta.is_dir(), coded!(BuildInvalid, "{name}: is a directory"));
     read_all(name, file)
 }
 
@@ -198,6 +202,6 @@ fn read_file(name: &str, file: File) -> Result<Vec<u8>> {
 fn read_all(name: &str, input: impl io::Read) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     input.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).with_context(|| format!("read {name}"))?;
-    ensure!(bytes.len() <= MAX_BYTES, "{name}: more than {MAX_BYTES} bytes");
+    ensure!(bytes.len() <= MAX_BYTES, coded!(BuildInvalid, "{name}: more than {MAX_BYTES} bytes"));
     Ok(bytes)
 }

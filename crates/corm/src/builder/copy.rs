@@ -2,6 +2,7 @@
 //!
 //! A layer is composed twice where the cache lacks it: without times for the digest that is its key, then to be stored.
 
+use base::coded;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{Cursor, Read, Seek as _, Write};
@@ -151,13 +152,16 @@ impl Job<'_> {
             || there == Some(true)
             || self.found.iter().any(|found| found.is_dir)
             || unpacks();
-        ensure!(there != Some(false) || !is_dir, "{text:?}: is no directory in the image");
+        ensure!(there != Some(false) || !is_dir, coded!(BuildInvalid, "{text:?}: is no directory in the image"));
         Ok(Target { path, is_dir })
     }
 
     /// Writes a file that is of no tree.
     fn extra(&self, layer: &mut Composer<'_>, target: &Target, extra: &Extra) -> Result<()> {
-        ensure!(!extra.name.is_empty() && !matches!(extra.name.as_str(), "." | ".."), "is no name of a file");
+        ensure!(
+            !extra.name.is_empty() && !matches!(extra.name.as_str(), "." | ".."),
+            coded!(BuildInvalid, "is no name of a file")
+        );
         let path = if target.is_dir { join(&target.path, extra.name.as_bytes()) } else { target.path.clone() };
         layer.directories(self.lower, &path, false, self.new_directory())?;
         let (uid, gid) = self.owner.unwrap_or_default();
@@ -198,7 +202,7 @@ impl Job<'_> {
         }
         let path = if target.is_dir { join(&target.path, found.base().as_bytes()) } else { target.path.clone() };
         let is_dir = self.lower.and_then(|lower| stat(lower, &path)) == Some(true);
-        ensure!(!is_dir, "{}: is a directory in the image", shown(&path));
+        ensure!(!is_dir, coded!(BuildInvalid, "{}: is a directory in the image", shown(&path)));
         layer.tree(from, &path, false, &rules)
     }
 
@@ -280,7 +284,7 @@ fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
 fn below(raw: &[u8]) -> Result<PathBuf> {
     let path = Path::new(OsStr::from_bytes(raw));
     if path.components().any(|part| part == std::path::Component::ParentDir) {
-        bail!("a name with `..` leads out of the destination");
+        bail!(coded!(BuildInvalid, "a name with `..` leads out of the destination"));
     }
     Ok(path.components().filter(|part| matches!(part, std::path::Component::Normal(_))).collect())
 }
@@ -293,7 +297,7 @@ pub fn is_tar(mut file: File, limits: &Limits) -> bool {
     let mut seen = false;
     let _ = layer::entries(file, limits, &mut |_, _| {
         seen = true;
-        bail!("one entry is enough")
+        bail!(coded!(BuildInvalid, "one entry is enough"))
     });
     seen
 }

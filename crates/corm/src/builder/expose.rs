@@ -1,6 +1,7 @@
 //! Ports of `EXPOSE`.
 
 use anyhow::{Context as _, Result, ensure};
+use base::coded;
 
 /// Maximum number of ports of one range.
 const MAX_PORTS: u32 = 65_535;
@@ -20,7 +21,7 @@ pub fn ranges(words: &[String]) -> Result<Vec<String>> {
         };
         let number = |text: &str| text.parse::<u32>().with_context(|| format!("{word:?}: not a range of ports"));
         let (first, last) = (number(first)?, number(last)?);
-        ensure!(first <= last && last <= MAX_PORTS, "{word:?}: not a range of ports");
+        ensure!(first <= last && last <= MAX_PORTS, coded!(BuildInvalid, "{word:?}: not a range of ports"));
         all.extend((first..=last).map(|port| format!("{port}{end}")));
     }
     Ok(all)

@@ -1,5 +1,7 @@
 //! Sources of `ADD` and contexts from elsewhere: files by HTTP, repositories by the program `git`.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 use std::process::Command;
@@ -57,9 +59,9 @@ pub fn fetch(build: &Build<'_>, address: &str, args: &CopyArgs) -> Result<Fetche
     let found = registry::download(address, build.store.limits().tar, &mut file)?;
     file.seek(SeekFrom::Start(0))?;
     if let Some(wanted) = &args.checksum {
-        let wanted = Digest::parse(wanted).with_context(|| format!("--checksum={wanted:?}"))?;
+        let wanted = Digest::parse(wanted).with_code(Code::UsageValue, || format!("--checksum={wanted:?}"))?;
         let (digest, _) = crate::store::hash_file(&file)?;
-        ensure!(digest == wanted, "--checksum: the download has the digest {digest}");
+        ensure!(digest == wanted, coded!(ImageDigest, "--checksum: the download has the digest {digest}"));
     }
     let mtime = found.modified.as_deref().and_then(http_time);
     Ok(Fetched::File(Extra { name: name.to_owned(), content: Content::File(file), mode: MODE, mtime }))
@@ -208,7 +210,9 @@ fn run(dir: &Path, args: &[&str]) -> Result<String> {
     command.arg("-C").arg(dir).args(["-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never"]).args(args);
     command.env("GIT_TERMINAL_PROMPT", "0");
     let output = match base::child::output(&mut command) {
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => bail!("git is not installed (package git)"),
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
+            bail!(coded!(HostUnsupported, "git is not installed (package git)"))
+        }
         other => other.context("git")?,
     };
     let text = String::from_utf8_lossy(&output.stderr);

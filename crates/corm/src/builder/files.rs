@@ -1,5 +1,7 @@
 //! `RUN`, `COPY`, `ADD` and `WORKDIR` of a stage: their keys for the cache, and what makes their layers.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -39,7 +41,7 @@ impl Opened<'_> {
         Ok(match &self.named {
             Named::Context(context) => Tree { root: context.root(), ignore: Some(&context.ignore), name: &self.name },
             Named::Made(..) => {
-                let root = self.root.as_ref().context("the tree is not open")?;
+                let root = self.root.as_ref().code(Code::FdInvalid, "the tree is not open")?;
                 Tree { root: root.as_fd(), ignore: None, name: &self.name }
             }
         })
@@ -50,7 +52,7 @@ impl<'a> StageRun<'a> {
     /// Opens what a name means; without one, the context of the build.
     fn open(&self, from: Option<&str>) -> Result<Opened<'a>> {
         let named = match from {
-            Some(name) => self.named(name).with_context(|| format!("--from={name:?}"))?,
+            Some(name) => self.named(name).with_code(Code::UsageValue, || format!("--from={name:?}"))?,
             None => Named::Context(self.build.context()),
         };
         let (view, name) = match &named {
@@ -89,7 +91,7 @@ impl<'a> StageRun<'a> {
                 .as_deref()
                 .map(|mode| self.word(mode).and_then(|mode| Chmod::parse(&mode)))
                 .transpose()
-                .context("--chmod")?,
+                .code(Code::UsageValue, "--chmod")?,
             parents: args.parents,
             exclude: self.excludes(args)?,
             unpack: is_add && args.unpack != Some(false),
@@ -101,7 +103,7 @@ impl<'a> StageRun<'a> {
         let many = job.found.len() + job.extras.len() > 1 && sources.len() + args.heredocs.len() > 1;
         ensure!(
             !many || job.destination.ends_with(['/', '.']),
-            "{name}: several sources need a destination that is a directory and ends with /"
+            coded!(BuildInvalid, "{name}: several sources need a destination that is a directory and ends with /")
         );
         let content = job.content()?;
         let below = if args.link { None } else { self.made.chain() };
@@ -174,7 +176,7 @@ impl<'a> StageRun<'a> {
         let mut ignore = Ignore::default();
         for text in &args.exclude {
             let rule = self.word(text)?;
-            ignore.add(&rule).with_context(|| format!("--exclude={text:?}"))?;
+            ignore.add(&rule).with_code(Code::UsageValue, || format!("--exclude={text:?}"))?;
         }
         Ok(ignore)
     }
@@ -215,7 +217,10 @@ impl<'a> StageRun<'a> {
     pub(super) fn run_command(&mut self, run: &Run) -> Result<()> {
         let (words, script) = self.command_line(run)?;
         let network = self.network(run)?;
-        ensure!(run.security.as_deref().is_none_or(|name| name == "sandbox"), "--security: only sandbox is supported");
+        ensure!(
+            run.security.as_deref().is_none_or(|name| name == "sandbox"),
+            coded!(UsageValue, "--security: only sandbox is supported")
+        );
         let env = self.environment();
         let mut keys = Vec::new();
         let all = run.mounts.iter().map(|mount| {
@@ -295,10 +300,11 @@ impl<'a> StageRun<'a> {
             None | Some("default") => of_build.clone(),
             Some("none") => Mode::None,
             Some("host") if *of_build == Mode::Host => Mode::Host,
-            Some("host") => bail!(
+            Some("host") => bail!(coded!(
+                BuildInvalid,
                 "--network=host: needs --network=host of the build, because the host's network is the caller's to give"
-            ),
-            Some(other) => bail!("--network={other:?}: is not default, none or host"),
+            )),
+            Some(other) => bail!(coded!(BuildInvalid, "--network={other:?}: is not default, none or host")),
         })
     }
 

@@ -1,5 +1,6 @@
 //! The image of a build: its configuration, its record, and what is written elsewhere.
 
+use base::coded;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
@@ -180,11 +181,11 @@ fn local(build: &Build<'_>, made: &Made, dir: &Path) -> Result<()> {
         std::fs::create_dir(dir).with_context(context)?;
     }
     let to = linux::place::open_to_read(dir).with_context(context)?;
-    ensure!(to.metadata().with_context(context)?.is_dir(), "{}: is no directory", context());
+    ensure!(to.metadata().with_context(context)?.is_dir(), coded!(BuildInvalid, "{}: is no directory", context()));
     let view = build.view(&made.layers)?;
     let root = view.root()?;
     if std::fs::read_dir(dir).with_context(context)?.next().is_some() {
-        bail!("{}: is not empty", context());
+        bail!(coded!(BuildInvalid, "{}: is not empty", context()));
     }
     let options = copy::Options { keep_attribute: layer::is_layer_xattr, ..copy::Options::default() };
     copy::fill_tree_of(root.as_fd(), Path::new("the image"), to.into(), &options).with_context(context)

@@ -27,6 +27,8 @@ pub mod source;
 pub mod stage;
 pub mod transfer;
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
@@ -174,7 +176,7 @@ pub fn build(caller: &Caller<'_>, args: &args::Build) -> Result<Built> {
 fn open_context(store: &Store, text: &str, file: Option<&Path>) -> Result<Context> {
     if text == "-" {
         if file == Some(Path::new("-")) {
-            bail!("-f - and the context - both are standard input");
+            bail!(coded!(BuildInvalid, "-f - and the context - both are standard input"));
         }
         return Context::standard_input(store);
     }
@@ -189,7 +191,8 @@ fn named_contexts(store: &Store, options: &Options) -> Result<(BTreeMap<String, 
             Some(image) => drop(images.insert(name.clone(), image.to_owned())),
             None => {
                 let opened = open_context(store, place, None);
-                contexts.insert(name.clone(), opened.with_context(|| format!("--build-context {name}"))?);
+                contexts
+                    .insert(name.clone(), opened.with_code(Code::UsageValue, || format!("--build-context {name}"))?);
             }
         }
     }
@@ -213,7 +216,8 @@ impl<'a> Build<'a> {
                 }
             }
             for thread in threads {
-                let done = thread.join().unwrap_or_else(|_| Err(anyhow!("a stage failed unexpectedly")));
+                let done =
+                    thread.join().unwrap_or_else(|_| Err(anyhow!(coded!(BuildInvalid, "a stage failed unexpectedly"))));
                 // the first failure is the cause of the others
                 if let Err(err) = done
                     && failed.as_ref().is_none_or(|before: &anyhow::Error| before.is::<Ended>())
@@ -222,11 +226,12 @@ impl<'a> Build<'a> {
                 }
             }
             drop(end);
-            let watched = watch.join().unwrap_or_else(|_| Err(anyhow!("the watch of signals failed")));
+            let watched =
+                watch.join().unwrap_or_else(|_| Err(anyhow!(coded!(BuildInvalid, "the watch of signals failed"))));
             failed.map_or(watched, Err)
         });
         if let Some(signal) = self.cancel.signal() {
-            bail!("interrupted by signal {signal}");
+            bail!(coded!(RunSignal, "interrupted by signal {signal}"));
         }
         made?;
         let made = self.wait_for(self.plan.target)?;
@@ -290,7 +295,7 @@ impl<'a> Build<'a> {
             Base::Stage(stage) => Ok((*self.wait_for(*stage)?).clone()),
             Base::Image(name) => {
                 if self.contexts.contains_key(&name.to_ascii_lowercase()) {
-                    bail!("FROM {name:?}: this context is a directory and no image");
+                    bail!(coded!(BuildInvalid, "FROM {name:?}: this context is a directory and no image"));
                 }
                 Ok((*self.image(name, stage.platform.as_deref())?).clone())
             }

@@ -1,5 +1,6 @@
 //! `RUN --mount`: what is mounted for a command, and what of it the cache of the build depends on.
 
+use base::coded;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::{File, Permissions};
@@ -87,7 +88,7 @@ pub fn secret(text: &str) -> Result<(String, Secret)> {
             "src" | "source" => source = Some(value),
             "env" => env = Some(value),
             "type" => kind = Some(value),
-            other => bail!("{other:?}: is not id, src, env or type"),
+            other => bail!(coded!(BuildInvalid, "{other:?}: is not id, src, env or type")),
         }
     }
     let id = id.filter(|id| is_plain(id)).context("needs id=NAME, of letters, digits, `-`, `_` and `.`")?;
@@ -97,7 +98,7 @@ pub fn secret(text: &str) -> Result<(String, Secret)> {
         // as Docker: a variable of that name, else a file
         (None, None, None) if std::env::var_os(&id).is_some() => Secret::Env(id.clone()),
         (None | Some("file"), None, None) => Secret::File((&id).into()),
-        _ => bail!("type, src and env do not fit each other"),
+        _ => bail!(coded!(BuildInvalid, "type, src and env do not fit each other")),
     };
     Ok((id, secret))
 }
@@ -185,7 +186,7 @@ impl Mounts {
             self.volumes.push(Volume { name, destination, read_only, options, ..Volume::default() });
             return Ok(());
         }
-        bail!("{MAX_PRIVATE} private caches of this name are in use")
+        bail!(coded!(BuildInvalid, "{MAX_PRIVATE} private caches of this name are in use"))
     }
 
     /// Adds a file system in memory.
@@ -210,7 +211,7 @@ impl Mounts {
     pub fn secret(&mut self, shared: Shared<'_>, mount: &RunMount, target: Option<&str>) -> Result<()> {
         let id = secret_id(mount, target)?;
         let Some(given) = shared.secrets.get(&id) else {
-            ensure!(!mount.required, "secret {id:?}: is required, and no --secret gives it");
+            ensure!(!mount.required, coded!(BuildInvalid, "secret {id:?}: is required, and no --secret gives it"));
             return Ok(());
         };
         let content = read_secret(given).with_context(|| format!("secret {id:?}"))?;
@@ -234,7 +235,7 @@ impl Mounts {
     pub fn agent(&mut self, shared: Shared<'_>, mount: &RunMount, target: Option<&str>) -> Result<()> {
         let id = mount.id.as_deref().unwrap_or("default");
         let Some(socket) = shared.agents.get(id) else {
-            ensure!(!mount.required, "agent {id:?}: is required, and no --ssh gives it");
+            ensure!(!mount.required, coded!(BuildInvalid, "agent {id:?}: is required, and no --ssh gives it"));
             return Ok(());
         };
         let number = self.env.iter().filter(|variable| variable.starts_with("SSH_AUTH_SOCK=")).count();
@@ -274,7 +275,10 @@ fn read_secret(secret: &Secret) -> Result<Vec<u8>> {
             let mut content = Vec::new();
             let file = place::open_to_read(path).with_context(context)?;
             file.take(MAX_SECRET + 1).read_to_end(&mut content).with_context(context)?;
-            ensure!(content.len() as u64 <= MAX_SECRET, "{}: more than {MAX_SECRET} bytes", context());
+            ensure!(
+                content.len() as u64 <= MAX_SECRET,
+                coded!(BuildInvalid, "{}: more than {MAX_SECRET} bytes", context())
+            );
             Ok(content)
         }
     }

@@ -1,5 +1,7 @@
 //! Options of a build, parsed and checked before anything begins.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -63,18 +65,25 @@ impl Options {
     /// # Errors
     /// Names the flag and the value.
     pub fn new(args: &args::Build) -> Result<Self> {
-        let names = args.tags.iter().map(|name| reference::local_name(name).with_context(|| format!("--tag {name:?}")));
-        let platform = args.platform.as_deref().map(Platform::parse).transpose().context("--platform")?;
+        let names = args
+            .tags
+            .iter()
+            .map(|name| reference::local_name(name).with_code(Code::UsageValue, || format!("--tag {name:?}")));
+        let platform =
+            args.platform.as_deref().map(Platform::parse).transpose().code(Code::ImagePlatform, "--platform")?;
         let network = match args.network.as_deref() {
             None => Mode::None,
             Some("default" | "private") => Mode::Bridge(crate::config::network::DEFAULT_NETWORK.to_owned()),
-            Some(text) => Mode::parse(text).with_context(|| format!("--network {text:?}"))?,
+            Some(text) => Mode::parse(text).with_code(Code::UsageValue, || format!("--network {text:?}"))?,
         };
         args.settings.check(true)?;
         let mut secrets = BTreeMap::new();
         for text in &args.secrets {
-            let (id, given) = secret(text).with_context(|| format!("--secret {text:?}"))?;
-            ensure!(secrets.insert(id, given).is_none(), "--secret {text:?}: this ID is given twice");
+            let (id, given) = secret(text).with_code(Code::UsageValue, || format!("--secret {text:?}"))?;
+            ensure!(
+                secrets.insert(id, given).is_none(),
+                coded!(UsageValue, "--secret {text:?}: this ID is given twice")
+            );
         }
         Ok(Self {
             names: names.collect::<Result<_>>()?,
@@ -90,13 +99,13 @@ impl Options {
             agents: args
                 .ssh
                 .iter()
-                .map(|text| agent(text).with_context(|| format!("--ssh {text:?}")))
+                .map(|text| agent(text).with_code(Code::UsageValue, || format!("--ssh {text:?}")))
                 .collect::<Result<_>>()?,
             contexts: args.contexts.iter().map(|text| context(text)).collect::<Result<_>>()?,
             output: args
                 .output
                 .as_deref()
-                .map(|text| output(text).with_context(|| format!("--output {text:?}")))
+                .map(|text| output(text).with_code(Code::UsageValue, || format!("--output {text:?}")))
                 .transpose()?,
         })
     }
@@ -110,14 +119,17 @@ impl Options {
 /// Parses `K=V`; one without a value is empty.
 fn pair(flag: &str, text: &str) -> Result<(String, String)> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
-    ensure!(!key.is_empty(), "{flag} {text:?}: not of the form NAME=VALUE");
+    ensure!(!key.is_empty(), coded!(BuildInvalid, "{flag} {text:?}: not of the form NAME=VALUE"));
     Ok((key.to_owned(), value.to_owned()))
 }
 
 /// Parses `NAME=PLACE` of `--build-context`.
 fn context(text: &str) -> Result<(String, String)> {
     let (name, place) = text.split_once('=').unwrap_or_default();
-    ensure!(!name.is_empty() && !place.is_empty(), "--build-context {text:?}: not of the form NAME=PLACE");
+    ensure!(
+        !name.is_empty() && !place.is_empty(),
+        coded!(UsageValue, "--build-context {text:?}: not of the form NAME=PLACE")
+    );
     Ok((name.to_ascii_lowercase(), place.to_owned()))
 }
 
@@ -129,7 +141,10 @@ fn agent(text: &str) -> Result<(String, PathBuf)> {
     let socket = std::fs::canonicalize(&socket).with_context(|| format!("{socket:?}"))?;
     use std::os::unix::fs::FileTypeExt as _;
     let meta = socket.symlink_metadata().with_context(|| format!("{socket:?}"))?;
-    ensure!(meta.file_type().is_socket(), "{socket:?}: is no socket of an agent; ssh-add adds a key to one");
+    ensure!(
+        meta.file_type().is_socket(),
+        coded!(BuildInvalid, "{socket:?}: is no socket of an agent; ssh-add adds a key to one")
+    );
     Ok((id.to_owned(), socket))
 }
 
@@ -143,7 +158,7 @@ fn output(text: &str) -> Result<Output> {
         match field.split_once('=') {
             Some(("type", value)) => kind = Some(value),
             Some(("dest", value)) if !value.is_empty() => dest = Some(PathBuf::from(value)),
-            _ => bail!("{field:?}: is not type=KIND or dest=PATH"),
+            _ => bail!(coded!(BuildInvalid, "{field:?}: is not type=KIND or dest=PATH")),
         }
     }
     let dest = dest.context("needs dest=PATH")?;
@@ -152,7 +167,7 @@ fn output(text: &str) -> Result<Output> {
         Some("tar") => Output::Tar(dest),
         Some("oci") => Output::Oci(dest),
         Some("docker") => Output::Docker(dest),
-        Some(other) => bail!("type={other:?}: is not local, tar, oci or docker"),
+        Some(other) => bail!(coded!(BuildInvalid, "type={other:?}: is not local, tar, oci or docker")),
     })
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Pure.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -71,12 +73,12 @@ impl Plan {
             let place = step.place(&plan.file);
             plan.add(step, given, contexts).with_context(|| place)?;
         }
-        ensure!(!plan.stages.is_empty(), "{}: has no FROM", plan.file);
+        ensure!(!plan.stages.is_empty(), coded!(BuildInvalid, "{}: has no FROM", plan.file));
         plan.target = match target {
             None => plan.stages.len() - 1,
-            Some(wanted) => {
-                plan.find(wanted, plan.stages.len()).with_context(|| format!("--target {wanted:?}: no such stage"))?
-            }
+            Some(wanted) => plan
+                .find(wanted, plan.stages.len())
+                .with_code(Code::UsageValue, || format!("--target {wanted:?}: no such stage"))?,
         };
         plan.need(plan.target);
         Ok(plan)
@@ -94,13 +96,13 @@ impl Plan {
                         self.globals.declare(given, None, name, default);
                     }
                 }
-                _ => bail!("{}: no FROM is before it", step.statement.name),
+                _ => bail!(coded!(BuildInvalid, "{}: no FROM is before it", step.statement.name)),
             }
             return Ok(());
         };
         let expand = |text: &str| self.globals.expand_global(self.escape, given, text);
         let image = expand(image)?;
-        ensure!(!image.is_empty(), "FROM: the name of the base image is empty");
+        ensure!(!image.is_empty(), coded!(BuildInvalid, "FROM: the name of the base image is empty"));
         let platform = platform.as_deref().map(expand).transpose()?.filter(|platform| !platform.is_empty());
         let of_stage = self.find(&image, self.stages.len());
         let base = match of_stage {

@@ -2,9 +2,11 @@
 //!
 //! Pure. A variable of the image's environment precedes an argument of the same name.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::containerfile::words::Lexer;
 use crate::model::platform::Platform;
@@ -44,12 +46,18 @@ impl Given {
                 Some((name, value)) => (name, Some(value.to_owned())),
                 None => {
                     let value = std::env::var_os(text).map(|value| {
-                        value.into_string().ok().with_context(|| format!("--build-arg {text}: is not UTF-8"))
+                        value
+                            .into_string()
+                            .ok()
+                            .with_code(Code::UsageValue, || format!("--build-arg {text}: is not UTF-8"))
                     });
                     (text.as_str(), value.transpose()?)
                 }
             };
-            anyhow::ensure!(!name.is_empty(), "--build-arg {text:?}: not of the form NAME[=VALUE]");
+            anyhow::ensure!(
+                !name.is_empty(),
+                coded!(BuildInvalid, "--build-arg {text:?}: not of the form NAME[=VALUE]")
+            );
             given.args.extend(value.map(|value| (name.to_owned(), value)));
         }
         for (prefix, platform) in [("BUILD", &Platform::host()), ("TARGET", target)] {

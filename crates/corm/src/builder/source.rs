@@ -3,6 +3,7 @@
 //! The tree is hostile: paths are resolved below its root to ones without symlinks, and opened without following any.
 
 use std::collections::BTreeSet;
+use base::coded;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;

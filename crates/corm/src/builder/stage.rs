@@ -1,5 +1,6 @@
 //! A stage: its instructions in order, each on what those before it have made.
 
+use base::coded;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -97,7 +98,7 @@ impl<'a> StageRun<'a> {
     fn step(&mut self, step: &Step) -> Result<()> {
         let text = &step.statement.text;
         match &step.instruction {
-            Instruction::From { .. } => bail!("FROM: begins a stage"),
+            Instruction::From { .. } => bail!(coded!(BuildInvalid, "FROM: begins a stage")),
             Instruction::Arg(pairs) => {
                 for (name, default) in pairs {
                     let (name, default) =
@@ -124,7 +125,7 @@ impl<'a> StageRun<'a> {
             Instruction::Env(pairs) => {
                 let pairs = self.pairs(pairs)?;
                 for (name, value) in &pairs {
-                    ensure!(!name.is_empty(), "ENV: a name is empty");
+                    ensure!(!name.is_empty(), coded!(BuildInvalid, "ENV: a name is empty"));
                     self.made.config.env(&format!("{name}={value}"))?;
                 }
                 named("ENV", &shown(&pairs))
@@ -189,7 +190,7 @@ impl<'a> StageRun<'a> {
                 self.made.config.set_top("author", json!(name));
                 named("MAINTAINER", &name)
             }
-            _ => bail!("{text:?}: is no instruction of a configuration"),
+            _ => bail!(coded!(BuildInvalid, "{text:?}: is no instruction of a configuration")),
         })
     }
 

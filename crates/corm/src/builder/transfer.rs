@@ -1,6 +1,7 @@
 //! The cache of a build as an image, for `--cache-to` and `--cache-from`: its layers, and in a label what they are the results of.
 
 use anyhow::{Context as _, Result, ensure};
+use base::coded;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -70,7 +71,7 @@ pub fn unpack(store: &Store, image: &ImageRecord) -> Result<usize> {
         let layers: Vec<Layer> = packed.layers.iter().filter_map(|&number| image.layers.get(number)).cloned().collect();
         ensure!(
             layers.len() == packed.layers.len() && !(packed.changed && layers.is_empty()),
-            "a layer is missing in it"
+            coded!(ImageInvalid, "a layer is missing in it")
         );
         if store.cached(&packed.key).is_none() {
             let entry = CacheEntry { layers, changed: packed.changed, manifest: None, created: packed.created };

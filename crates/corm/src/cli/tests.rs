@@ -21,7 +21,7 @@ fn verb(line: &str) -> Verb {
 
 fn refused(line: &str) -> String {
     match outcome(line) {
-        Outcome::Usage { message, .. } => message,
+        Outcome::Usage { error, .. } => error.message,
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -151,7 +151,7 @@ fn a_group_has_the_verbs_by_its_words() {
             let Some(syntax) = CORM.verbs().find(|syntax| syntax.name == *name) else { panic!("{word} -> {name}") };
             assert!(text.contains(word) && text.contains(syntax.about), "{word}: {text}");
         }
-        assert_eq!(outcome(&format!("help {}", group.name)), Outcome::Print(text));
+        assert!(matches!(outcome(&format!("help {}", group.name)), Outcome::Print(same) if same == text));
     }
     let help = |line: &str| matches!(outcome(line), Outcome::Print(text) if text.contains("corm ps - "));
     assert!(help("container ls --help") && help("help container ls"));

@@ -1,5 +1,7 @@
 //! `corm attach`: the streams of a container in the background.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,13 +21,14 @@ const END_TIMEOUT: Duration = Duration::from_secs(15);
 /// # Errors
 /// The container does not run, or its supervisor was killed.
 pub(super) fn run(context: &Context, args: &args::Attach) -> Result<u8> {
-    let keys = DetachKeys::parse(args.keys.as_deref().unwrap_or(keys::DEFAULT)).context("--detach-keys")?;
+    let keys =
+        DetachKeys::parse(args.keys.as_deref().unwrap_or(keys::DEFAULT)).code(Code::UsageValue, "--detach-keys")?;
     let store = context.store()?;
     let record = store.find_container(&args.container)?;
     let run = RunDir::of(store.root())?;
     let supervisor = run.supervisor(&record.id)?;
     let runs = status::of(&store, &run, &record)?.pid().is_some();
-    ensure!(runs, "you can only attach to running containers");
+    ensure!(runs, coded!(ContainerNotRunning, "you can only attach to running containers"));
     let supervisor = supervisor.context("the container's supervisor was killed, so that nothing reads its output")?;
     let options = Options {
         input: record.setup.interactive && !args.no_stdin,

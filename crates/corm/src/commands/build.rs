@@ -1,5 +1,7 @@
 //! `corm build CONTEXT`: creates an image from a Containerfile.
 
+use base::coded;
+use base::error::{Code, Coding as _, describe};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -13,7 +15,6 @@ use crate::copy::{Location, Request, Side, copy};
 use crate::model::digest::Digest;
 use crate::store::ImageRecord;
 use crate::store::Store;
-use base::error::describe;
 
 /// Builds, and prints the ID of the image.
 ///
@@ -32,7 +33,7 @@ pub(super) fn run(context: &Context, args: &args::Build) -> Result<u8> {
     }
     let Built { image, keys } = builder::build(&caller, args)?;
     for place in &args.cache_to {
-        export(context, &store, args, place, &keys).with_context(|| format!("--cache-to {place:?}"))?;
+        export(context, &store, args, place, &keys).with_code(Code::UsageValue, || format!("--cache-to {place:?}"))?;
     }
     if let Some(file) = &args.iidfile {
         write_id(file, &image)?;
@@ -51,7 +52,7 @@ fn place(text: &str) -> Result<Location> {
             Location::parse(&format!("oci:{dir}:cache"))
         }
         Some("registry") => Location::parse(&format!("docker://{}", field("ref").context("needs ref=REF")?)),
-        Some(other) => bail!("type={other:?}: is neither local nor registry"),
+        Some(other) => bail!(coded!(UsageValue, "type={other:?}: is neither local nor registry")),
         None => match Location::parse(text)? {
             Location::Store(name) => Location::parse(&format!("docker://{name}")),
             other => Ok(other),

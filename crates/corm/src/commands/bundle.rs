@@ -1,5 +1,6 @@
 //! `corm bundle`: creates an OCI bundle from an image, for any runtime, or from a copy of a directory.
 
+use base::coded;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -26,7 +27,7 @@ pub(super) fn run(context: &Context, image: &str, dir: &Path, tty: bool) -> Resu
     let store = context.store();
     let found = match &store {
         Ok(store) => store.find_image(image),
-        Err(err) => Err(anyhow!("{err:#}")),
+        Err(err) => Err(anyhow!(coded!(UsageValue, "{err:#}"))),
     };
     let (image, store) = match (found, store) {
         (Ok(found), Ok(store)) => (found, store),

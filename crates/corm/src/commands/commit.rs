@@ -1,6 +1,7 @@
 //! `corm commit`: creates an image from the changes of a container.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use base::error::{Code, Coding as _};
 
 use super::{Context, print};
 use crate::cli::args;
@@ -16,8 +17,10 @@ pub(super) fn run(context: &Context, args: &args::Commit) -> Result<u8> {
     let store = context.store()?;
     let image = commit::commit(&store, args, &|text| context.report(LogLevel::Debug, text))?;
     if let Some(file) = &args.iidfile {
-        let place = Place::resolve(file).with_context(|| format!("--iidfile {file:?}"))?;
-        place.renew(image.id.to_string().as_bytes(), 0o644).with_context(|| format!("--iidfile {file:?}"))?;
+        let place = Place::resolve(file).with_code(Code::UsageValue, || format!("--iidfile {file:?}"))?;
+        place
+            .renew(image.id.to_string().as_bytes(), 0o644)
+            .with_code(Code::UsageValue, || format!("--iidfile {file:?}"))?;
     }
     match &args.output {
         Some(path) => {

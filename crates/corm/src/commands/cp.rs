@@ -1,5 +1,6 @@
 //! `corm cp`: copies files between containers and the host, or a tar from or to the standard streams.
 
+use base::coded;
 use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -26,13 +27,16 @@ enum End<'a> {
 impl<'a> End<'a> {
     /// Parses `CONTAINER:PATH`, `PATH` or `-`. A path with a colon begins with `/` or `.`.
     fn parse(text: &'a str) -> Result<Self> {
-        ensure!(!text.is_empty(), "a path is empty");
+        ensure!(!text.is_empty(), coded!(UsageValue, "a path is empty"));
         if text == "-" {
             return Ok(End::Stream);
         }
         match text.split_once(':') {
             Some((name, path)) if !text.starts_with(['/', '.']) && !name.contains('/') => {
-                ensure!(!name.is_empty() && !path.is_empty(), "{text:?}: not of the form CONTAINER:PATH");
+                ensure!(
+                    !name.is_empty() && !path.is_empty(),
+                    coded!(UsageValue, "{text:?}: not of the form CONTAINER:PATH")
+                );
                 Ok(End::Container(name, path))
             }
             _ => Ok(End::Host(text)),
@@ -55,7 +59,7 @@ pub(super) fn container(args: &args::CopyFiles) -> Option<&str> {
 pub(super) fn run(context: &Context, args: &args::CopyFiles) -> Result<u8> {
     let (from, to) = (End::parse(&args.from)?, End::parse(&args.to)?);
     let of_container = matches!(from, End::Container(..)) || matches!(to, End::Container(..));
-    ensure!(of_container, "one of the two paths must be of a container: CONTAINER:PATH");
+    ensure!(of_container, coded!(UsageValue, "one of the two paths must be of a container: CONTAINER:PATH"));
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
     let warn = |text: &str| context.report(LogLevel::Warning, format_args!("corm: warning: {text}"));
@@ -70,7 +74,7 @@ pub(super) fn run(context: &Context, args: &args::CopyFiles) -> Result<u8> {
                 (Some(source), Some(view)) => cp::copy((source, from), (view, to), rules, &warn),
                 (None, Some(view)) => cp::from_tar(std::io::stdin(), (view, to), &rules, store.limits(), &warn),
                 (Some(source), None) => to_stdout(source, from),
-                (None, None) => bail!("one of the two paths must be of a container"),
+                (None, None) => bail!(coded!(UsageValue, "one of the two paths must be of a container")),
             }
         })
     })?;
@@ -79,7 +83,7 @@ pub(super) fn run(context: &Context, args: &args::CopyFiles) -> Result<u8> {
 
 fn to_stdout(source: &View<'_>, from: Given<'_>) -> Result<()> {
     let out = std::io::stdout();
-    ensure!(!out.is_terminal(), "a tar is not for a terminal");
+    ensure!(!out.is_terminal(), coded!(UsageValue, "a tar is not for a terminal"));
     let mut out = BufWriter::with_capacity(256 << 10, out.lock());
     cp::to_tar(source, from, &mut out)?;
     out.flush().context("standard output")

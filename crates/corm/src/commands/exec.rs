@@ -3,6 +3,8 @@
 //! The runtime is a child of corm, because only corm can tell its failure from the program's exit status: the pid file that
 //! the runtime writes when the program runs, and the log for the reason when it does not.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -39,12 +41,15 @@ const NOT_EXECUTED: i32 = 127;
 /// # Errors
 /// The container is not running; an invalid argument; the runtime's error.
 pub(super) fn run(context: &Context, args: &args::Exec) -> Result<u8> {
-    ensure!(!(args.detach && (args.interactive || args.tty)), "exec: --detach excludes --interactive and --tty");
+    ensure!(
+        !(args.detach && (args.interactive || args.tty)),
+        coded!(UsageArguments, "exec: --detach excludes --interactive and --tty")
+    );
     let store = context.store()?;
     let record = store.find_container(&args.container)?;
     let run = RunDir::of(store.root())?;
     let pid = status::of(&store, &run, &record)?.pid();
-    let pid = pid.with_context(|| format!("container '{}' is not running", record.name))?;
+    let pid = pid.with_code(Code::ContainerNotRunning, || format!("container '{}' is not running", record.name))?;
 
     let file = store.container_dir(&record.id).join("config.json");
     let bytes = std::fs::read(&file).with_context(|| format!("read {file:?}"))?;
@@ -145,7 +150,7 @@ fn apply_arguments(process: &mut Value, args: &args::Exec, pid: i32) -> Result<(
     process["args"] = json!(args.command);
     process["terminal"] = json!(args.tty);
     if let Some(dir) = &args.workdir {
-        process["cwd"] = json!(process::working_dir(dir).context("--workdir")?);
+        process["cwd"] = json!(process::working_dir(dir).code(Code::UsageValue, "--workdir")?);
     }
     let given = process.get("env").cloned().unwrap_or_default();
     let mut env: Vec<String> = serde_json::from_value(given).context("the environment of the container")?;
@@ -159,7 +164,7 @@ fn apply_arguments(process: &mut Value, args: &args::Exec, pid: i32) -> Result<(
     process["env"] = json!(env);
     if let Some(text) = &args.user {
         let root = mount_util::open_root_of(pid)?;
-        let user = config::image_user(text, root.as_fd()).context("--user")?;
+        let user = config::image_user(text, root.as_fd()).code(Code::ProcessUser, "--user")?;
         process["user"] = config::process_user(&user, userns::single_id());
         // root has what the container may have, others nothing
         let bounding = process["capabilities"]["bounding"].clone();

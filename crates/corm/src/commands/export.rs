@@ -1,5 +1,6 @@
 //! `corm export CONTAINER|IMAGE [-o FILE]`: writes the whole tree as a tar.
 
+use base::coded;
 use std::io::{BufWriter, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -40,7 +41,7 @@ pub(super) fn run(context: &Context, what: &str, output: Option<&Path>) -> Resul
         None => {
             let out = std::io::stdout();
             if out.is_terminal() {
-                bail!("a tar is not for a terminal: give -o FILE");
+                bail!(coded!(UsageValue, "a tar is not for a terminal: give -o FILE"));
             }
             let mut out = BufWriter::with_capacity(256 << 10, out.lock());
             write(&mut out)?;

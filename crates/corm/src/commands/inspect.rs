@@ -1,6 +1,7 @@
 //! `corm inspect`: prints the data of images and containers as a JSON array, or by a template for each.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use base::error::{Code, Coding as _, describe, escape};
 use serde_json::Value;
 
 use super::{Context, ImageOrContainer, find_image_or_container, print};
@@ -11,7 +12,6 @@ use crate::store::Store;
 use crate::view::document;
 use crate::view::listing::Format;
 use crate::view::template::Template;
-use base::error::{describe, escape};
 
 /// Prints the documents: an image precedes a container, a container an image's ID.
 ///
@@ -22,7 +22,7 @@ pub(super) fn run(context: &Context, args: &Inspect) -> Result<u8> {
     let run = RunDir::of(store.root())?;
     let template = match &args.format {
         Format::Default | Format::Json => None,
-        Format::Rows(text) | Format::Table(text) => Some(Template::parse(text).context("--format")?),
+        Format::Rows(text) | Format::Table(text) => Some(Template::parse(text).code(Code::UsageValue, "--format")?),
     };
     let (mut found, mut missing) = (Vec::new(), None);
     for name in &args.names {
@@ -39,7 +39,7 @@ pub(super) fn run(context: &Context, args: &Inspect) -> Result<u8> {
         None => print::json(&found)?,
         Some(template) => {
             for document in &found {
-                let text = template.render_line(document).context("--format")?;
+                let text = template.render_line(document).code(Code::UsageValue, "--format")?;
                 print::write(escape::output(&text).as_bytes())?;
             }
         }

@@ -1,5 +1,6 @@
 //! `corm kill`: sends a signal to a container's first process.
 
+use base::coded;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -21,7 +22,10 @@ pub(super) fn run(context: &Context, which: &Selection, signal: &str) -> Result<
     let number = signal::parse(signal)?;
     select::each(context, which, select::runs, |store, run, name| {
         let record = store.find_container(name)?;
-        ensure!(status::of(store, run, &record)?.pid().is_some(), "container '{}' is not running", record.name);
+        ensure!(
+            status::of(store, run, &record)?.pid().is_some(),
+            coded!(ContainerNotRunning, "container '{}' is not running", record.name)
+        );
         let supervisor = run.supervisor(&record.id)?.map(|supervisor| supervisor.pid()).transpose()?.flatten();
         status::runtime(run, &record).kill(&record.id, signal)?;
         // so that the caller can use the name again

@@ -1,6 +1,8 @@
 //! `corm login`, `corm logout`: credentials in the files that Podman, Docker and others read.
 
 use anyhow::{Context as _, Result, bail};
+use base::coded;
+use base::error::{Code, Coding as _, describe};
 
 use super::{Context, print, prompt, remote};
 use crate::cli::args;
@@ -8,7 +10,6 @@ use crate::cli::args::LogLevel;
 use crate::model::reference::login_key;
 use crate::registry;
 use crate::registry::{AuthFile, AuthSource, Credentials, Options};
-use base::error::describe;
 
 /// Tests the credentials at the registry, and stores them.
 ///
@@ -19,7 +20,8 @@ pub(super) fn run(context: &Context, args: &args::Login) -> Result<u8> {
     let key = key(args.registry.as_deref(), &options)?;
     let (registry, path) = key.split_once('/').unwrap_or((&key, ""));
     if args.get_login {
-        let found = options.auth.find(registry, path)?.with_context(|| format!("not logged into {key}"))?;
+        let found =
+            options.auth.find(registry, path)?.with_code(Code::RegistryAuth, || format!("not logged into {key}"))?;
         print::line(found.user())?;
         return Ok(0);
     }
@@ -65,7 +67,7 @@ fn ask(args: &args::Login, existing: Option<&Credentials>) -> Result<Credentials
         None => prompt::password("Password: ", "--password-stdin")?,
     };
     if user.contains(':') {
-        bail!("--username: has a colon, which ends the name in every request");
+        bail!(coded!(UsageValue, "--username: has a colon, which ends the name in every request"));
     }
     Credentials::new(&user, password.expose().to_owned()).context("the user name or the password is empty")
 }
@@ -86,8 +88,11 @@ pub(super) fn logout(args: &args::Logout) -> Result<u8> {
     if !file.remove(&key)? {
         let (registry, path) = key.split_once('/').unwrap_or((&key, ""));
         match options.auth.find(registry, path)? {
-            Some(_) => bail!("not logged into {key} by this file; another one has credentials of it (--authfile)"),
-            None => bail!("not logged into {key}"),
+            Some(_) => bail!(coded!(
+                RegistryAuth,
+                "not logged into {key} by this file; another one has credentials of it (--authfile)"
+            )),
+            None => bail!(coded!(RegistryAuth, "not logged into {key}")),
         }
     }
     print::line(format_args!("Removed login credentials for {key}"))?;

@@ -1,5 +1,6 @@
 //! `corm logs`: prints the output of containers.
 
+use base::coded;
 use std::io::BufWriter;
 use std::sync::{Mutex, PoisonError};
 use std::thread::ScopedJoinHandle;

@@ -1,6 +1,8 @@
 //! `corm manifest …`: makes and pushes an index of images.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
+use base::error::{Code, Coding as _};
 use serde_json::{Value, json};
 
 use super::{Context, for_each, print, remote};
@@ -32,7 +34,10 @@ pub(super) fn run(context: &Context, verb: &ManifestVerb) -> Result<u8> {
                 new.entries.extend(entries(&store, image, *all, &EntryChange::default(), remote)?);
             }
             change(&store, |lists| {
-                ensure!(*amend || !lists.contains_key(&name), "manifest list {name:?} exists (--amend replaces it)");
+                ensure!(
+                    *amend || !lists.contains_key(&name),
+                    coded!(ImageInvalid, "manifest list {name:?} exists (--amend replaces it)")
+                );
                 lists.insert(name.clone(), new);
                 Ok(name.clone())
             })
@@ -58,7 +63,7 @@ pub(super) fn run(context: &Context, verb: &ManifestVerb) -> Result<u8> {
             change_list(&store, list, |list| {
                 let before = list.entries.len();
                 list.entries.retain(|entry| entry.digest != digest);
-                ensure!(list.entries.len() < before, "{image:?} is not in the list");
+                ensure!(list.entries.len() < before, coded!(UsageValue, "{image:?} is not in the list"));
                 Ok(())
             })
         }
@@ -83,7 +88,7 @@ pub(super) fn run(context: &Context, verb: &ManifestVerb) -> Result<u8> {
 fn change(store: &Store, work: impl FnOnce(&mut crate::store::Lists) -> Result<String>) -> Result<u8> {
     let document = store.change_lists(|lists| {
         let name = work(lists)?;
-        lists.get(&name).with_context(|| format!("No manifest list named '{name}' exists"))?.document()
+        lists.get(&name).with_code(Code::ImageInvalid, || format!("No manifest list named '{name}' exists"))?.document()
     })?;
     print::line(Digest::of(&document).hex())?;
     Ok(0)
@@ -93,14 +98,16 @@ fn change(store: &Store, work: impl FnOnce(&mut crate::store::Lists) -> Result<S
 fn change_list(store: &Store, list: &str, work: impl FnOnce(&mut ImageList) -> Result<()>) -> Result<u8> {
     let name = reference::local_name(list)?;
     change(store, |lists| {
-        work(lists.get_mut(&name).with_context(|| format!("No manifest list named '{name}' exists"))?)?;
+        work(
+            lists.get_mut(&name).with_code(Code::ImageInvalid, || format!("No manifest list named '{name}' exists"))?,
+        )?;
         Ok(name)
     })
 }
 
 fn remove(store: &Store, name: &str) -> Result<()> {
     store.change_lists(|lists| {
-        lists.remove(name).map(drop).with_context(|| format!("No manifest list named '{name}' exists"))
+        lists.remove(name).map(drop).with_code(Code::ImageInvalid, || format!("No manifest list named '{name}' exists"))
     })
 }
 
@@ -113,7 +120,12 @@ fn inspect(store: &Store, list: &str, access: &Remote) -> Result<u8> {
             let (options, name) = (remote::options(access)?, remote::reference(list)?);
             let find = |client: &Client| client.raw_manifest(&name.version());
             let found = registry::at_first(&name, &options, &Progress::none(), find);
-            found.with_context(|| format!("No manifest list named '{list}' exists, and {name} cannot be read"))?.1.0
+            found
+                .with_code(Code::ImageInvalid, || {
+                    format!("No manifest list named '{list}' exists, and {name} cannot be read")
+                })?
+                .1
+                .0
         }
     };
     print::json(&serde_json::from_slice::<Value>(&bytes)?)?;
@@ -208,8 +220,9 @@ fn of_registry(store: &Store, image: &str, all: bool, access: &Remote) -> Result
 /// Returns the digest of this machine's image of an index.
 fn chosen(index: &[u8]) -> Result<Digest> {
     let (index, host) = (manifest::parse_index(index)?, Platform::host());
-    let entry =
-        host.choose(&index).with_context(|| format!("no image for {host} in the index (--all adds every one)"))?;
+    let entry = host
+        .choose(&index)
+        .with_code(Code::ImageInvalid, || format!("no image for {host} in the index (--all adds every one)"))?;
     manifest::digest_of(entry)
 }
 
@@ -227,7 +240,7 @@ fn platform_of(config: &Value) -> Value {
 /// Sets what the flags state of an entry.
 fn apply(entry: &mut ListEntry, stated: &EntryChange) -> Result<()> {
     let mut platform = entry.platform.take().unwrap_or_else(|| json!({}));
-    ensure!(platform.is_object(), "the platform of {} is no object", entry.digest);
+    ensure!(platform.is_object(), coded!(ImagePlatform, "the platform of {} is no object", entry.digest));
     let texts = [
         ("os", &stated.os),
         ("architecture", &stated.arch),
@@ -251,7 +264,7 @@ fn apply(entry: &mut ListEntry, stated: &EntryChange) -> Result<()> {
 fn pairs(words: &[String]) -> Result<Vec<(String, String)>> {
     let pair = |word: &String| match word.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => bail!("--annotation {word:?}: must be K=V"),
+        _ => bail!(coded!(UsageValue, "--annotation {word:?}: must be K=V")),
     };
     words.iter().map(pair).collect()
 }

@@ -63,6 +63,7 @@ mod wait;
 use std::io::IsTerminal as _;
 
 use anyhow::{Result, bail};
+use base::coded;
 
 use super::cli::args::{ContainerVerb, Global, ImageVerb, LogLevel, RegistryVerb, SystemVerb, Verb, VolumeVerb};
 use super::create::Described;
@@ -241,7 +242,7 @@ fn find_image_or_container(store: &Store, what: &str) -> Result<ImageOrContainer
             match (missing(&image), missing(&container)) {
                 (false, _) => Err(image),
                 (true, false) => Err(container),
-                (true, true) => bail!("No image or container named '{what}' exists"),
+                (true, true) => bail!(coded!(ImageNotFound, "No image or container named '{what}' exists")),
             }
         }
     }

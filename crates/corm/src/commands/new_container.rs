@@ -1,5 +1,7 @@
 //! The first half of `run` and `create`: options, image, container.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -34,7 +36,10 @@ pub(super) fn create(
 ) -> Result<(ContainerRecord, SupervisorLock)> {
     let options = RunOptions::new(args)?;
     let runtime = runtime::find(context.global.runtime.as_deref())?;
-    ensure!(args.cidfile.as_ref().is_none_or(|file| !file.exists()), "--cidfile: {:?} exists", args.cidfile);
+    ensure!(
+        args.cidfile.as_ref().is_none_or(|file| !file.exists()),
+        coded!(UsageValue, "--cidfile: {:?} exists", args.cidfile)
+    );
     let image = image(context, store, args)?;
     let report = |text: &str| context.report(LogLevel::Debug, text);
     replace(store, run, args)?;
@@ -84,9 +89,9 @@ fn replace(store: &Store, run: &RunDir, args: &args::Run) -> Result<()> {
     if !args.settings.replace {
         return Ok(());
     }
-    let name = args.name.as_deref().context("--replace: needs --name")?;
+    let name = args.name.as_deref().code(Code::UsageValue, "--replace: needs --name")?;
     match store.find_container(name) {
-        Ok(old) if old.name == name => cleanup::remove_running(store, run, &old).context("--replace"),
+        Ok(old) if old.name == name => cleanup::remove_running(store, run, &old).code(Code::UsageValue, "--replace"),
         _ => Ok(()),
     }
 }

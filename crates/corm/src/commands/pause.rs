@@ -1,6 +1,7 @@
 //! `corm pause`, `corm unpause`: freezes and thaws the processes of containers.
 
 use anyhow::{Result, ensure};
+use base::coded;
 
 use super::{Context, print, select};
 use crate::cli::args::Selection;
@@ -15,7 +16,10 @@ use crate::store::ContainerRecord;
 pub(super) fn run(context: &Context, which: &Selection) -> Result<u8> {
     let fits: fn(&Status) -> bool = |status| matches!(status, Status::Running(_));
     each(context, which, fits, |run, record, now| {
-        ensure!(fits(now), "\"{}\" is not running, can't pause: container state improper", now.name());
+        ensure!(
+            fits(now),
+            coded!(ContainerStatus, "\"{}\" is not running, can't pause: container state improper", now.name())
+        );
         status::runtime(run, record).pause(&record.id)
     })
 }
@@ -27,7 +31,10 @@ pub(super) fn run(context: &Context, which: &Selection) -> Result<u8> {
 pub(super) fn undo(context: &Context, which: &Selection) -> Result<u8> {
     let fits: fn(&Status) -> bool = |status| matches!(status, Status::Paused(_));
     each(context, which, fits, |run, record, now| {
-        ensure!(fits(now), "\"{}\" is not paused, can't unpause: container state improper", record.id);
+        ensure!(
+            fits(now),
+            coded!(ContainerStatus, "\"{}\" is not paused, can't unpause: container state improper", record.id)
+        );
         status::runtime(run, record).resume(&record.id)
     })
 }

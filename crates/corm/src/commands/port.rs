@@ -1,6 +1,7 @@
 //! `corm port`: prints the published ports of a container.
 
 use anyhow::{Context as _, Result};
+use base::coded;
 
 use super::{Context, print};
 use crate::config::network::Port;
@@ -33,6 +34,6 @@ pub(super) fn run(context: &Context, name: &str, wanted: Option<&str>) -> Result
             }
         }
     }
-    anyhow::ensure!(found, "container '{}' does not publish this port", record.name);
+    anyhow::ensure!(found, coded!(UsageValue, "container '{}' does not publish this port", record.name));
     Ok(0)
 }

@@ -1,5 +1,7 @@
 //! Output on standard output: tables, lines and JSON, with control characters escaped.
 
+use base::coded;
+use base::error::escape;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result};

@@ -1,5 +1,6 @@
 //! Questions on the terminal, for a name or for a password that is not shown.
 
+use base::coded;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 
@@ -18,7 +19,7 @@ const MAX_ANSWER: u64 = 64 << 10;
 /// Standard input is no terminal: then `instead` names the flag that answers.
 pub(super) fn line(question: &str, instead: &str) -> Result<String> {
     if !io::stdin().is_terminal() {
-        bail!("standard input is no terminal to ask on: use {instead}");
+        bail!(coded!(TerminalNone, "standard input is no terminal to ask on: use {instead}"));
     }
     let _ = write!(io::stderr(), "{question}");
     let mut text = String::new();
@@ -32,7 +33,7 @@ pub(super) fn line(question: &str, instead: &str) -> Result<String> {
 /// As [`line()`]; a signal interrupts: then the terminal is as before.
 pub(super) fn password(question: &str, instead: &str) -> Result<Secret> {
     if !io::stdin().is_terminal() {
-        bail!("standard input is no terminal to ask on: use {instead}");
+        bail!(coded!(TerminalNone, "standard input is no terminal to ask on: use {instead}"));
     }
     // declared first, so that a signal is delivered when the terminal is as before
     let signals = SignalGuard::block()?;
@@ -56,7 +57,7 @@ pub(super) fn password_from_stdin() -> Result<Secret> {
     let mut text = String::new();
     io::stdin().lock().take(MAX_ANSWER + 1).read_to_string(&mut text).context("password on standard input")?;
     if text.len() as u64 > MAX_ANSWER {
-        bail!("password on standard input: longer than {MAX_ANSWER} bytes");
+        bail!(coded!(UsageValue, "password on standard input: longer than {MAX_ANSWER} bytes"));
     }
     Ok(Secret::new(text.trim_end_matches(['\n', '\r']).to_owned()))
 }

@@ -1,6 +1,7 @@
 //! `corm pull REF...`: pulls images from registries and unpacks them.
 
 use anyhow::{Context as _, Result, ensure};
+use base::coded;
 
 use super::{Context, for_each, print, remote};
 use crate::cli::args;
@@ -31,9 +32,9 @@ fn all_tags(name: &str, args: &args::Pull) -> Result<Vec<String>> {
     let text = name.strip_prefix(remote::DOCKER).unwrap_or(name);
     let first = options.registries.references(text)?.into_iter().next().context("no registry to look in")?;
     let tagged = text.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
-    ensure!(!tagged, "{name}: --all-tags is for a name without a tag or digest");
+    ensure!(!tagged, coded!(UsageValue, "{name}: --all-tags is for a name without a tag or digest"));
     let place = options.registries.to_read(&first)?.pop().context("no place to read it from")?;
     let tags = Client::connect(&place, Access::Pull, &[], &options)?.tags().with_context(|| first.to_string())?;
-    ensure!(!tags.is_empty(), "{name}: the repository has no tags");
+    ensure!(!tags.is_empty(), coded!(RegistryNotFound, "{name}: the repository has no tags"));
     Ok(tags.iter().map(|tag| format!("{}/{}:{tag}", first.registry(), first.path())).collect())
 }

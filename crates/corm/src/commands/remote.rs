@@ -1,6 +1,8 @@
 //! What the verbs that use registries share: options of the client, and pulls of names that may be short.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
+use base::error::{Code, Coding as _, describe};
 
 use super::{Context, prompt};
 use crate::cli::args;
@@ -13,7 +15,6 @@ use crate::registry;
 use crate::registry::{AuthSource, Credentials, Options};
 use crate::store::ImageRecord;
 use crate::store::Store;
-use base::error::describe;
 
 /// Transport of an image in a registry, as Podman and skopeo write it.
 pub(super) const DOCKER: &str = "docker://";
@@ -28,7 +29,7 @@ pub(super) fn options(remote: &args::Remote) -> Result<Options> {
             Some((user, password)) => (user, password.to_owned()),
             None => (text.expose(), prompt::password("Password: ", "--creds USER:PASSWORD")?.expose().to_owned()),
         };
-        Credentials::new(user, password).context("--creds: the user name or the password is empty")
+        Credentials::new(user, password).code(Code::UsageValue, "--creds: the user name or the password is empty")
     });
     Ok(Options {
         tls_verify: remote.tls_verify,
@@ -55,7 +56,7 @@ pub(super) fn pull(context: &Context, store: &Store, name: &str, args: &args::Pu
     // a password is for one registry
     ensure!(
         names.len() < 2 || args.remote.creds.is_none(),
-        "--creds: {name:?} may be of several registries: give the full name"
+        coded!(UsageValue, "--creds: {name:?} may be of several registries: give the full name")
     );
     let mut names = names.into_iter().peekable();
     while let Some(name) = names.next() {
@@ -64,7 +65,7 @@ pub(super) fn pull(context: &Context, store: &Store, name: &str, args: &args::Pu
             done => return done,
         }
     }
-    bail!("{name}: no registry to look in")
+    bail!(coded!(UsageValue, "{name}: no registry to look in"))
 }
 
 /// Parses the reference of an image in a registry, with `docker://` or without.

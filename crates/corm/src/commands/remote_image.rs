@@ -1,6 +1,8 @@
 //! `corm inspect docker://REF`: an image in a registry, in skopeo's form.
 
 use anyhow::{Context as _, Result, bail};
+use base::coded;
+use base::error::{Code, Coding as _};
 use serde_json::{Map, Value, json};
 
 use super::{print, remote};
@@ -57,11 +59,11 @@ fn of_platform(client: &Client, mut bytes: Vec<u8>, declared: Option<String>, pl
     let mut declared = declared;
     for _ in 0..=MAX_DEPTH {
         let Document::Index(index) = manifest::parse(&bytes, declared.as_deref())? else { return Ok(bytes) };
-        let entry = platform.choose(&index).with_context(|| format!("no image for {platform}"))?;
+        let entry = platform.choose(&index).with_code(Code::ImagePlatform, || format!("no image for {platform}"))?;
         bytes = client.raw_manifest(&manifest::digest_of(entry)?.to_string())?.0;
         declared = Some(entry.media_type().to_string());
     }
-    bail!("more than {MAX_DEPTH} indexes inside of each other")
+    bail!(coded!(UsageValue, "more than {MAX_DEPTH} indexes inside of each other"))
 }
 
 /// Returns skopeo's document.

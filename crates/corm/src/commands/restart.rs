@@ -1,6 +1,7 @@
 //! `corm restart`: stops containers and starts them again.
 
 use anyhow::{Result, ensure};
+use base::coded;
 
 use super::{Context, print, select};
 use crate::cli::args::{LogLevel, Selection};
@@ -21,15 +22,17 @@ pub(super) fn run(context: &Context, which: &Selection, seconds: Option<u64>, ru
             let record = store.find_container(name)?;
             ensure!(
                 record.setup.purpose == Purpose::Run,
-                "container '{}' is a bundle, which corm does not run",
-                record.name
+                coded!(UsageValue, "container '{}' is a bundle, which corm does not run", record.name)
             );
             let runs = status::of(store, run, &record)?.pid().is_some();
             if running && !runs {
                 return Ok(());
             }
             // before it is stopped, because nothing would be left to start
-            ensure!(!(runs && record.setup.remove), "container '{}' is removed when it exits (--rm)", record.name);
+            ensure!(
+                !(runs && record.setup.remove),
+                coded!(UsageValue, "container '{}' is removed when it exits (--rm)", record.name)
+            );
             lifecycle::stop(store, run, &record, seconds)?;
             let report = |text: &str| context.report(LogLevel::Debug, text);
             lifecycle::start(store, run, &record, &report).map_err(|failed| failed.error)?;

@@ -1,6 +1,7 @@
 //! `corm rm`: removes containers; also images by ID.
 
 use anyhow::{Result, ensure};
+use base::coded;
 
 use super::{Context, print, select};
 use crate::cli::args;
@@ -30,7 +31,10 @@ pub(super) fn run(context: &Context, args: &args::Rm) -> Result<u8> {
                 Err(err) => return remove_image(store, name).unwrap_or(Err(err)),
             };
             if status::of(store, run, &record)?.pid().is_some() {
-                ensure!(args.force, "container '{}' is running: stop it first, or use -f", record.name);
+                ensure!(
+                    args.force,
+                    coded!(UsageValue, "container '{}' is running: stop it first, or use -f", record.name)
+                );
                 match args.timeout {
                     Some(_) => lifecycle::stop(store, run, &record, args.timeout)?,
                     None => cleanup::kill(store, run, &record)?,

@@ -1,6 +1,7 @@
 //! `corm rmi`: removes names, and with the last one the image.
 
 use anyhow::{Result, bail, ensure};
+use base::coded;
 
 use super::{Context, for_each, print};
 use crate::container::Purpose;
@@ -59,7 +60,12 @@ fn remove(store: &Store, text: &str, How { all, force, quiet, .. }: How) -> Resu
         return say(format!("Untagged: {name}"));
     }
     if image.names.len() > 1 && !force && !all {
-        bail!("image {} has several names ({}): use one of them, or -f", short(&image.id), image.names.join(", "));
+        bail!(coded!(
+            ImageInUse,
+            "image {} has several names ({}): use one of them, or -f",
+            short(&image.id),
+            image.names.join(", ")
+        ));
     }
     if force {
         remove_containers(store, &image)?;
@@ -77,7 +83,10 @@ fn remove_containers(store: &Store, image: &ImageRecord) -> Result<()> {
     let run = RunDir::of(store.root())?;
     for record in store.containers()?.into_iter().filter(|record| record.image == image.id) {
         let bundle = record.setup.purpose == Purpose::Bundle;
-        ensure!(!bundle, "image {} is in use by bundle {:?}: unbundle it first", short(&image.id), record.bundle);
+        ensure!(
+            !bundle,
+            coded!(ImageInUse, "image {} is in use by bundle {:?}: unbundle it first", short(&image.id), record.bundle)
+        );
         cleanup::remove_running(store, &run, &record)?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! `corm save IMAGE...`: writes images to a file, a directory or standard output.
 
+use base::coded;
 use std::io::{self, IsTerminal as _};
 
 use anyhow::{Result, ensure};
@@ -16,7 +17,7 @@ use crate::cli::args;
 pub(super) fn run(context: &Context, args: &args::Save) -> Result<u8> {
     ensure!(
         args.output.is_some() || !io::stdout().is_terminal(),
-        "standard output is a terminal: -o PATH is missing: where to write it"
+        coded!(UsageValue, "standard output is a terminal: -o PATH is missing: where to write it")
     );
     let store = context.store()?;
     let named = |name: &String| Ok(Named { image: store.find_image(name)?, given: name.clone() });

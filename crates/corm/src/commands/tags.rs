@@ -2,6 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use base::coded;
+use serde_json::json;
 
 use super::{Context, for_each, print, remote};
 use crate::cli::args;
@@ -14,7 +16,7 @@ use crate::view::listing::{Format, Listing};
 /// As [`crate::registry::Client::tags`].
 pub(super) fn run(repository: &str, format: &Format, access: &args::Remote) -> Result<u8> {
     let (options, name) = (remote::options(access)?, remote::reference(repository)?);
-    ensure!(name.tag() == Some("latest"), "{repository}: a repository has no tag or digest");
+    ensure!(name.tag() == Some("latest"), coded!(UsageValue, "{repository}: a repository has no tag or digest"));
     let place = options.registries.to_write(&name)?;
     let client = Client::connect(&place, Access::Pull, &[], &options)?;
     let tags = client.tags().with_context(|| repository.to_owned())?;

@@ -1,6 +1,7 @@
 //! `corm top`: lists the processes of a container, with Podman's columns.
 
 use anyhow::{Context as _, Result, bail};
+use base::coded;
 
 use super::{Context, print};
 use crate::container::processes::{Process, Reader};
@@ -54,7 +55,7 @@ pub(super) fn run(context: &Context, container: &str, descriptors: &[String]) ->
     for name in names {
         let Some(column) = COLUMNS.iter().find(|column| column.0 == name.to_ascii_lowercase()) else {
             let known: Vec<&str> = COLUMNS.iter().map(|column| column.0).collect();
-            bail!("unknown descriptor {name:?}: must be one of {}", known.join(", "));
+            bail!(coded!(UsageValue, "unknown descriptor {name:?}: must be one of {}", known.join(", ")));
         };
         columns.push(column);
     }

@@ -1,5 +1,6 @@
 //! `corm update`: changes the limits of a container, of its processes now and for its next starts.
 
+use base::coded;
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
 use std::os::fd::AsRawFd as _;
@@ -21,10 +22,13 @@ use base::fs::atomic_file::Durability;
 /// # Errors
 /// No limit is given; the runtime refuses one, and nothing is changed then.
 pub(super) fn run(context: &Context, args: &args::Update) -> Result<u8> {
-    ensure!(!args.limits.is_empty(), "no limit is given");
+    ensure!(!args.limits.is_empty(), coded!(UsageValue, "no limit is given"));
     let store = context.store()?;
     let record = store.find_container(&args.container)?;
-    ensure!(record.setup.purpose == Purpose::Run, "container '{}' is a bundle: edit its config.json", record.name);
+    ensure!(
+        record.setup.purpose == Purpose::Run,
+        coded!(UsageValue, "container '{}' is a bundle: edit its config.json", record.name)
+    );
     let run = RunDir::of(store.root())?;
     config_file::change(&store, &record.id, Durability::Full, |config| {
         let mut given = json!({});

@@ -1,5 +1,6 @@
 //! `corm volume create`, `ls`, `inspect`, `rm`, `export`, `import`: named volumes.
 
+use base::coded;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _, Read, Write};
@@ -32,7 +33,7 @@ pub(super) fn create(context: &Context, args: &VolumeCreate) -> Result<u8> {
     let mut labels = BTreeMap::new();
     for label in &args.labels {
         let (key, value) = label.split_once('=').unwrap_or((label, ""));
-        ensure!(!key.is_empty(), "--label {label:?}: not of the form NAME=VALUE");
+        ensure!(!key.is_empty(), coded!(UsageValue, "--label {label:?}: not of the form NAME=VALUE"));
         labels.insert(key.to_owned(), value.to_owned());
     }
     let name = match &args.name {
@@ -40,7 +41,7 @@ pub(super) fn create(context: &Context, args: &VolumeCreate) -> Result<u8> {
         None => store.new_id()?,
     };
     if !store.create_volume(&name, labels)? && !args.ignore {
-        bail!("volume with name {name} already exists: volume already exists");
+        bail!(coded!(NameTaken, "volume with name {name} already exists: volume already exists"));
     }
     print::line(name)?;
     Ok(0)

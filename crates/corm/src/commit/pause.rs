@@ -3,6 +3,8 @@
 //! A forked process pauses the container, and resumes it when corm's end of a pipe is closed, which the kernel does for
 //! a killed corm.
 
+use base::coded;
+use base::error::describe;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -10,7 +12,6 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::container::runtime::Runtime;
-use base::error::describe;
 use linux::process;
 use linux::process::CloneResult;
 use linux::process::ExitStatus;
@@ -43,8 +44,8 @@ impl Paused {
                 File::from(result_reader).read_to_string(&mut text).context("pause")?;
                 match text.strip_prefix('+') {
                     Some(_) => Ok(paused),
-                    None if text.is_empty() => bail!("pause: the helper was killed"),
-                    None => bail!("pause: {text}"),
+                    None if text.is_empty() => bail!(coded!(RuntimeFailed, "pause: the helper was killed")),
+                    None => bail!(coded!(RuntimeFailed, "pause: {text}")),
                 }
             }
         }
@@ -57,7 +58,10 @@ impl Paused {
     pub(super) fn end(mut self) -> Result<()> {
         self.resume_pipe = None;
         let ended = process::wait(self.watcher.as_fd(), true).context("resume")?;
-        ensure!(ended == Some(ExitStatus::Exited(0)), "resume: the runtime failed; try its verb `resume`");
+        ensure!(
+            ended == Some(ExitStatus::Exited(0)),
+            coded!(RuntimeFailed, "resume: the runtime failed; try its verb `resume`")
+        );
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The content of volumes as a layer, for `commit --include-volumes`.
 
 use crate::build;
+use base::coded;
 use std::fs::{DirBuilder, File};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -71,7 +72,7 @@ fn add(top: BorrowedFd<'_>, volume: &Volume, own: &Path) -> Result<()> {
         };
         return copy::fill_tree_of(source.as_fd(), &volume.source, to.context("open its directory")?, &options);
     }
-    ensure!(meta.is_file(), "is neither a directory nor a regular file");
+    ensure!(meta.is_file(), coded!(RuntimeFailed, "is neither a directory nor a regular file"));
     match unlinkat(&above, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => {}
         other => other.context("remove the file in its place")?,

@@ -1,6 +1,8 @@
 //! Edits of an image configuration as a JSON document, so that unknown keys are kept.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
+use base::error::{Code, Coding as _};
 use serde_json::{Map, Value, json};
 
 use super::overrides::Overrides;
@@ -37,7 +39,7 @@ impl Edit {
     pub fn new(bytes: &[u8]) -> Result<Self> {
         match serde_json::from_slice(bytes).context("image configuration")? {
             Value::Object(map) => Ok(Self(map)),
-            _ => bail!("image configuration: is no object"),
+            _ => bail!(coded!(UsageValue, "image configuration: is no object")),
         }
     }
 
@@ -236,9 +238,10 @@ impl Edit {
                 Self::list(self.config()?, "OnBuild")?.push(json!(value));
                 Ok(())
             }
-            _ => bail!(
+            _ => bail!(coded!(
+                UsageValue,
                 "{name:?}: not one of CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR"
-            ),
+            )),
         }
     }
 
@@ -258,32 +261,35 @@ impl Edit {
     /// A value that is invalid for a container.
     pub fn apply(&mut self, wanted: &args::Config) -> Result<()> {
         if let Some(text) = &wanted.entrypoint {
-            self.set("Entrypoint", json!(words(text).context("--entrypoint")?))?;
+            self.set("Entrypoint", json!(words(text).code(Code::UsageValue, "--entrypoint")?))?;
             // a new entrypoint with the old arguments is seldom intended; other tools drop them too
             if wanted.cmd.is_none() {
                 self.config()?.remove("Cmd");
             }
         }
         if let Some(text) = &wanted.cmd {
-            self.set("Cmd", json!(words(text).context("--cmd")?))?;
+            self.set("Cmd", json!(words(text).code(Code::UsageValue, "--cmd")?))?;
         }
         for variable in &wanted.env {
             let named = variable.split_once('=').is_some_and(|(name, _)| !name.is_empty());
-            ensure!(named && !variable.contains('\0'), "--env {variable:?}: not of the form NAME=VALUE");
+            ensure!(
+                named && !variable.contains('\0'),
+                coded!(UsageValue, "--env {variable:?}: not of the form NAME=VALUE")
+            );
             self.env(variable)?;
         }
         if let Some(user) = &wanted.user {
             if !user.is_empty() {
-                users::parse_user(user).context("--user")?;
+                users::parse_user(user).code(Code::ProcessUser, "--user")?;
             }
             self.set("User", json!(user))?;
         }
         if let Some(dir) = &wanted.workdir {
-            self.set("WorkingDir", json!(process::working_dir(dir).context("--workdir")?))?;
+            self.set("WorkingDir", json!(process::working_dir(dir).code(Code::UsageValue, "--workdir")?))?;
         }
         for label in &wanted.labels {
             let (key, value) = label.split_once('=').unwrap_or((label, ""));
-            ensure!(!key.is_empty(), "--label {label:?}: not of the form NAME=VALUE");
+            ensure!(!key.is_empty(), coded!(UsageValue, "--label {label:?}: not of the form NAME=VALUE"));
             self.label(key, value)?;
         }
         Ok(())
@@ -306,7 +312,10 @@ pub fn ports(text: &str) -> Result<Vec<String>> {
     let port = |word: &str| -> Result<String> {
         let (number, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
         let known = ["tcp", "udp", "sctp"].contains(&protocol);
-        ensure!(known && number.parse::<u16>().is_ok_and(|number| number > 0), "{word:?}: not a port");
+        ensure!(
+            known && number.parse::<u16>().is_ok_and(|number| number > 0),
+            coded!(UsageValue, "{word:?}: not a port")
+        );
         Ok(format!("{number}/{protocol}"))
     };
     text.split_whitespace().map(port).collect()
@@ -336,12 +345,12 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>> {
         }
         inside = true;
     }
-    ensure!(quote.is_none() && !escaped, "a quote or a backslash at the end");
+    ensure!(quote.is_none() && !escaped, coded!(UsageValue, "a quote or a backslash at the end"));
     if inside {
         words.push(word);
     }
     let named = |(key, value): (&str, &str)| -> Result<(String, String)> {
-        ensure!(!key.is_empty() && !value.contains('\0'), "not of the form NAME=VALUE");
+        ensure!(!key.is_empty() && !value.contains('\0'), coded!(UsageValue, "not of the form NAME=VALUE"));
         Ok((key.to_owned(), value.to_owned()))
     };
     if let Some((key, value)) = text.split_once(char::is_whitespace).filter(|(key, _)| !key.contains('=')) {

@@ -1,5 +1,7 @@
 //! The network of a container as the flags name it: mode, published ports, addresses, names. `container::network` makes it.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -43,7 +45,7 @@ impl Mode {
         match text.split_once(':') {
             Some(("container", name)) if !name.is_empty() => Ok(Mode::Container(name.to_owned())),
             Some(("ns", path)) => {
-                ensure!(Path::new(path).is_absolute(), "{path:?}: not an absolute path");
+                ensure!(Path::new(path).is_absolute(), coded!(UsageValue, "{path:?}: not an absolute path"));
                 Ok(Mode::Path(path.into()))
             }
             _ => match text {
@@ -53,9 +55,7 @@ impl Mode {
                 "pasta" => Ok(Mode::Pasta),
                 "slirp4netns" => Ok(Mode::Slirp),
                 name => {
-                    check_name(name).context(
-                        "must be none, host, container:NAME, ns:PATH, bridge, pasta, slirp4netns, or the name of a network",
-                    )?;
+                    check_name(name).code(Code::NetworkFailed, "must be none, host, container:NAME, ns:PATH, bridge, pasta, slirp4netns, or the name of a network",)?;
                     Ok(Mode::Bridge(name.to_owned()))
                 }
             },
@@ -90,7 +90,10 @@ impl fmt::Display for Mode {
 pub fn check_name(name: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let first = name.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
-    ensure!(first && name.len() <= 64 && name.chars().all(good), "{name:?}: not the name of a network");
+    ensure!(
+        first && name.len() <= 64 && name.chars().all(good),
+        coded!(UsageValue, "{name:?}: not the name of a network")
+    );
     Ok(())
 }
 
@@ -152,7 +155,10 @@ impl Port {
             "" => 0,
             host => {
                 let (first, of_host) = range(host)?;
-                ensure!(of_host == count, "{of_host} ports of the host and {count} of the container");
+                ensure!(
+                    of_host == count,
+                    coded!(UsageValue, "{of_host} ports of the host and {count} of the container")
+                );
                 first
             }
         };
@@ -180,7 +186,7 @@ fn protocol(text: &str) -> Result<(&str, Protocol)> {
         None => Ok((text, Protocol::Tcp)),
         Some((rest, "tcp")) => Ok((rest, Protocol::Tcp)),
         Some((rest, "udp")) => Ok((rest, Protocol::Udp)),
-        Some((_, other)) => bail!("{other:?}: must be tcp or udp"),
+        Some((_, other)) => bail!(coded!(UsageValue, "{other:?}: must be tcp or udp")),
     }
 }
 
@@ -188,13 +194,13 @@ fn protocol(text: &str) -> Result<(&str, Protocol)> {
 fn range(text: &str) -> Result<(u16, u16)> {
     let port = |text: &str| match text.parse::<u16>() {
         Ok(port) if port > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
-        _ => bail!("{text:?}: not a port from 1 to 65535"),
+        _ => bail!(coded!(UsageValue, "{text:?}: not a port from 1 to 65535")),
     };
     match text.split_once('-') {
         None => Ok((port(text)?, 1)),
         Some((first, last)) => {
             let (first, last) = (port(first)?, port(last)?);
-            ensure!(first <= last, "{text:?}: the range is empty");
+            ensure!(first <= last, coded!(UsageValue, "{text:?}: the range is empty"));
             Ok((first, last.saturating_sub(first).saturating_add(1)))
         }
     }
@@ -299,9 +305,10 @@ impl Network {
         let (mode, mut attachments) = modes(&flags.modes)?;
         let mut ports = Vec::new();
         for text in &flags.publish {
-            ports.push(Port::parse(text).with_context(|| format!("--publish {text:?}"))?);
+            ports.push(Port::parse(text).with_code(Code::UsageValue, || format!("--publish {text:?}"))?);
         }
-        let exposed = flags.expose.iter().map(|text| expose(text).with_context(|| format!("--expose {text:?}")));
+        let exposed =
+            flags.expose.iter().map(|text| expose(text).with_code(Code::UsageValue, || format!("--expose {text:?}")));
         let network = Self {
             ports,
             exposed: exposed.collect::<Result<Vec<_>>>()?.concat(),
@@ -317,7 +324,10 @@ impl Network {
         let mode = &network.mode;
         ensure!(
             !published || mode.is_made() || *mode == Mode::Host,
-            "--publish: not with --network {mode}: choose --network bridge, pasta or slirp4netns"
+            coded!(
+                NetworkFailed,
+                "--publish: not with --network {mode}: choose --network bridge, pasta or slirp4netns"
+            )
         );
         network.check_count()?;
         Ok(network)
@@ -345,7 +355,10 @@ impl Network {
 
     fn check_count(&self) -> Result<()> {
         let count: usize = self.ports.iter().map(|port| usize::from(port.count)).sum();
-        ensure!(count <= MAX_PORTS, "--publish: {count} ports, at most {MAX_PORTS} can be published");
+        ensure!(
+            count <= MAX_PORTS,
+            coded!(UsageValue, "--publish: {count} ports, at most {MAX_PORTS} can be published")
+        );
         Ok(())
     }
 
@@ -358,7 +371,7 @@ impl Network {
             match expose(text) {
                 Ok(ports) => self.exposed.extend(ports),
                 Err(err) if self.publish_all => {
-                    return Err(err.context(format!("config.ExposedPorts of the image: {text:?}")));
+                    return Err(err).code(Code::ImageInvalid, format!("config.ExposedPorts of the image: {text:?}"));
                 }
                 Err(_) => {}
             }
@@ -463,7 +476,7 @@ impl Port {
 fn expose(text: &str) -> Result<Vec<String>> {
     let (rest, protocol) = protocol(text)?;
     let (first, count) = range(rest)?;
-    ensure!(usize::from(count) <= MAX_PORTS, "{count} ports, at most {MAX_PORTS}");
+    ensure!(usize::from(count) <= MAX_PORTS, coded!(UsageValue, "{count} ports, at most {MAX_PORTS}"));
     Ok((0..count).map(|step| format!("{}/{protocol}", u32::from(first) + u32::from(step))).collect())
 }
 
@@ -471,7 +484,10 @@ fn expose(text: &str) -> Result<Vec<String>> {
 fn mac(text: &str) -> Result<String> {
     let parts: Vec<&str> = text.split(':').collect();
     let good = |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    ensure!(parts.len() == 6 && parts.iter().all(good), "--mac-address {text:?}: not of the form 02:00:00:00:00:01");
+    ensure!(
+        parts.len() == 6 && parts.iter().all(good),
+        coded!(UsageValue, "--mac-address {text:?}: not of the form 02:00:00:00:00:01")
+    );
     Ok(text.to_ascii_lowercase())
 }
 

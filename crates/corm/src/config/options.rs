@@ -1,5 +1,7 @@
 //! The flags of `run` that change an image's configuration, parsed and checked.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -97,11 +99,11 @@ impl RunOptions {
 
 /// Parses `-v` and `--mount`: returns the volumes, and the settings with the file systems in memory.
 fn mounts(run: &args::Run) -> Result<(Vec<Volume>, Settings)> {
-    let of_volume = |text: &String| volume::parse(text).with_context(|| format!("--volume {text:?}"));
+    let of_volume = |text: &String| volume::parse(text).with_code(Code::UsageValue, || format!("--volume {text:?}"));
     let mut volumes = run.volumes.iter().map(of_volume).collect::<Result<Vec<_>>>()?;
     let mut settings = run.settings.clone();
     for text in &settings.mounts {
-        match mount_flag::parse(text).with_context(|| format!("--mount {text:?}"))? {
+        match mount_flag::parse(text).with_code(Code::UsageValue, || format!("--mount {text:?}"))? {
             Mount::Volume(volume) => volumes.push(volume),
             Mount::Tmpfs(tmpfs) => settings.tmpfs.push(tmpfs),
         }
@@ -122,7 +124,7 @@ pub fn lines_of(files: &[PathBuf], flag: &str) -> Result<Vec<String>> {
         let mut text = String::new();
         let file = place::open_to_read(path).with_context(context)?;
         file.take(MAX_LINES + 1).read_to_string(&mut text).with_context(context)?;
-        ensure!(text.len() as u64 <= MAX_LINES, "{}: more than {MAX_LINES} bytes", context());
+        ensure!(text.len() as u64 <= MAX_LINES, coded!(UsageValue, "{}: more than {MAX_LINES} bytes", context()));
         let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
         all.extend(lines.map(str::to_owned));
     }
@@ -133,7 +135,7 @@ pub fn lines_of(files: &[PathBuf], flag: &str) -> Result<Vec<String>> {
 fn entrypoint(text: &str) -> Result<Vec<String>> {
     match text {
         "" => Ok(Vec::new()),
-        _ if text.starts_with('[') => words(text).context("--entrypoint"),
+        _ if text.starts_with('[') => words(text).code(Code::UsageValue, "--entrypoint"),
         program => Ok(vec![program.to_owned()]),
     }
 }
@@ -142,7 +144,7 @@ fn entrypoint(text: &str) -> Result<Vec<String>> {
 fn labels(given: &[String]) -> Result<BTreeMap<String, String>> {
     let label = |text: &String| {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        ensure!(!key.is_empty(), "--label {text:?}: not of the form NAME=VALUE");
+        ensure!(!key.is_empty(), coded!(UsageValue, "--label {text:?}: not of the form NAME=VALUE"));
         Ok((key.to_owned(), value.to_owned()))
     };
     given.iter().map(label).collect()
@@ -156,11 +158,17 @@ pub fn environment(given: &[String]) -> Result<Vec<String>> {
     let mut env = Vec::with_capacity(given.len());
     for text in given {
         let name = text.split_once('=').map_or(text.as_str(), |(name, _)| name);
-        ensure!(!name.is_empty() && !text.contains('\0'), "--env {text:?}: not of the form NAME=VALUE");
+        ensure!(
+            !name.is_empty() && !text.contains('\0'),
+            coded!(UsageValue, "--env {text:?}: not of the form NAME=VALUE")
+        );
         if name.len() < text.len() {
             env.push(text.clone());
         } else if let Some(value) = std::env::var_os(name) {
-            let value = value.into_string().ok().with_context(|| format!("--env {name}: its value is not UTF-8"))?;
+            let value = value
+                .into_string()
+                .ok()
+                .with_code(Code::UsageValue, || format!("--env {name}: its value is not UTF-8"))?;
             env.push(format!("{name}={value}"));
         }
     }
@@ -172,7 +180,7 @@ fn hostname(text: &str) -> Result<String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     ensure!(
         !text.is_empty() && text.len() <= 64 && text.chars().all(good),
-        "--hostname {text:?}: must be 1 to 64 letters, digits, `-`, `.`"
+        coded!(UsageValue, "--hostname {text:?}: must be 1 to 64 letters, digits, `-`, `.`")
     );
     Ok(text.to_owned())
 }

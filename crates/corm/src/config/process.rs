@@ -2,6 +2,8 @@
 //!
 //! Pure: from the image's configuration and the caller's flags to checked values.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -40,10 +42,13 @@ pub(super) fn args(image: &Config, options: &RunOptions) -> Result<Vec<String>> 
         args.clone_from(&options.fallback);
     }
     match args.first() {
-        None => bail!("the image names no program (no Entrypoint, no Cmd): give a command"),
-        Some(program) => ensure!(!program.is_empty(), "the name of the program is empty"),
+        None => bail!(coded!(UsageArguments, "the image names no program (no Entrypoint, no Cmd): give a command")),
+        Some(program) => ensure!(!program.is_empty(), coded!(UsageValue, "the name of the program is empty")),
     }
-    ensure!(!args.iter().any(|arg| arg.contains('\0')), "an argument of the program has a NUL in it");
+    ensure!(
+        !args.iter().any(|arg| arg.contains('\0')),
+        coded!(UsageValue, "an argument of the program has a NUL in it")
+    );
     Ok(args)
 }
 
@@ -77,7 +82,7 @@ pub(super) fn env(image: &Config, options: &RunOptions, hostname: &str) -> Resul
         let named = !variable.is_empty() && !variable.starts_with('=');
         ensure!(
             named && !variable.contains('\0'),
-            "config.Env of the image: {variable:?} is not of the form NAME=VALUE"
+            coded!(ImageInvalid, "config.Env of the image: {variable:?} is not of the form NAME=VALUE")
         );
     }
     image.iter().filter(|variable| variable.contains('=')).for_each(|variable| set(&mut env, variable));
@@ -120,8 +125,8 @@ pub(super) fn cwd(image: &Config, options: &RunOptions) -> Result<PathBuf> {
 /// The path is relative or has a NUL.
 pub fn working_dir(text: &str) -> Result<PathBuf> {
     let path = Path::new(text);
-    ensure!(path.is_absolute(), "{text:?}: not an absolute path");
-    ensure!(!text.contains('\0'), "{text:?}: has a NUL");
+    ensure!(path.is_absolute(), coded!(UsageValue, "{text:?}: not an absolute path"));
+    ensure!(!text.contains('\0'), coded!(UsageValue, "{text:?}: has a NUL"));
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {
@@ -144,7 +149,7 @@ pub fn stop_signal(image: &Config, given: Option<&str>) -> Result<String> {
     match image.stop_signal().as_deref().filter(|text| !text.is_empty()) {
         None => Ok(STOP_SIGNAL.to_owned()),
         Some(text) => {
-            signal::parse(text).context("config.StopSignal of the image")?;
+            signal::parse(text).code(Code::ImageInvalid, "config.StopSignal of the image")?;
             Ok(text.to_owned())
         }
     }

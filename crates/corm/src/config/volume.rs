@@ -1,5 +1,7 @@
 //! Volumes: what `-v` and an image declare, parsed and checked.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
@@ -54,9 +56,9 @@ pub fn parse(text: &str) -> Result<Volume> {
         [destination] => (None, *destination, ""),
         [source, destination] => (Some(*source), *destination, ""),
         [source, destination, given] if !given.is_empty() => (Some(*source), *destination, *given),
-        _ => bail!("not of the form [SRC:]DST[:OPTIONS]"),
+        _ => bail!(coded!(UsageValue, "not of the form [SRC:]DST[:OPTIONS]")),
     };
-    ensure!(source != Some("") && !destination.is_empty(), "not of the form [SRC:]DST[:OPTIONS]");
+    ensure!(source != Some("") && !destination.is_empty(), coded!(UsageValue, "not of the form [SRC:]DST[:OPTIONS]"));
     let options: Vec<&str> = given.split(',').filter(|_| !given.is_empty()).collect();
     match source {
         Some(path) if path.starts_with(['/', '.']) => bind(path, destination, &options),
@@ -98,8 +100,11 @@ pub(super) fn check_all<'a>(mut destinations: Vec<&'a Path>) -> Result<()> {
     let twice = destinations.windows(2).find(|pair| pair.first() == pair.last()).and_then(<[&'a Path]>::first);
     ensure!(
         twice.is_none(),
-        "--volume, --mount, --tmpfs: {:?} is the destination of two",
-        twice.unwrap_or(&Path::new(""))
+        coded!(
+            UsageValue,
+            "--volume, --mount, --tmpfs: {:?} is the destination of two",
+            twice.unwrap_or(&Path::new(""))
+        )
     );
     Ok(())
 }
@@ -111,11 +116,14 @@ fn parse_options(given: &[&str]) -> Result<Volume> {
     for &option in given {
         match option {
             "ro" | "rw" => {
-                ensure!(access.is_none(), "ro and rw, or one of them twice");
+                ensure!(access.is_none(), coded!(UsageValue, "ro and rw, or one of them twice"));
                 access = Some(option);
             }
             "z" | "Z" => {
-                ensure!(!Path::new("/sys/fs/selinux/enforce").exists(), "{option:?}: SELinux is not supported");
+                ensure!(
+                    !Path::new("/sys/fs/selinux/enforce").exists(),
+                    coded!(UsageValue, "{option:?}: SELinux is not supported")
+                );
             }
             NOCOPY => options.push(option.to_owned()),
             // of Docker's volumes and of its desktop: without an effect here
@@ -134,7 +142,7 @@ fn parse_options(given: &[&str]) -> Result<Volume> {
     }
     let read_only = access == Some("ro");
     let alone = !read_only && options.iter().all(|option| option == NOCOPY);
-    ensure!(!overlay || alone, "option O: excludes other options than U");
+    ensure!(!overlay || alone, coded!(UsageArguments, "option O: excludes other options than U"));
     Ok(Volume { read_only, chown, overlay, options, ..Volume::default() })
 }
 
@@ -172,10 +180,10 @@ impl Volume {
     /// It is no directory, or its path has a character with a meaning there.
     pub fn check_overlay(&self) -> Result<()> {
         let source = &self.source;
-        ensure!(source.is_dir(), "option O: {source:?}: is no directory");
+        ensure!(source.is_dir(), coded!(UsageValue, "option O: {source:?}: is no directory"));
         // of lowerdir=, where these characters separate
         let plain = source.to_str().is_some_and(|text| !text.contains([':', ',', '\\']));
-        ensure!(plain, "option O: {source:?}: must not have a colon, a comma or a backslash");
+        ensure!(plain, coded!(UsageValue, "option O: {source:?}: must not have a colon, a comma or a backslash"));
         Ok(())
     }
 
@@ -252,7 +260,7 @@ impl Volume {
         let links = if self.source.starts_with(own) { ResolveFlag::empty() } else { ResolveFlag::RESOLVE_NO_SYMLINKS };
         let how = OpenHow::new().flags(flags).resolve(links);
         match openat2(AT_FDCWD, &self.source, how) {
-            Err(Errno::ELOOP) => bail!("{:?}: the path has a symlink", self.source),
+            Err(Errno::ELOOP) => bail!(coded!(UsageValue, "{:?}: the path has a symlink", self.source)),
             found => found.with_context(|| format!("{:?}", self.source)),
         }
     }
@@ -264,14 +272,17 @@ impl Volume {
 /// A path that no volume may have.
 pub fn destination_path(text: &str) -> Result<PathBuf> {
     let path = Path::new(text);
-    ensure!(path.is_absolute(), "{text:?}: not an absolute path");
-    ensure!(!text.contains(|c: char| c.is_control()), "{text:?}: has control characters");
-    ensure!(!path.components().any(|part| part == Component::ParentDir), "{text:?}: must not have `..`");
+    ensure!(path.is_absolute(), coded!(UsageValue, "{text:?}: not an absolute path"));
+    ensure!(!text.contains(|c: char| c.is_control()), coded!(UsageValue, "{text:?}: has control characters"));
+    ensure!(
+        !path.components().any(|part| part == Component::ParentDir),
+        coded!(UsageValue, "{text:?}: must not have `..`")
+    );
     let clean: PathBuf = path.components().collect();
-    ensure!(clean != Path::new("/"), "{text:?}: is the root");
+    ensure!(clean != Path::new("/"), coded!(UsageValue, "{text:?}: is the root"));
     // the kernel's file systems must not be covered by an image or by accident
     let taken = ["/proc", "/sys"].iter().any(|taken| clean.starts_with(taken));
-    ensure!(!taken, "{text:?}: is in /proc or /sys");
+    ensure!(!taken, coded!(UsageValue, "{text:?}: is in /proc or /sys"));
     Ok(clean)
 }
 
@@ -281,8 +292,8 @@ pub fn destination_path(text: &str) -> Result<PathBuf> {
 /// # Errors
 /// As for `--volume`, and a path below `/dev`.
 pub fn of_image(text: &str) -> Result<PathBuf> {
-    let path = destination_path(text).context("config.Volumes of the image")?;
-    ensure!(!path.starts_with("/dev"), "config.Volumes of the image: {text:?}: is in /dev");
+    let path = destination_path(text).code(Code::ImageInvalid, "config.Volumes of the image")?;
+    ensure!(!path.starts_with("/dev"), coded!(ImageInvalid, "config.Volumes of the image: {text:?}: is in /dev"));
     Ok(path)
 }
 

@@ -1,5 +1,6 @@
 //! Cleanup after a container's end: the runtime's state, the mount, the run-time files; for `rm` everything.
 
+use base::coded;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -89,7 +90,7 @@ pub fn kill(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()>
         _ => {}
     }
     if !supervise::wait_gone(pid, Some(KILL_TIMEOUT))? {
-        bail!("container '{}': its process {pid} does not end", record.name);
+        bail!(coded!(ContainerBusy, "container '{}': its process {pid} does not end", record.name));
     }
     drop(supervisor);
     wait_for_supervisor(run, record)
@@ -104,7 +105,7 @@ pub fn wait_for_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<()>
         && !supervisor.wait_at_most(SUPERVISOR_TIMEOUT)?
     {
         let pid = supervisor.pid()?.unwrap_or_default();
-        bail!("container '{}': its supervisor, process {pid}, does not end", record.name);
+        bail!(coded!(ContainerBusy, "container '{}': its supervisor, process {pid}, does not end", record.name));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! A failure removes everything again. After SIGKILL there is a root file system without a record, which the next removal
 //! deletes (`store::gc`), because the shared lock is held from before the first until after the second.
 
+use base::coded;
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
@@ -416,7 +417,7 @@ fn choose_name(store: &Store, new: &New<'_>, id: &str) -> Result<String> {
     let is_taken = |name: &str| taken.iter().any(|other| other.name == name);
     if let Some(name) = new.name {
         names::check(name)?;
-        anyhow::ensure!(!is_taken(name), "a container named '{name}' exists already");
+        anyhow::ensure!(!is_taken(name), coded!(NameTaken, "a container named '{name}' exists already"));
         return Ok(name.to_owned());
     }
     // the container of a bundle has the name of the directory

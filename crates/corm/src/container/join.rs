@@ -3,6 +3,7 @@
 //! Which container is recorded by its ID. The namespaces are found at each start, because the other's process has another
 //! ID after its own.
 
+use base::coded;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -81,7 +82,7 @@ pub fn write_paths(store: &Store, run: &RunDir, record: &ContainerRecord) -> Res
         for (kind, id) in &record.setup.joins {
             let other = store.find_container(id).with_context(|| format!("--{kind}"))?;
             let Some(pid) = status::of(store, run, &other)?.pid() else {
-                bail!("--{kind}: container '{}' is not running", other.name);
+                bail!(coded!(ContainerNotRunning, "--{kind}: container '{}' is not running", other.name));
             };
             if kind != "userns" {
                 set_path(config, kind, Path::new(&format!("/proc/{pid}/ns/{kind}")))?;

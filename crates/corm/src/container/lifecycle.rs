@@ -1,8 +1,9 @@
 //! Start and stop of an existing container, for the verbs that do either or both.
 
+use base::error::{Code, Coding as _};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::create::Reporter;
 use super::run_dir::{RunDir, SupervisorLock};
@@ -21,7 +22,7 @@ const STOP_SECONDS: u64 = 10;
 /// It runs; a volume's source is gone; its tree cannot be mounted.
 pub fn begin(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
     for volume in &record.setup.volumes {
-        volume.check_source(store.root()).context("--volume")?;
+        volume.check_source(store.root()).code(Code::UsageValue, "--volume")?;
     }
     let supervisor = session::prepare(store, run, record)?;
     files::refresh_names(&store.container_dir(&record.id), &record.setup.names)?;

@@ -1,6 +1,7 @@
 //! Generated container names: two words each.
 
 use anyhow::{Result, ensure};
+use base::coded;
 
 const FIRST: [&str; 32] = [
     "able", "amber", "brave", "bright", "calm", "clever", "cosy", "eager", "early", "fair", "fleet", "gentle", "glad",
@@ -33,7 +34,10 @@ pub fn check(name: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     ensure!(
         name.len() <= MAX_NAME_BYTES && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(good),
-        "name {name:?}: must be 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_`, `.`, and begin with a letter or digit"
+        coded!(
+            UsageValue,
+            "name {name:?}: must be 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_`, `.`, and begin with a letter or digit"
+        )
     );
     Ok(())
 }

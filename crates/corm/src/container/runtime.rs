@@ -1,5 +1,7 @@
 //! The OCI runtime: any program with runc's command line.
 
+use base::coded;
+use base::error::{Code, Coded, Coding as _, describe};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -15,7 +17,6 @@ use serde::Deserialize;
 
 use super::statistics::Usage;
 use super::supervise::wait_gone;
-use base::error::describe;
 
 /// Name of the default runtime, beside corm or in `PATH`.
 const DEFAULT: &str = "croci";
@@ -81,11 +82,11 @@ impl Runtime {
         if !wait_gone(pid, Some(TIMEOUT)).with_context(context)? {
             child.kill().with_context(context)?;
             child.wait().with_context(context)?;
-            bail!("{:?} {verb}: has not ended within {TIMEOUT:?}", self.program);
+            bail!(coded!(RuntimeFailed, "{:?} {verb}: has not ended within {TIMEOUT:?}", self.program));
         }
         let status = child.wait().with_context(context)?;
         if let Some(signal) = status.signal() {
-            bail!("{:?} {verb}: was killed by signal {signal}", self.program);
+            bail!(coded!(RuntimeFailed, "{:?} {verb}: was killed by signal {signal}", self.program));
         }
         let read = |mut file: File| -> Result<Vec<u8>> {
             let mut bytes = Vec::new();
@@ -98,7 +99,7 @@ impl Runtime {
     fn must(&self, verb: &str, args: &[&OsStr]) -> Result<()> {
         let output = self.call(verb, args)?;
         if !output.status.success() {
-            bail!("{}", error_message(&self.program, &output.stderr));
+            bail!(runtime_error(&self.program, &output.stderr));
         }
         Ok(())
     }
@@ -124,7 +125,7 @@ impl Runtime {
             "running" => RuntimeStatus::Running,
             "paused" => RuntimeStatus::Paused,
             "stopped" => RuntimeStatus::Stopped,
-            other => bail!("{:?} state: unknown status {other:?}", self.program),
+            other => bail!(coded!(RuntimeFailed, "{:?} state: unknown status {other:?}", self.program)),
         }))
     }
 
@@ -145,7 +146,7 @@ impl Runtime {
         if output.status.success() || self.state(id)?.is_none() {
             return Ok(());
         }
-        bail!("{}", error_message(&self.program, &output.stderr));
+        bail!(runtime_error(&self.program, &output.stderr));
     }
 
     /// Freezes all processes of a container.
@@ -162,7 +163,7 @@ impl Runtime {
     /// The runtime's error.
     pub fn processes(&self, id: &str) -> Result<Vec<i32>> {
         let output = self.call("ps", &["--format".as_ref(), "json".as_ref(), id.as_ref()])?;
-        ensure!(output.status.success(), "{}", error_message(&self.program, &output.stderr));
+        ensure!(output.status.success(), runtime_error(&self.program, &output.stderr));
         serde_json::from_slice(&output.stdout).with_context(|| format!("{:?} ps: no list of pids", self.program))
     }
 
@@ -172,7 +173,7 @@ impl Runtime {
     /// The runtime's error.
     pub fn usage(&self, id: &str, pid: i32) -> Result<Usage> {
         let output = self.call("events", &["--stats".as_ref(), id.as_ref()])?;
-        ensure!(output.status.success(), "{}", error_message(&self.program, &output.stderr));
+        ensure!(output.status.success(), runtime_error(&self.program, &output.stderr));
         let event = serde_json::from_slice(&output.stdout);
         Ok(Usage::new(&event.with_context(|| format!("{:?} events: no statistics", self.program))?, pid))
     }
@@ -201,7 +202,7 @@ impl Runtime {
 pub fn find(named: Option<&Path>) -> Result<PathBuf> {
     if let Some(named) = named {
         let found = if named.components().count() > 1 { absolute(named)? } else { search(named.as_os_str())? };
-        ensure!(is_program(&found), "--runtime {named:?}: is not a program");
+        ensure!(is_program(&found), coded!(UsageValue, "--runtime {named:?}: is not a program"));
         return Ok(found);
     }
     let own = std::env::current_exe().context("path of the corm binary")?;
@@ -213,7 +214,7 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).with_context(|| format!("--runtime {path:?}"))
+    std::path::absolute(path).with_code(Code::UsageValue, || format!("--runtime {path:?}"))
 }
 
 fn search(name: &OsStr) -> Result<PathBuf> {
@@ -239,6 +240,11 @@ pub fn error_message(program: &Path, stderr: &[u8]) -> String {
         Some(rest) => format!("{name}: {}", rest.strip_prefix("error: ").unwrap_or(rest)),
         None => format!("{name}: {line}"),
     }
+}
+
+/// Returns the error of a runtime, with its code where the runtime is croci.
+pub fn runtime_error(program: &Path, stderr: &[u8]) -> Coded {
+    Code::RuntimeFailed.of_line(&error_message(program, stderr))
 }
 
 /// Returns the exit status for a failed start: 127 when the program does not exist, 126 when it cannot be executed,

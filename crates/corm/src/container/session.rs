@@ -1,5 +1,7 @@
 //! One run of a container: starts its program through the runtime, supervises it, records its end, cleans up.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -14,7 +16,7 @@ use super::create::Reporter;
 use super::log::Log;
 use super::oom::OomCount;
 use super::run_dir::{RunDir, SupervisorLock, become_supervisor};
-use super::runtime::{error_message, failed_start};
+use super::runtime::{failed_start, runtime_error};
 use super::status::{self, Last};
 use super::supervise::{self, Ended, Started, Supervisor};
 use super::{cleanup, create, join, network, volume_options};
@@ -143,8 +145,8 @@ impl Ran {
         if self.success {
             return Ok(self.ends);
         }
-        let text = error_message(program, &self.stderr);
-        Err(NotStarted { status: failed_start(&text), error: Error::msg(text) })
+        let error = runtime_error(program, &self.stderr);
+        Err(NotStarted { status: failed_start(&error.to_string()), error: error.into() })
     }
 }
 
@@ -204,7 +206,7 @@ fn with_terminal(mut command: Command, run: &RunDir, record: &ContainerRecord, i
     let success = child.wait().context("wait for the runtime")?.success();
     drop(socket);
     if success {
-        let master = master?.context("the runtime sent no terminal")?;
+        let master = master?.code(Code::TerminalNone, "the runtime sent no terminal")?;
         let input = interactive.then(|| master.try_clone()).transpose().context("terminal")?;
         return Ok(Ran { success, stderr: Vec::new(), ends: Ends { output: master, errors: None, input } });
     }
@@ -283,7 +285,7 @@ impl Session<'_> {
 pub fn prepare(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
     let supervisor = become_supervisor(run, record)?;
     let now = status::of(store, run, record)?;
-    ensure!(now.pid().is_none(), "container '{}' is running already", record.name);
+    ensure!(now.pid().is_none(), coded!(ContainerStatus, "container '{}' is running already", record.name));
     // left by a killed supervisor or by a previous boot
     status::runtime(run, record).delete(&record.id)?;
     create::mount(store, &record.id)?;

@@ -4,6 +4,8 @@
 //! namespace of it, which only the container's supervisor shares: later verbs enter the namespaces of the supervisor,
 //! or, if it was killed, of the container's first process.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
@@ -63,12 +65,13 @@ pub fn enter() -> Result<()> {
         },
     };
     process::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)
-        .context("create a user namespace (unprivileged ones may be disabled on this machine)")?;
+        .code(Code::NamespaceDenied, "create a user namespace (unprivileged ones may be disabled on this machine)")?;
     let mapped = match helper {
         None => false,
         Some(helper) => {
             nix::unistd::write(&go, b"x").context("pipe")?;
-            process::wait(helper.as_fd(), true).context("wait for newuidmap")? == Some(process::ExitStatus::Exited(0))
+            process::wait(helper.as_fd(), true).code(Code::IdMapping, "wait for newuidmap")?
+                == Some(process::ExitStatus::Exited(0))
         }
     };
     if !mapped {
@@ -144,12 +147,13 @@ pub fn enter_existing(supervisor: Option<i32>, init: Option<i32>) -> Result<()> 
         return process::setns(pidfd.as_fd(), both).context("enter the namespaces of the container's supervisor");
     }
     if let Some(pidfd) = init.and_then(|pid| process::pidfd_open(pid).ok()) {
-        process::setns(pidfd.as_fd(), libc::CLONE_NEWUSER).context("enter the user namespace of the container")?;
+        process::setns(pidfd.as_fd(), libc::CLONE_NEWUSER)
+            .code(Code::NamespaceDenied, "enter the user namespace of the container")?;
         return process::unshare(libc::CLONE_NEWNS).context("create a mount namespace");
     }
     enter()?;
     if process::euid() != 0 {
-        bail!("the user namespace has no root");
+        bail!(coded!(NamespaceDenied, "the user namespace has no root"));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Options of volumes that need more than their mount: `U`, the owner of the container's user, and `O`, a file system of overlay that takes
 //! the changes in the place of the source.
 
+use base::coded;
 use std::ffi::CStr;
 use std::fs::DirBuilder;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -31,7 +32,10 @@ pub(super) fn chown(volumes: &[Volume], (uid, gid): (u32, u32), own: &Path) -> R
         let source = &volume.source;
         let context = || format!("--volume {source:?}: option U");
         let of_machine = OF_THE_MACHINE.iter().any(|dir| source == Path::new(dir));
-        ensure!(!of_machine && !source.starts_with("/dev"), "{}: is a directory of the machine", context());
+        ensure!(
+            !of_machine && !source.starts_with("/dev"),
+            coded!(UsageValue, "{}: is a directory of the machine", context())
+        );
         chown_tree(volume.find(own)?.as_fd(), (uid, gid)).with_context(context)?;
     }
     Ok(())

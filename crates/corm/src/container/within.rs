@@ -1,5 +1,7 @@
 //! Resolution of paths in a container's root, without opening the files.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
@@ -28,11 +30,12 @@ const FORBIDDEN_FOR_IMAGES: [&str; 3] = ["/dev", "/proc", "/sys"];
 /// A volume does; for volumes of the image, also below `/dev`.
 pub fn check_volumes(root: BorrowedFd<'_>, declared: &[PathBuf], given: &[Volume]) -> Result<()> {
     for path in declared {
-        check(root, path, &FORBIDDEN_FOR_IMAGES).with_context(|| format!("config.Volumes of the image: {path:?}"))?;
+        check(root, path, &FORBIDDEN_FOR_IMAGES)
+            .with_code(Code::ImageInvalid, || format!("config.Volumes of the image: {path:?}"))?;
     }
     for Volume { destination, .. } in given {
         check(root, destination, &KERNEL_FILE_SYSTEMS)
-            .with_context(|| format!("--volume: destination {destination:?}"))?;
+            .with_code(Code::UsageValue, || format!("--volume: destination {destination:?}"))?;
     }
     Ok(())
 }
@@ -43,15 +46,16 @@ pub fn check_volumes(root: BorrowedFd<'_>, declared: &[PathBuf], given: &[Volume
 /// One does.
 pub fn check_tmpfs(root: BorrowedFd<'_>, all: &[Tmpfs]) -> Result<()> {
     all.iter().try_for_each(|Tmpfs { destination, .. }| {
-        check(root, destination, &KERNEL_FILE_SYSTEMS).with_context(|| format!("--tmpfs: destination {destination:?}"))
+        check(root, destination, &KERNEL_FILE_SYSTEMS)
+            .with_code(Code::UsageValue, || format!("--tmpfs: destination {destination:?}"))
     })
 }
 
 fn check(root: BorrowedFd<'_>, path: &Path, taken: &[&str]) -> Result<()> {
     let place = resolve(root, path)?;
-    ensure!(place != Path::new("/"), "leads to the root of the container");
+    ensure!(place != Path::new("/"), coded!(ImageInvalid, "leads to the root of the container"));
     let below = taken.iter().find(|taken| place.starts_with(taken));
-    ensure!(below.is_none(), "leads to {place:?}, where the image must not have a volume");
+    ensure!(below.is_none(), coded!(ImageInvalid, "leads to {place:?}, where the image must not have a volume"));
     Ok(())
 }
 
@@ -76,7 +80,7 @@ pub fn resolve(root: BorrowedFd<'_>, path: &Path) -> Result<PathBuf> {
                 };
                 links += 1;
                 if links > MAX_LINKS {
-                    bail!("{path:?}: too many levels of symbolic links");
+                    bail!(coded!(ImageInvalid, "{path:?}: too many levels of symbolic links"));
                 }
                 for part in Path::new(&target).components().rev() {
                     todo.push_front(part.as_os_str().to_owned());

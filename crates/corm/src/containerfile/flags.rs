@@ -1,6 +1,7 @@
 //! The flags of an instruction: `--name=value` before its operands.
 
 use anyhow::{Result, bail, ensure};
+use base::coded;
 
 /// Flags in the order given; each is taken by its name, and what is left is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,7 +26,7 @@ impl FlagList {
                 None => (word.as_str(), None),
             };
             let name = name.trim_start_matches('-');
-            ensure!(!name.is_empty(), "{word:?}: a flag without a name");
+            ensure!(!name.is_empty(), coded!(BuildInvalid, "{word:?}: a flag without a name"));
             flags.push((name.to_owned(), value));
         }
         Ok((Self(flags), rest.trim_end().to_owned()))
@@ -37,7 +38,7 @@ impl FlagList {
     /// It is given twice or without a value.
     pub fn one(&mut self, name: &str) -> Result<Option<String>> {
         let mut all = self.many(name)?;
-        ensure!(all.len() < 2, "--{name}: is given twice");
+        ensure!(all.len() < 2, coded!(BuildInvalid, "--{name}: is given twice"));
         Ok(all.pop())
     }
 
@@ -56,7 +57,7 @@ impl FlagList {
             values.extend(value.clone());
             false
         });
-        ensure!(!bare, "--{name}: needs a value");
+        ensure!(!bare, coded!(BuildInvalid, "--{name}: needs a value"));
         Ok(values)
     }
 
@@ -67,11 +68,11 @@ impl FlagList {
     pub fn switch(&mut self, name: &str) -> Result<bool> {
         let Some(at) = self.0.iter().position(|(other, _)| other == name) else { return Ok(false) };
         let (_, value) = self.0.remove(at);
-        ensure!(!self.0.iter().any(|(other, _)| other == name), "--{name}: is given twice");
+        ensure!(!self.0.iter().any(|(other, _)| other == name), coded!(BuildInvalid, "--{name}: is given twice"));
         match value.as_deref() {
             None | Some("true" | "1") => Ok(true),
             Some("false" | "0") => Ok(false),
-            Some(other) => bail!("--{name}={other:?}: is neither true nor false"),
+            Some(other) => bail!(coded!(BuildInvalid, "--{name}={other:?}: is neither true nor false")),
         }
     }
 
@@ -81,7 +82,7 @@ impl FlagList {
     /// Names one that the instruction does not have.
     pub fn end(self, instruction: &str) -> Result<()> {
         match self.0.first() {
-            Some((name, _)) => bail!("--{name}: is no flag of {instruction}"),
+            Some((name, _)) => bail!(coded!(BuildInvalid, "--{name}: is no flag of {instruction}")),
             None => Ok(()),
         }
     }
@@ -103,6 +104,6 @@ fn word(text: &str) -> Result<(String, &str)> {
             _ => word.push(letter),
         }
     }
-    ensure!(quote.is_none(), "{word:?}: a quote has no end");
+    ensure!(quote.is_none(), coded!(BuildInvalid, "{word:?}: a quote has no end"));
     Ok((word, ""))
 }

@@ -4,6 +4,7 @@
 //! length times that of the text.
 
 use anyhow::{Result, bail};
+use base::coded;
 
 /// A part of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +55,7 @@ impl Pattern {
                 '[' => class(&mut letters, text)?,
                 '\\' => match letters.next() {
                     Some(next) => Token::Char(next),
-                    None => bail!("{text:?}: a pattern ends with a backslash"),
+                    None => bail!(coded!(BuildInvalid, "{text:?}: a pattern ends with a backslash")),
                 },
                 other => Token::Char(other),
             });
@@ -156,17 +157,17 @@ fn class(letters: &mut std::iter::Peekable<std::str::Chars<'_>>, text: &str) -> 
     };
     loop {
         match letters.peek() {
-            None => bail!("{text:?}: a class of characters has no end"),
+            None => bail!(coded!(BuildInvalid, "{text:?}: a class of characters has no end")),
             Some(']') if !ranges.is_empty() => {
                 letters.next();
                 return Ok(Token::Class(negated, ranges));
             }
-            Some(']' | '-') => bail!("{text:?}: a class of characters is malformed"),
+            Some(']' | '-') => bail!(coded!(BuildInvalid, "{text:?}: a class of characters is malformed")),
             Some(_) => {}
         }
-        let Some(low) = one(letters) else { bail!("{text:?}: a class of characters has no end") };
+        let Some(low) = one(letters) else { bail!(coded!(BuildInvalid, "{text:?}: a class of characters has no end")) };
         let high = if letters.next_if_eq(&'-').is_some() { one(letters) } else { Some(low) };
-        let Some(high) = high else { bail!("{text:?}: a class of characters has no end") };
+        let Some(high) = high else { bail!(coded!(BuildInvalid, "{text:?}: a class of characters has no end")) };
         ranges.push((low, high));
     }
 }

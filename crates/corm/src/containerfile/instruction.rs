@@ -1,5 +1,7 @@
 //! Instructions: what a statement means. Variables are not expanded yet.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -154,8 +156,11 @@ pub(super) fn parse(statement: &Statement, escape: char) -> Result<Instruction> 
         "FROM" | "RUN" | "COPY" | "ADD" | "HEALTHCHECK" => FlagList::split(&statement.rest)?,
         _ => (FlagList::default(), statement.rest.clone()),
     };
-    ensure!(NAMES.contains(&name), "{name}: is no instruction");
-    ensure!(!rest.is_empty() || name == "CMD" || name == "ENTRYPOINT", "{name}: needs an operand");
+    ensure!(NAMES.contains(&name), coded!(BuildInvalid, "{name}: is no instruction"));
+    ensure!(
+        !rest.is_empty() || name == "CMD" || name == "ENTRYPOINT",
+        coded!(BuildInvalid, "{name}: needs an operand")
+    );
     let parsed = match name {
         "FROM" => from(&mut flags, &rest)?,
         "ARG" => Instruction::Arg(pairs::names(&rest, escape)?),
@@ -168,7 +173,7 @@ pub(super) fn parse(statement: &Statement, escape: char) -> Result<Instruction> 
         "ENTRYPOINT" => Instruction::Entrypoint(command(&rest)?),
         "SHELL" => match command(&rest)? {
             Command::Exec(words) if !words.is_empty() => Instruction::Shell(words),
-            _ => bail!("SHELL: needs a JSON list of words"),
+            _ => bail!(coded!(BuildInvalid, "SHELL: needs a JSON list of words")),
         },
         "WORKDIR" => Instruction::Workdir(rest),
         "USER" => Instruction::User(rest),
@@ -178,7 +183,7 @@ pub(super) fn parse(statement: &Statement, escape: char) -> Result<Instruction> 
         "HEALTHCHECK" => Instruction::Healthcheck(healthcheck(&mut flags, &rest)?),
         "ONBUILD" => on_build(statement)?,
         "MAINTAINER" => Instruction::Maintainer(rest),
-        other => bail!("{other}: is no instruction"),
+        other => bail!(coded!(BuildInvalid, "{other}: is no instruction")),
     };
     flags.end(name)?;
     Ok(parsed)
@@ -189,7 +194,10 @@ pub(super) fn parse(statement: &Statement, escape: char) -> Result<Instruction> 
 /// # Errors
 /// It may not.
 pub(super) fn check_trigger(name: &str) -> Result<()> {
-    ensure!(!["ONBUILD", "FROM", "MAINTAINER"].contains(&name), "{name}: may not be an ONBUILD trigger");
+    ensure!(
+        !["ONBUILD", "FROM", "MAINTAINER"].contains(&name),
+        coded!(BuildInvalid, "{name}: may not be an ONBUILD trigger")
+    );
     Ok(())
 }
 
@@ -200,13 +208,13 @@ fn from(flags: &mut FlagList, rest: &str) -> Result<Instruction> {
     let (image, name) = match words.as_slice() {
         [image] => (*image, None),
         [image, word, name] if word.eq_ignore_ascii_case("as") => (*image, Some(name.to_ascii_lowercase())),
-        _ => bail!("FROM: not of the form IMAGE [AS NAME]"),
+        _ => bail!(coded!(BuildInvalid, "FROM: not of the form IMAGE [AS NAME]")),
     };
     if let Some(name) = &name {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
         let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
-        ensure!(starts && name.chars().all(plain), "FROM: {name:?} is no name of a stage");
-        ensure!(name != "scratch" && name != "context", "FROM: {name:?} is a reserved name");
+        ensure!(starts && name.chars().all(plain), coded!(BuildInvalid, "FROM: {name:?} is no name of a stage"));
+        ensure!(name != "scratch" && name != "context", coded!(BuildInvalid, "FROM: {name:?} is a reserved name"));
     }
     Ok(Instruction::From { image: image.to_owned(), name, platform })
 }
@@ -214,7 +222,8 @@ fn from(flags: &mut FlagList, rest: &str) -> Result<Instruction> {
 /// Parses the operands of `RUN`.
 fn run(flags: &mut FlagList, rest: &str, statement: &Statement) -> Result<Run> {
     let mounts = flags.many("mount")?;
-    let mounts = mounts.iter().map(|text| RunMount::parse(text).with_context(|| format!("--mount={text:?}")));
+    let mounts =
+        mounts.iter().map(|text| RunMount::parse(text).with_code(Code::UsageValue, || format!("--mount={text:?}")));
     let run = Run {
         mounts: mounts.collect::<Result<_>>()?,
         network: flags.one("network")?,
@@ -222,7 +231,7 @@ fn run(flags: &mut FlagList, rest: &str, statement: &Statement) -> Result<Run> {
         command: command(rest)?,
         heredocs: statement.heredocs.clone(),
     };
-    ensure!(run.command != Command::Exec(Vec::new()), "RUN: the list of words is empty");
+    ensure!(run.command != Command::Exec(Vec::new()), coded!(BuildInvalid, "RUN: the list of words is empty"));
     Ok(run)
 }
 
@@ -230,7 +239,7 @@ fn run(flags: &mut FlagList, rest: &str, statement: &Statement) -> Result<Run> {
 fn sources(flags: &mut FlagList, rest: &str, statement: &Statement, escape: char) -> Result<CopyArgs> {
     let name = &statement.name;
     let mut words = list(rest)?;
-    ensure!(words.len() > 1, "{name}: needs a source and a destination");
+    ensure!(words.len() > 1, coded!(BuildInvalid, "{name}: needs a source and a destination"));
     let destination = words.pop().context("no destination")?;
     let mut docs = statement.heredocs.clone();
     let mut sources = Vec::new();
@@ -243,7 +252,10 @@ fn sources(flags: &mut FlagList, rest: &str, statement: &Statement, escape: char
     if rest.starts_with('[') {
         docs.clear();
     }
-    ensure!(heredoc(&destination, escape)?.is_none(), "{name}: the destination {destination:?} is a here-document");
+    ensure!(
+        heredoc(&destination, escape)?.is_none(),
+        coded!(BuildInvalid, "{name}: the destination {destination:?} is a here-document")
+    );
     Ok(CopyArgs {
         sources,
         destination,
@@ -269,7 +281,7 @@ fn add(flags: &mut FlagList, rest: &str, statement: &Statement, escape: char) ->
         None => None,
         Some("true") => Some(true),
         Some("false") => Some(false),
-        Some(other) => bail!("--unpack={other:?}: is neither true nor false"),
+        Some(other) => bail!(coded!(BuildInvalid, "--unpack={other:?}: is neither true nor false")),
     };
     Ok(CopyArgs { checksum: flags.one("checksum")?, keep_git_dir: flags.switch("keep-git-dir")?, unpack, ..args })
 }
@@ -283,7 +295,7 @@ fn json(text: &str) -> Result<Option<Vec<String>>> {
     let Ok(list) = serde_json::from_str::<Vec<serde_json::Value>>(text) else { return Ok(None) };
     let word = |value: serde_json::Value| match value {
         serde_json::Value::String(word) if !word.contains('\0') => Ok(word),
-        _ => bail!("{text}: a JSON list must have strings only"),
+        _ => bail!(coded!(BuildInvalid, "{text}: a JSON list must have strings only")),
     };
     list.into_iter().map(word).collect::<Result<Vec<_>>>().map(Some)
 }
@@ -312,21 +324,21 @@ fn healthcheck(flags: &mut FlagList, rest: &str) -> Result<Healthcheck> {
         }
     }
     let retries = match flags.one("retries")? {
-        Some(text) => Some(text.parse().with_context(|| format!("--retries={text:?}"))?),
+        Some(text) => Some(text.parse().with_code(Code::UsageValue, || format!("--retries={text:?}"))?),
         None => None,
     };
     let (kind, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let command = match kind.to_ascii_uppercase().as_str() {
         "NONE" => {
-            ensure!(rest.trim().is_empty(), "HEALTHCHECK NONE: has no operands");
+            ensure!(rest.trim().is_empty(), coded!(BuildInvalid, "HEALTHCHECK NONE: has no operands"));
             None
         }
         "CMD" => {
             let command = command(rest.trim())?;
-            ensure!(command != Command::Exec(Vec::new()), "HEALTHCHECK CMD: needs a command");
+            ensure!(command != Command::Exec(Vec::new()), coded!(BuildInvalid, "HEALTHCHECK CMD: needs a command"));
             Some(command)
         }
-        other => bail!("HEALTHCHECK {other}: is neither CMD nor NONE"),
+        other => bail!(coded!(BuildInvalid, "HEALTHCHECK {other}: is neither CMD nor NONE")),
     };
     Ok(Healthcheck { command, times, retries })
 }

@@ -1,6 +1,7 @@
 //! Lines to statements: parser directives, comments, continued lines, here-documents.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
 
 use super::words::Lexer;
 
@@ -82,7 +83,7 @@ pub(super) fn statements(file: &str, text: &str) -> Result<(Directives, Vec<Stat
         }
         let joined = join(line, &lines, &mut at, directives.escape);
         let context = || format!("{file}:{}: {:?}", first + 1, shown(&joined));
-        ensure!(!joined.contains('\0'), "{}: has a NUL", context());
+        ensure!(!joined.contains('\0'), coded!(BuildInvalid, "{}: has a NUL", context()));
         let mut statement = split(first + 1, &joined);
         if takes_heredocs(&statement) {
             statement.heredocs = heredocs(&statement.rest, directives.escape).with_context(context)?;
@@ -116,12 +117,16 @@ fn directives(file: &str, lines: &[&str]) -> Result<(Directives, usize)> {
         if !["syntax", "escape", "check"].contains(&name.as_str()) {
             return Ok((found, at));
         }
-        ensure!(!seen.contains(&name), "{file}:{}: the directive {name} is given twice", at + 1);
+        ensure!(!seen.contains(&name), coded!(BuildInvalid, "{file}:{}: the directive {name} is given twice", at + 1));
         if name == "escape" {
             found.escape = match value {
                 "\\" => '\\',
                 "`" => '`',
-                _ => bail!("{file}:{}: escape={value:?}: is neither a backslash nor a backtick", at + 1),
+                _ => bail!(coded!(
+                    BuildInvalid,
+                    "{file}:{}: escape={value:?}: is neither a backslash nor a backtick",
+                    at + 1
+                )),
             };
         }
         seen.push(name);
@@ -214,7 +219,7 @@ pub(super) fn heredoc(word: &str, escape: char) -> Result<Option<Heredoc>> {
     }
     let Ok(mut names) = Lexer::literal(escape).words(quoted) else { return Ok(None) };
     let (Some(name), true) = (names.pop(), names.is_empty()) else { return Ok(None) };
-    ensure!(!name.is_empty() && !name.contains('\n'), "{word:?}: a here-document without a name");
+    ensure!(!name.is_empty() && !name.contains('\n'), coded!(BuildInvalid, "{word:?}: a here-document without a name"));
     let expand = !quoted.contains(['"', '\'']);
     Ok(Some(Heredoc { name, descriptor, expand, chomp, content: String::new() }))
 }
@@ -229,10 +234,10 @@ fn content(doc: &Heredoc, lines: &[&str], at: &mut usize) -> Result<String> {
             end = end.trim_start_matches('\t');
         }
         if end == doc.name {
-            ensure!(!content.contains('\0'), "the here-document {:?} has a NUL", doc.name);
+            ensure!(!content.contains('\0'), coded!(BuildInvalid, "the here-document {:?} has a NUL", doc.name));
             return Ok(content);
         }
         content.push_str(line);
     }
-    bail!("the here-document {:?} has no end", doc.name)
+    bail!(coded!(BuildInvalid, "the here-document {:?} has no end", doc.name))
 }

@@ -13,6 +13,7 @@ mod pairs;
 pub mod words;
 
 use anyhow::{Context as _, Result, ensure};
+use base::coded;
 
 pub use flags::FlagList;
 pub use instruction::{Command, CopyArgs, Healthcheck, Instruction, Run};
@@ -61,11 +62,14 @@ fn place(file: &str, statement: &Statement) -> String {
 /// # Errors
 /// Names the file, the line and the instruction, and shows the line.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Containerfile> {
-    ensure!(bytes.len() <= MAX_BYTES, "{name}: more than {MAX_BYTES} bytes, no Containerfile has");
+    ensure!(
+        bytes.len() <= MAX_BYTES,
+        coded!(BuildInvalid, "{name}: more than {MAX_BYTES} bytes, no Containerfile has")
+    );
     let text = std::str::from_utf8(bytes).map_err(|err| {
         let before = bytes.get(..err.valid_up_to()).unwrap_or_default();
         let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-        anyhow::anyhow!("{name}:{line}: is not UTF-8")
+        anyhow::anyhow!(coded!(BuildInvalid, "{name}:{line}: is not UTF-8"))
     })?;
     let (directives, statements) = lines::statements(name, text)?;
     let escape = directives.escape;
@@ -74,7 +78,7 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Containerfile> {
         let instruction = instruction::parse(&statement, escape).with_context(|| place(name, &statement))?;
         steps.push(Step { statement, instruction });
     }
-    ensure!(!steps.is_empty(), "{name}: has no instruction");
+    ensure!(!steps.is_empty(), coded!(BuildInvalid, "{name}: has no instruction"));
     Ok(Containerfile { name: name.to_owned(), escape, steps })
 }
 
@@ -85,7 +89,7 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Containerfile> {
 pub fn parse_trigger(name: &str, text: &str) -> Result<Step> {
     let mut file = parse(name, text.as_bytes())?;
     let step = file.steps.pop().context("an empty trigger")?;
-    ensure!(file.steps.is_empty(), "{name}: {text:?} has several instructions");
+    ensure!(file.steps.is_empty(), coded!(BuildInvalid, "{name}: {text:?} has several instructions"));
     instruction::check_trigger(&step.statement.name).with_context(|| name.to_owned())?;
     Ok(step)
 }

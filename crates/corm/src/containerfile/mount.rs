@@ -1,6 +1,7 @@
 //! `RUN --mount`: what the command finds mounted.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
 
 /// Kind of a mount.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -103,7 +104,7 @@ impl RunMount {
                 "tmpfs" => MountType::Tmpfs,
                 "secret" => MountType::Secret,
                 "ssh" => MountType::Ssh,
-                other => bail!("type={other:?}: is not bind, cache, tmpfs, secret or ssh"),
+                other => bail!(coded!(BuildInvalid, "type={other:?}: is not bind, cache, tmpfs, secret or ssh")),
             };
         }
         for (name, value) in fields {
@@ -132,7 +133,7 @@ impl RunMount {
                     "shared" => Sharing::Shared,
                     "private" => Sharing::Private,
                     "locked" => Sharing::Locked,
-                    other => bail!("sharing={other:?}: is not shared, private or locked"),
+                    other => bail!(coded!(BuildInvalid, "sharing={other:?}: is not shared, private or locked")),
                 }
             }
             "size" | "tmpfs-size" => self.size = Some(text()?),
@@ -142,7 +143,7 @@ impl RunMount {
             "env" => self.env = Some(text()?),
             // of SELinux and of Podman, without an effect here
             "z" | "Z" | "U" | "relabel" | "bind-propagation" | "nosuid" | "nodev" | "noexec" => {}
-            other => bail!("{other}: is no option of a mount"),
+            other => bail!(coded!(BuildInvalid, "{other}: is no option of a mount")),
         }
         Ok(())
     }
@@ -150,7 +151,10 @@ impl RunMount {
     /// Checks that the kind has what is given.
     fn check(&self) -> Result<()> {
         let must = |allowed: &[MountType], given: bool, name: &str| -> Result<()> {
-            ensure!(!given || allowed.contains(&self.kind), "{name}: is no option of this kind of mount");
+            ensure!(
+                !given || allowed.contains(&self.kind),
+                coded!(BuildInvalid, "{name}: is no option of this kind of mount")
+            );
             Ok(())
         };
         use MountType::{Bind, Cache, Secret, Ssh, Tmpfs};
@@ -164,7 +168,7 @@ impl RunMount {
         must(&[Secret, Ssh], self.required, "required")?;
         must(&[Cache], self.sharing != Sharing::Shared, "sharing")?;
         let needs = matches!(self.kind, Bind | Cache | Tmpfs);
-        ensure!(!needs || self.target.is_some(), "needs target=PATH");
+        ensure!(!needs || self.target.is_some(), coded!(BuildInvalid, "needs target=PATH"));
         Ok(())
     }
 }
@@ -174,7 +178,7 @@ fn switch(name: &str, value: Option<&str>) -> Result<bool> {
     match value {
         None | Some("true" | "1") => Ok(true),
         Some("false" | "0") => Ok(false),
-        Some(other) => bail!("{name}={other:?}: is neither true nor false"),
+        Some(other) => bail!(coded!(BuildInvalid, "{name}={other:?}: is neither true nor false")),
     }
 }
 
@@ -188,7 +192,7 @@ fn fields(text: &str) -> Result<Vec<(String, Option<String>)>> {
             other => field.push(other),
         }
     }
-    ensure!(!quoted, "a quote has no end");
+    ensure!(!quoted, coded!(BuildInvalid, "a quote has no end"));
     all.push(field);
     let split = |field: String| match field.split_once('=') {
         Some((name, value)) => (name_of(name), Some(value.to_owned())),

@@ -1,6 +1,7 @@
 //! Words and pairs of ENV, LABEL and ARG, as written: quotes and variables are kept for their expansion.
 
 use anyhow::{Context as _, Result, ensure};
+use base::coded;
 
 /// Splits at blanks that are neither quoted nor escaped.
 pub(super) fn split(text: &str, escape: char) -> Vec<String> {
@@ -42,7 +43,7 @@ pub(super) fn pairs(text: &str, escape: char) -> Result<Vec<(String, String)>> {
     }
     let pair = |word: &String| -> Result<(String, String)> {
         let (name, value) = word.split_once('=').with_context(|| format!("{word:?}: not of the form NAME=VALUE"))?;
-        ensure!(!name.is_empty(), "{word:?}: the name is empty");
+        ensure!(!name.is_empty(), coded!(BuildInvalid, "{word:?}: the name is empty"));
         Ok((name.to_owned(), value.to_owned()))
     };
     words.iter().map(pair).collect()
@@ -54,13 +55,13 @@ pub(super) fn pairs(text: &str, escape: char) -> Result<Vec<(String, String)>> {
 /// No name, or an empty one.
 pub(super) fn names(text: &str, escape: char) -> Result<Vec<(String, Option<String>)>> {
     let words = split(text, escape);
-    ensure!(!words.is_empty(), "needs NAME or NAME=VALUE");
+    ensure!(!words.is_empty(), coded!(BuildInvalid, "needs NAME or NAME=VALUE"));
     let name = |word: &String| -> Result<(String, Option<String>)> {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (word.as_str(), None),
         };
-        ensure!(!name.is_empty(), "{word:?}: the name is empty");
+        ensure!(!name.is_empty(), coded!(BuildInvalid, "{word:?}: the name is empty"));
         Ok((name.to_owned(), value))
     };
     words.iter().map(name).collect()

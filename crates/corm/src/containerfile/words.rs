@@ -1,5 +1,6 @@
 //! Words: quotes, escapes, and variables with their modifiers, by the rules of Dockerfiles.
 
+use base::coded;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -49,7 +50,10 @@ impl Expanded {
 
     /// Appends a character as it is.
     fn literal(&mut self, letter: char) -> Result<()> {
-        ensure!(self.text.len() < MAX_EXPANDED, "its variables expand to more than {MAX_EXPANDED} bytes");
+        ensure!(
+            self.text.len() < MAX_EXPANDED,
+            coded!(BuildInvalid, "its variables expand to more than {MAX_EXPANDED} bytes")
+        );
         self.text.push(letter);
         self.word.push(letter);
         self.inside = true;
@@ -134,7 +138,7 @@ impl<'a> Lexer<'a> {
             }
         }
         match stop {
-            Some(stop) => bail!("${{…: has no {stop:?}"),
+            Some(stop) => bail!(coded!(BuildInvalid, "${{…: has no {stop:?}")),
             None => Ok(()),
         }
     }
@@ -151,7 +155,7 @@ impl<'a> Lexer<'a> {
             }
             out.literal(letter)?;
         }
-        bail!("a single quote has no end")
+        bail!(coded!(BuildInvalid, "a single quote has no end"))
     }
 
     /// Takes what is in double quotes.
@@ -177,7 +181,7 @@ impl<'a> Lexer<'a> {
                 _ => out.literal(letter)?,
             }
         }
-        bail!("a double quote has no end")
+        bail!(coded!(BuildInvalid, "a double quote has no end"))
     }
 
     /// Expands a variable after its dollar sign.
@@ -187,9 +191,9 @@ impl<'a> Lexer<'a> {
             return Ok(if name.is_empty() { "$".to_owned() } else { self.value(&name).unwrap_or_default() });
         }
         scanner.depth += 1;
-        ensure!(scanner.depth <= MAX_DEPTH, "${{…: more than {MAX_DEPTH} in each other");
+        ensure!(scanner.depth <= MAX_DEPTH, coded!(BuildInvalid, "${{…: more than {MAX_DEPTH} in each other"));
         let name = name(scanner);
-        ensure!(!name.is_empty(), "${{…: has no name");
+        ensure!(!name.is_empty(), coded!(BuildInvalid, "${{…: has no name"));
         let value = self.modified(scanner, &name)?;
         scanner.depth -= 1;
         Ok(value)
@@ -198,14 +202,14 @@ impl<'a> Lexer<'a> {
     /// Applies the modifier after the name of a variable in braces.
     fn modified(&self, scanner: &mut Scanner<'_>, name: &str) -> Result<String> {
         let value = self.value(name);
-        let Some(mut modifier) = scanner.letters.next() else { bail!("${{{name}: has no '}}'") };
+        let Some(mut modifier) = scanner.letters.next() else { bail!(coded!(BuildInvalid, "${{{name}: has no '}}'")) };
         let mut given = value.clone();
         if modifier == ':' {
             given = given.filter(|value| !value.is_empty());
             modifier = match scanner.letters.next() {
                 Some(next @ ('+' | '-' | '?')) => next,
-                Some(other) => bail!("${{{name}:{other}…: is no modifier of a variable"),
-                None => bail!("${{{name}:: has no '}}'"),
+                Some(other) => bail!(coded!(BuildInvalid, "${{{name}:{other}…: is no modifier of a variable")),
+                None => bail!(coded!(BuildInvalid, "${{{name}:: has no '}}'")),
             };
         }
         match modifier {
@@ -215,8 +219,8 @@ impl<'a> Lexer<'a> {
                 match (modifier, given) {
                     ('+', Some(_)) | ('-', None) => Ok(word),
                     ('+', None) => Ok(String::new()),
-                    ('?', None) if word.is_empty() => bail!("{name}: is not allowed to be unset"),
-                    ('?', None) => bail!("{name}: {word}"),
+                    ('?', None) if word.is_empty() => bail!(coded!(BuildInvalid, "{name}: is not allowed to be unset")),
+                    ('?', None) => bail!(coded!(BuildInvalid, "{name}: {word}")),
                     (_, Some(given)) => Ok(given),
                     (_, None) => Ok(String::new()),
                 }
@@ -232,7 +236,7 @@ impl<'a> Lexer<'a> {
                 let with = self.inner(scanner, '}', false)?;
                 Ok(replaced(&value.unwrap_or_default(), &pattern, &with, all))
             }
-            other => bail!("${{{name}{other}…: is no modifier of a variable"),
+            other => bail!(coded!(BuildInvalid, "${{{name}{other}…: is no modifier of a variable")),
         }
     }
 
@@ -261,7 +265,7 @@ impl<'a> Lexer<'a> {
                 _ => out.literal(letter)?,
             }
         }
-        bail!("${{…: has no {stop:?}")
+        bail!(coded!(BuildInvalid, "${{…: has no {stop:?}"))
     }
 
     fn value(&self, name: &str) -> Option<String> {

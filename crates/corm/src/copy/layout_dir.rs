@@ -2,6 +2,7 @@
 //!
 //! All paths are below its descriptor and without symlinks, because what is in the directory may be another user's.
 
+use base::coded;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd as _;
@@ -41,12 +42,15 @@ impl LayoutDir {
             other => other.with_context(context)?,
         }
         let dir = place::open_to_read(path).with_context(context)?;
-        ensure!(dir.metadata().with_context(context)?.is_dir(), "{path:?}: not a directory");
+        ensure!(dir.metadata().with_context(context)?.is_dir(), coded!(ArchiveInvalid, "{path:?}: not a directory"));
         let layout = Self { dir: lock(dir, How::Exclusive).with_context(context)? };
         // a copy that was killed has left one
         sweep_beside(layout.dir.as_fd());
         if layout.read("oci-layout").with_context(context)?.is_none() {
-            ensure!(is_empty(path).with_context(context)?, "{path:?}: not empty, and no OCI layout");
+            ensure!(
+                is_empty(path).with_context(context)?,
+                coded!(ArchiveInvalid, "{path:?}: not empty, and no OCI layout")
+            );
             let version = json!({ "imageLayoutVersion": VERSION }).to_string();
             layout.write("oci-layout", &mut version.as_bytes(), None).with_context(context)?;
         }
@@ -81,10 +85,10 @@ impl LayoutDir {
             Err(Errno::ENOENT) => return Ok(None),
             other => other.with_context(|| name.to_owned())?,
         };
-        ensure!(file.metadata()?.is_file(), "{name}: not a regular file");
+        ensure!(file.metadata()?.is_file(), coded!(ArchiveInvalid, "{name}: not a regular file"));
         let mut bytes = Vec::new();
         file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
-        ensure!(bytes.len() as u64 <= MAX_DOCUMENT, "{name}: larger than {MAX_DOCUMENT} bytes");
+        ensure!(bytes.len() as u64 <= MAX_DOCUMENT, coded!(ArchiveInvalid, "{name}: larger than {MAX_DOCUMENT} bytes"));
         Ok(Some(bytes))
     }
 
@@ -97,7 +101,7 @@ impl LayoutDir {
         io::copy(from, &mut out).with_context(|| name.to_owned())?;
         let (_, digest, size) = out.finish();
         if expected.is_some_and(|expected| expected != (&digest, size)) {
-            bail!("{name}: {size} bytes with the digest {digest} came");
+            bail!(coded!(ImageDigest, "{name}: {size} bytes with the digest {digest} came"));
         }
         staged.replace_in(last).with_context(|| name.to_owned())
     }

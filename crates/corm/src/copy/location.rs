@@ -1,5 +1,6 @@
 //! Places of images, as Podman and skopeo write them: `docker://NAME`, `oci:DIR:TAG`, `docker-archive:FILE`.
 
+use base::coded;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -49,14 +50,17 @@ impl Location {
             "dir" => path(rest).map(Self::Directory),
             "store" => Self::store(rest),
             "containers-storage" | "docker-daemon" | "ostree" | "sif" | "tarball" => {
-                bail!("the transport {transport}: is of another tool's own storage: save the image with that tool")
+                bail!(coded!(
+                    ImageName,
+                    "the transport {transport}: is of another tool's own storage: save the image with that tool"
+                ))
             }
             _ => Self::store(text),
         }
     }
 
     fn store(name: &str) -> Result<Self> {
-        ensure!(!name.is_empty(), "no name");
+        ensure!(!name.is_empty(), coded!(ImageName, "no name"));
         Ok(Self::Store(name.to_owned()))
     }
 }
@@ -64,14 +68,15 @@ impl Location {
 /// Splits `PATH[:TAG]` at the first colon, as skopeo does.
 fn with_tag(text: &str) -> Result<(PathBuf, Option<String>)> {
     let Some((file, tag)) = text.split_once(':') else { return Ok((path(text)?, None)) };
-    ensure!(!tag.is_empty(), "an empty tag");
+    ensure!(!tag.is_empty(), coded!(ImageName, "an empty tag"));
     // a tag, or a full name as Podman writes it
-    reference::local_name(tag).map_err(|_| anyhow::anyhow!("{tag:?} is neither a tag nor a name"))?;
+    reference::local_name(tag)
+        .map_err(|_| anyhow::anyhow!(coded!(ImageName, "{tag:?} is neither a tag nor a name")))?;
     Ok((path(file)?, Some(tag.to_owned())))
 }
 
 fn path(text: &str) -> Result<PathBuf> {
-    ensure!(!text.is_empty(), "no path");
+    ensure!(!text.is_empty(), coded!(ImageName, "no path"));
     Ok(PathBuf::from(text))
 }
 

@@ -9,6 +9,8 @@ mod location;
 mod source;
 mod target;
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
@@ -74,7 +76,7 @@ pub fn copy(store: &Store, from: &Side<'_>, to: &Side<'_>, request: &Request, pr
             *document = recompressed(store, document, format, level)?;
         }
     }
-    let Some((top, below)) = documents.split_last() else { bail!("nothing to copy") };
+    let Some((top, below)) = documents.split_last() else { bail!(coded!(ArchiveInvalid, "nothing to copy")) };
     let target = Target::open(store, to, source.repository(), request)?;
     for document in below {
         transfer(&source, &target, document, progress)?;
@@ -83,7 +85,7 @@ pub fn copy(store: &Store, from: &Side<'_>, to: &Side<'_>, request: &Request, pr
     transfer(&source, &target, top, progress)?;
     let digest = target.finish(top, progress)?;
     if request.preserve_digests && digest != top.digest {
-        bail!("the destination has the digest {digest}, not {}", top.digest);
+        bail!(coded!(ImageDigest, "the destination has the digest {digest}, not {}", top.digest));
     }
     Ok(digest)
 }
@@ -172,7 +174,11 @@ impl Source<'_> {
         depth: usize,
     ) -> Result<()> {
         if depth > MAX_DEPTH || documents.len() >= MAX_DOCUMENTS {
-            bail!("index {}: more than {MAX_DEPTH} levels or {MAX_DOCUMENTS} manifests", document.digest);
+            bail!(coded!(
+                ImageInvalid,
+                "index {}: more than {MAX_DEPTH} levels or {MAX_DOCUMENTS} manifests",
+                document.digest
+            ));
         }
         for child in document.children.iter().flatten() {
             if seen.insert(child.digest.clone()) {
@@ -190,11 +196,13 @@ impl Source<'_> {
                 return Ok(document);
             }
             let index = manifest::parse_index(&document.bytes)?;
-            let entry = platform.choose(&index).with_context(|| format!("no image for {platform} in the index"))?;
+            let entry = platform
+                .choose(&index)
+                .with_code(Code::ImagePlatform, || format!("no image for {platform} in the index"))?;
             let digest = manifest::digest_of(entry)?;
             let child = document.children.iter().flatten().find(|child| child.digest == digest);
-            document = self.document(child.context("the index has no such entry")?)?;
+            document = self.document(child.code(Code::ImageInvalid, "the index has no such entry")?)?;
         }
-        bail!("more than {MAX_DEPTH} indexes inside of each other")
+        bail!(coded!(ArchiveInvalid, "more than {MAX_DEPTH} indexes inside of each other"))
     }
 }

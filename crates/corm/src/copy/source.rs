@@ -1,6 +1,8 @@
 //! The source of a copy: its documents, and its blobs, which it brings into the store.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
+use base::error::{Code, Coding as _};
 use oci_spec::image::Descriptor;
 
 use super::location::Location;
@@ -82,18 +84,18 @@ impl<'a> Source<'a> {
 
     /// Returns the entry of a layout's index: that of the tag, or the only one.
     fn entry(&self, tag: Option<&str>) -> Result<Part> {
-        let Kind::Layout(contents) = &self.kind else { bail!("no layout") };
+        let Kind::Layout(contents) = &self.kind else { bail!(coded!(ArchiveInvalid, "no layout")) };
         let index = manifest::parse_index(&contents.read(self.store, "index.json", MAX_DOCUMENT)?)?;
         let name = |entry: &Descriptor| entry.annotations().as_ref().and_then(|all| all.get(REF_NAME)).cloned();
         let found: Vec<&Descriptor> =
             index.manifests().iter().filter(|entry| tag.is_none() || name(entry).as_deref() == tag).collect();
         let entry = match (found.as_slice(), tag) {
-            ([], Some(tag)) => bail!("no image has the tag {tag:?}"),
-            ([], None) => bail!("no image in it"),
+            ([], Some(tag)) => bail!(coded!(ImageNotFound, "no image has the tag {tag:?}")),
+            ([], None) => bail!(coded!(ArchiveInvalid, "no image in it")),
             ([first, rest @ ..], _) if rest.iter().all(|entry| entry.digest() == first.digest()) => first,
             (several, _) => {
                 let names: Vec<String> = several.iter().filter_map(|entry| name(entry)).collect();
-                bail!("{} images: name one by its tag ({})", several.len(), names.join(", "))
+                bail!(coded!(ArchiveInvalid, "{} images: name one by its tag ({})", several.len(), names.join(", ")))
             }
         };
         let media_type = entry.media_type().to_string();
@@ -117,13 +119,11 @@ impl<'a> Source<'a> {
             let found = Digest::of(&bytes);
             ensure!(
                 found == part.digest && bytes.len() as u64 == part.size,
-                "{} bytes with the digest {found} instead of {}",
-                bytes.len(),
-                part.size
+                coded!(ImageDigest, "{} bytes with the digest {found} instead of {}", bytes.len(), part.size)
             );
             parts(bytes, Some(&part.media_type).filter(|text| !text.is_empty()).map(String::as_str))
         };
-        read().with_context(|| format!("manifest {}", part.digest))
+        read().with_code(Code::ImageInvalid, || format!("manifest {}", part.digest))
     }
 
     /// Brings a blob into the store, verified.
@@ -139,7 +139,10 @@ impl<'a> Source<'a> {
             Kind::Directory(contents) => contents.blob(self.store, part.digest.hex(), expected).map(drop),
             Kind::Store => {
                 let present = self.store.has_blob(&part.digest).context("not in the store")?;
-                ensure!(present == part.size, "{present} bytes, {} by the manifest (see corm fsck)", part.size);
+                ensure!(
+                    present == part.size,
+                    coded!(StoreDamaged, "{present} bytes, {} by the manifest (see corm fsck)", part.size)
+                );
                 Ok(())
             }
         }
@@ -167,7 +170,7 @@ fn docker_archive(store: &Store, path: &std::path::Path, name: Option<&str>) -> 
     let mut found = images.into_iter().filter(|(_, names)| named(names));
     match (found.next(), found.next()) {
         (Some((manifest, _)), None) => Ok(manifest),
-        (None, _) => bail!("{path:?}: no image of the name {:?}", name.unwrap_or_default()),
-        (Some(_), Some(_)) => bail!("{path:?}: several images: name one"),
+        (None, _) => bail!(coded!(ImageNotFound, "{path:?}: no image of the name {:?}", name.unwrap_or_default())),
+        (Some(_), Some(_)) => bail!(coded!(ArchiveInvalid, "{path:?}: several images: name one")),
     }
 }

@@ -1,9 +1,11 @@
 //! The destination of a copy.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::layout_dir::LayoutDir;
 use super::location::Location;
@@ -70,13 +72,16 @@ impl<'a> Target<'a> {
             Location::OciArchive(path, tag) => files(path, tag, Archive::Oci),
             Location::Directory(path) => files(path, &None, Archive::DockerDir),
             Location::DockerArchive(path, name) => {
-                ensure!(!request.all, "--all: a docker archive has no index");
-                ensure!(!request.preserve_digests, "--preserve-digests: a docker archive has no manifest");
+                ensure!(!request.all, coded!(UsageValue, "--all: a docker archive has no index"));
+                ensure!(
+                    !request.preserve_digests,
+                    coded!(ImageInvalid, "--preserve-digests: a docker archive has no manifest")
+                );
                 files(path, &name.as_deref().map(reference::local_name).transpose()?, Archive::Docker)
             }
-            Location::Manifest(_) => bail!("a manifest of the store is no destination"),
+            Location::Manifest(_) => bail!(coded!(ImageInvalid, "a manifest of the store is no destination")),
             Location::Store(name) => {
-                ensure!(!request.all, "--all: the store keeps one image of an index");
+                ensure!(!request.all, coded!(UsageValue, "--all: the store keeps one image of an index"));
                 Kind::Store(reference::local_name(name)?)
             }
         };
@@ -131,7 +136,7 @@ impl<'a> Target<'a> {
         match &self.kind {
             Kind::Registry { client, name, .. } => {
                 put_manifest(client, &document.digest.to_string(), &document.media_type, &document.bytes)
-                    .with_context(|| format!("{name}: manifest {}", document.digest))
+                    .with_code(Code::ImageInvalid, || format!("{name}: manifest {}", document.digest))
             }
             Kind::Layout(dir, _) => dir.put_document(document),
             Kind::Files { .. } | Kind::Store(_) => {
@@ -151,11 +156,11 @@ impl<'a> Target<'a> {
         match self.kind {
             Kind::Registry { client, name, exact, .. } => {
                 if let Some(wanted) = name.digest().filter(|wanted| **wanted != top.digest) {
-                    bail!("{name}: the image has the digest {}, not {wanted}", top.digest);
+                    bail!(coded!(ImageDigest, "{name}: the image has the digest {}, not {wanted}", top.digest));
                 }
                 if exact || top.children.is_some() {
                     put_manifest(&client, &name.version(), &top.media_type, &top.bytes)
-                        .with_context(|| format!("{name}: manifest"))?;
+                        .with_code(Code::ImageInvalid, || format!("{name}: manifest"))?;
                     return Ok(top.digest.clone());
                 }
                 put_image(&client, &name, &top.media_type, &top.bytes, progress)

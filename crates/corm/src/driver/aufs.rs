@@ -1,6 +1,7 @@
 //! The aufs driver, for kernels with the aufs patches: branches in a union mount, whiteouts are files `.wh.NAME` as in
 //! layers.
 
+use base::coded;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -54,7 +55,7 @@ impl Aufs {
     fn join(&self, chain: &[Digest], upper: Option<&Path>) -> Result<OwnedFd> {
         let count = chain.len() + usize::from(upper.is_some());
         if count > MAX_BRANCHES {
-            bail!("{} layers: aufs joins {} branches at most", chain.len(), MAX_BRANCHES);
+            bail!(coded!(ImageInvalid, "{} layers: aufs joins {} branches at most", chain.len(), MAX_BRANCHES));
         }
         let mut open_dirs = Vec::new();
         let mut name = |path: &Path| -> Result<String> {

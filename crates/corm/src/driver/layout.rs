@@ -5,6 +5,8 @@
 //! trees/ID/base.json  the chain below     trees/ID/…          the container, in the driver's format
 //! ```
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -107,7 +109,7 @@ impl DriverDirs {
     pub fn require_layer(&self, layer: &Digest) -> Result<PathBuf> {
         let path = self.layer(layer);
         if !path.is_dir() {
-            bail!("layer {layer} is not in the store (see corm fsck)");
+            bail!(coded!(StoreDamaged, "layer {layer} is not in the store (see corm fsck)"));
         }
         Ok(path)
     }
@@ -134,7 +136,10 @@ impl DriverDirs {
 
     /// Publishes a staged directory as a layer; an existing layer is kept.
     pub fn publish_layer(&self, staged: StagedEntry, layer: &Digest) -> Result<()> {
-        staged.publish_new(&self.0.layers.join(layer.hex())).map(|_| ()).with_context(|| format!("layer {layer}"))
+        staged
+            .publish_new(&self.0.layers.join(layer.hex()))
+            .map(|_| ())
+            .with_code(Code::ImageInvalid, || format!("layer {layer}"))
     }
 
     /// Publishes a staged directory as a container.
@@ -176,7 +181,7 @@ pub fn mark_durable(layer: BorrowedFd<'_>) -> Result<()> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     match linux::open::openat(layer, DURABLE, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
         Ok(_) | Err(Errno::ENOENT) => Ok(()),
-        Err(err) => Err(err).context("mark a layer as durable"),
+        Err(err) => Err(err).code(Code::ImageInvalid, "mark a layer as durable"),
     }
 }
 

@@ -3,6 +3,7 @@
 //! A file in place of an entry is removed first and never written through, because files of a tree may share content
 //! and inode with others.
 
+use base::coded;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::BufRead;
@@ -94,10 +95,14 @@ impl Applier<'_> {
         };
         self.applied.size = self.applied.size.saturating_add(apparent);
         if self.applied.entries + self.dirs.implied > self.limits.entries {
-            bail!("more than {} entries (--layer-limit entries=N)", self.limits.entries);
+            bail!(coded!(ImageInvalid, "more than {} entries (--layer-limit entries=N)", self.limits.entries));
         }
         if self.applied.size > self.limits.apparent {
-            bail!("files of more than {} bytes together (--layer-limit files=SIZE)", self.limits.apparent);
+            bail!(coded!(
+                ImageInvalid,
+                "files of more than {} bytes together (--layer-limit files=SIZE)",
+                self.limits.apparent
+            ));
         }
         Ok(())
     }
@@ -105,7 +110,7 @@ impl Applier<'_> {
     /// Applies an entry of the root, which must be a directory.
     fn root(&mut self, entry: &Entry) -> Result<()> {
         if entry.kind != TarEntryType::Directory {
-            bail!("the root can only be a directory");
+            bail!(coded!(ImageInvalid, "the root can only be a directory"));
         }
         let root = self.dirs.root();
         self.directory_attributes(entry, &root, &root, c".")
@@ -129,7 +134,9 @@ impl Applier<'_> {
         match &entry.kind {
             TarEntryType::Directory => return self.directory(entry, path, dir, name),
             TarEntryType::HardLink(target) => return self.hard_link(target, dir, name),
-            TarEntryType::Character(0, 0) => bail!("a character device 0:0 is overlay's way to delete a name"),
+            TarEntryType::Character(0, 0) => {
+                bail!(coded!(ImageInvalid, "a character device 0:0 is overlay's way to delete a name"))
+            }
             TarEntryType::Character(..) | TarEntryType::Block(..) if self.setter.unprivileged => {
                 self.applied.dropped += 1;
                 return Ok(());
@@ -143,7 +150,12 @@ impl Applier<'_> {
             TarEntryType::Sparse { extents, size } => self.file(dir, name, *size, extents, data)?,
             TarEntryType::Symlink(target) => {
                 if target.len() > self.limits.path {
-                    bail!("a symlink of {} bytes, over the limit of {}", target.len(), self.limits.path);
+                    bail!(coded!(
+                        ImageInvalid,
+                        "a symlink of {} bytes, over the limit of {}",
+                        target.len(),
+                        self.limits.path
+                    ));
                 }
                 let target = CString::new(target.as_slice()).context("NUL in the symlink's target")?;
                 path::symlinkat(&target, dir.touch(), name)?;
@@ -238,7 +250,11 @@ impl Applier<'_> {
         let space = path::space(file.as_fd()).context("free space of the disk")?;
         let wanted = self.limits.min_free.unwrap_or_else(|| (space.total / 100).min(MIN_FREE));
         if space.free < wanted {
-            bail!("the disk has {} bytes left, less than {wanted} (--layer-limit min-free=SIZE)", space.free);
+            bail!(coded!(
+                ImageInvalid,
+                "the disk has {} bytes left, less than {wanted} (--layer-limit min-free=SIZE)",
+                space.free
+            ));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Compression of blobs: gzip (of several members), zstd (of several frames), or none.
 
+use base::coded;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,8 +69,8 @@ pub fn detect_archive(first: &[u8]) -> Packed {
 fn detect(first: &[u8]) -> Result<Compression> {
     match detect_archive(first) {
         Packed::AsLayer(compression) => Ok(compression),
-        Packed::Bzip2 => bail!("packed with bzip2: neither gzip, zstd nor a plain tar"),
-        Packed::Xz => bail!("packed with xz: neither gzip, zstd nor a plain tar"),
+        Packed::Bzip2 => bail!(coded!(ImageInvalid, "packed with bzip2: neither gzip, zstd nor a plain tar")),
+        Packed::Xz => bail!(coded!(ImageInvalid, "packed with xz: neither gzip, zstd nor a plain tar")),
     }
 }
 
@@ -165,7 +166,11 @@ fn unpack_into(
     let mut within = |unpacked: u64| {
         let taken = taken.load(Ordering::Relaxed);
         if unpacked > limits.tar {
-            return Err(invalid(anyhow::anyhow!("more than {} bytes unpacked (--layer-limit size=SIZE)", limits.tar)));
+            return Err(invalid(anyhow::anyhow!(coded!(
+                ImageInvalid,
+                "more than {} bytes unpacked (--layer-limit size=SIZE)",
+                limits.tar
+            ))));
         }
         if unpacked > limits.ratio_from && unpacked / limits.ratio.max(1) > taken {
             let most = limits.ratio;

@@ -7,6 +7,7 @@
 //! A delta has no directory of the layers below. A path that needs one is the error [`NeedsLower`], because only the
 //! layers below say whether it is a directory, a symlink or a file.
 
+use base::coded;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -210,7 +211,7 @@ impl Dirs {
         if depth < self.top + self.max_depth {
             return Ok(());
         }
-        bail!("more than {} directories deep through symlinks", self.max_depth)
+        bail!(coded!(ImageInvalid, "more than {} directories deep through symlinks", self.max_depth))
     }
 
     /// Closes all directories, before a directory or symlink is removed.
@@ -232,7 +233,7 @@ fn components(dir: BorrowedFd<'_>) -> io::Result<usize> {
 fn make_in(dir: &Dir, name: &[u8]) -> Result<Rc<Dir>> {
     let name = CString::new(name)?;
     match path::mkdirat(dir.touch(), &name, 0o755) {
-        Err(err) if err.raw_os_error() == Some(libc::EEXIST) => bail!("is a dangling symlink"),
+        Err(err) if err.raw_os_error() == Some(libc::EEXIST) => bail!(coded!(ImageInvalid, "is a dangling symlink")),
         other => other?,
     }
     // the umask may have reduced the mode

@@ -1,6 +1,7 @@
 //! Names of entries: normalisation, validation, and whiteouts.
 
 use anyhow::{Result, bail};
+use base::coded;
 
 use crate::model::limits::Limits;
 
@@ -18,22 +19,22 @@ impl LayerPath {
     /// The name has `..` or NUL, or exceeds the limits.
     pub(crate) fn new(raw: &[u8], limits: &Limits) -> Result<Self> {
         if raw.is_empty() {
-            bail!("an empty name");
+            bail!(coded!(ImageInvalid, "an empty name"));
         }
         if raw.contains(&0) {
-            bail!("NUL in a name");
+            bail!(coded!(ImageInvalid, "NUL in a name"));
         }
         if raw.len() > limits.path {
-            bail!("a path of {} bytes, over the limit of {}", raw.len(), limits.path);
+            bail!(coded!(ImageInvalid, "a path of {} bytes, over the limit of {}", raw.len(), limits.path));
         }
         let mut path = Vec::with_capacity(raw.len());
         let mut depth = 0;
         for part in raw.split(|&byte| byte == b'/').filter(|part| !matches!(part, [] | [b'.'])) {
             if part == b".." {
-                bail!("\"..\" in a path");
+                bail!(coded!(ImageInvalid, "\"..\" in a path"));
             }
             if part.len() > MAX_NAME_BYTES {
-                bail!("a name of {} bytes, over the limit of {MAX_NAME_BYTES}", part.len());
+                bail!(coded!(ImageInvalid, "a name of {} bytes, over the limit of {MAX_NAME_BYTES}", part.len()));
             }
             if depth > 0 {
                 path.push(b'/');
@@ -42,7 +43,7 @@ impl LayerPath {
             depth += 1;
         }
         if depth > limits.depth {
-            bail!("{depth} directories deep, over the limit of {}", limits.depth);
+            bail!(coded!(ImageInvalid, "{depth} directories deep, over the limit of {}", limits.depth));
         }
         Ok(Self(path))
     }
@@ -94,14 +95,14 @@ pub(crate) fn classify(path: &LayerPath) -> Result<Name<'_>> {
     let Some((parent, name)) = path.split() else { return Ok(Name::Plain(&[])) };
     match parent.split(|&byte| byte == b'/').find_map(|part| part.strip_prefix(WHITEOUT)) {
         Some(part) if part.starts_with(WHITEOUT) => return Ok(Name::Aufs),
-        Some(_) => bail!("a whiteout is no directory"),
+        Some(_) => bail!(coded!(ImageInvalid, "a whiteout is no directory")),
         None => {}
     }
     match name.strip_prefix(WHITEOUT) {
         None => Ok(Name::Plain(name)),
         Some(b".wh..opq") => Ok(Name::Opaque),
         Some(rest) if rest.starts_with(WHITEOUT) => Ok(Name::Aufs),
-        Some(b"" | b"." | b"..") => bail!("a whiteout of no name"),
+        Some(b"" | b"." | b"..") => bail!(coded!(ImageInvalid, "a whiteout of no name")),
         Some(name) => Ok(Name::Whiteout(name)),
     }
 }

@@ -1,6 +1,7 @@
 //! A tar header block: numbers, names and checksum. `archive` adds pax headers and long names.
 
 use anyhow::{Context as _, Result, bail};
+use base::coded;
 use tar::Header;
 
 use super::entry::Time;
@@ -33,7 +34,7 @@ fn octal(field: &[u8]) -> Result<i128> {
     let length = digits.iter().position(blank).unwrap_or(digits.len());
     let (digits, rest) = digits.split_at(length);
     if !digits.iter().all(|byte| matches!(byte, b'0'..=b'7')) || !rest.iter().all(blank) {
-        bail!("number {:?} is not octal", String::from_utf8_lossy(field));
+        bail!(coded!(ImageInvalid, "number {:?} is not octal", String::from_utf8_lossy(field)));
     }
     Ok(digits.iter().fold(0, |value, byte| value * 8 + i128::from(byte - b'0')))
 }
@@ -64,7 +65,7 @@ impl<'a> HeaderBlock<'a> {
         };
         let said = number(&field).context("checksum")?;
         if said != others(i128::from) && said != others(|byte| i128::from(byte as i8)) {
-            bail!("wrong checksum of a header: not a tar archive, or a damaged one");
+            bail!(coded!(ArchiveInvalid, "wrong checksum of a header: not a tar archive, or a damaged one"));
         }
         Ok(Some(Self(header)))
     }
@@ -115,7 +116,7 @@ impl<'a> HeaderBlock<'a> {
         let (major, minor) = match (self.0.as_ustar(), self.0.as_gnu()) {
             (Some(header), _) => (&header.dev_major, &header.dev_minor),
             (_, Some(header)) => (&header.dev_major, &header.dev_minor),
-            _ => bail!("a device without numbers: the header is of the oldest form"),
+            _ => bail!(coded!(ImageInvalid, "a device without numbers: the header is of the oldest form")),
         };
         let fit = |field: &[u8]| -> Result<u32> {
             let value = number(field).context("device number")?;
@@ -126,7 +127,9 @@ impl<'a> HeaderBlock<'a> {
 
     /// Parses GNU's old sparse format: the first extents, whether an extension block follows, the file's size.
     pub(super) fn sparse(&self) -> Result<(Extents, bool, u64)> {
-        let Some(gnu) = self.0.as_gnu() else { bail!("a sparse file in a header that is not GNU's") };
+        let Some(gnu) = self.0.as_gnu() else {
+            bail!(coded!(ImageInvalid, "a sparse file in a header that is not GNU's"))
+        };
         let mut extents = Extents::new();
         for piece in &gnu.sparse {
             push_piece(&mut extents, &piece.offset, &piece.numbytes)?;

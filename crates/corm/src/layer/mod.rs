@@ -19,6 +19,8 @@ mod stream;
 mod tar_reader;
 mod whiteout;
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -83,7 +85,7 @@ pub fn unpack(
     layer_type(&MediaType::from(media_type))?;
     let (applied, found, _) = decode_pipeline(blob, limits, progress, |input| apply::archive(input, target, limits))?;
     if found != *diff_id {
-        bail!("the layer is {found}, its image has {diff_id}");
+        bail!(coded!(ImageInvalid, "the layer is {found}, its image has {diff_id}"));
     }
     Ok(applied)
 }
@@ -118,7 +120,7 @@ fn decode_pipeline<T>(
         let done = last(ProgressReader { inner: to_last, taken: &taken, reported: 0, progress })?;
         match hash.join() {
             Ok(Some((digest, size))) => Ok((done, digest, size)),
-            _ => bail!("the layer was not read to its end"),
+            _ => bail!(coded!(ImageInvalid, "the layer was not read to its end")),
         }
     })
 }
@@ -184,13 +186,15 @@ pub fn compress<W: Write + Send>(
             Ok(()) => tar.finish(Ok(())),
             Err(_) => drop(tar),
         }
-        let packed = gzip.join().map_err(|_| anyhow::anyhow!("the compression thread failed"))?;
+        let packed = gzip.join().map_err(|_| anyhow::anyhow!(coded!(ImageInvalid, "the compression thread failed")))?;
         match (produced, packed, hash.join()) {
             // the thread that broke the pipe has the cause
-            (_, Err(err), _) if err.kind() != io::ErrorKind::BrokenPipe => Err(err).context("write the layer"),
+            (_, Err(err), _) if err.kind() != io::ErrorKind::BrokenPipe => {
+                Err(err).code(Code::ImageInvalid, "write the layer")
+            }
             (Err(err), ..) => Err(err),
             (Ok(()), Ok(blob), Ok(Some((digest, size)))) => Ok((blob, digest, size)),
-            _ => bail!("the layer was not written to its end"),
+            _ => bail!(coded!(ImageInvalid, "the layer was not written to its end")),
         }
     })
 }

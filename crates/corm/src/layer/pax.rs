@@ -1,5 +1,6 @@
 //! Records of pax extended headers (POSIX, with the keywords of GNU tar, star and libarchive).
 
+use base::coded;
 use std::ffi::CString;
 
 use anyhow::{Context as _, Result, bail};
@@ -68,7 +69,7 @@ impl Pax {
             data = rest;
         }
         if pax.sparse.offset.is_some() {
-            bail!("pax record \"GNU.sparse.offset\" without its length");
+            bail!(coded!(ImageInvalid, "pax record \"GNU.sparse.offset\" without its length"));
         }
         Ok(pax)
     }
@@ -102,13 +103,13 @@ impl Pax {
 
     fn xattr(&mut self, name: Vec<u8>, value: Vec<u8>, limits: &Limits) -> Result<()> {
         if name.is_empty() || name.len() > 255 || value.len() > limits.xattr {
-            bail!("a name of {} and a value of {} bytes", name.len(), value.len());
+            bail!(coded!(ImageInvalid, "a name of {} and a value of {} bytes", name.len(), value.len()));
         }
         let name = CString::new(name).context("NUL in a name")?;
         // libarchive writes each attribute in both forms
         self.xattrs.retain(|(known, _)| *known != name);
         if self.xattrs.len() >= limits.xattrs {
-            bail!("more than {} extended attributes", limits.xattrs);
+            bail!(coded!(ImageInvalid, "more than {} extended attributes", limits.xattrs));
         }
         self.xattrs.push((name, value));
         Ok(())
@@ -146,7 +147,7 @@ impl Sparse {
 
     fn push(&mut self, offset: u64, length: u64, most: usize) -> Result<()> {
         if self.extents.len() >= most {
-            bail!("more than {most} pieces");
+            bail!(coded!(ImageInvalid, "more than {most} pieces"));
         }
         self.extents.push((offset, length));
         Ok(())
@@ -173,7 +174,7 @@ fn record(data: &[u8]) -> Result<Option<Record<'_>>> {
 
 fn name(value: &[u8]) -> Result<Vec<u8>> {
     if value.contains(&0) {
-        bail!("NUL in the name {}", shown(value));
+        bail!(coded!(ImageInvalid, "NUL in the name {}", shown(value)));
     }
     Ok(value.to_vec())
 }

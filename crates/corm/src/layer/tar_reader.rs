@@ -1,6 +1,8 @@
 //! Reader of a tar, entry by entry: ustar, pax, GNU long names, the sparse formats. It allocates no memory by sizes
 //! that a header only claims. `apply` applies the entries.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::io::{BufRead, ErrorKind};
 
 use anyhow::{Context as _, Result, bail};
@@ -53,7 +55,11 @@ impl<'a, R: BufRead> Archive<'a, R> {
                 b'g' => {
                     // refused, because tools disagree whether global headers apply to all later entries
                     if !self.pax(&raw)?.is_empty() {
-                        bail!("global header {} that changes entries: tools disagree on it", shown(&raw.path()));
+                        bail!(coded!(
+                            ImageInvalid,
+                            "global header {} that changes entries: tools disagree on it",
+                            shown(&raw.path())
+                        ));
                     }
                 }
                 _ => {
@@ -76,7 +82,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
         let most = usize::try_from(self.data).unwrap_or(usize::MAX);
         let bytes = self.input.fill_buf()?;
         if bytes.is_empty() {
-            bail!("the archive ends within its data");
+            bail!(coded!(ArchiveInvalid, "the archive ends within its data"));
         }
         Ok(bytes.get(..most.min(bytes.len())).unwrap_or_default())
     }
@@ -117,7 +123,9 @@ impl<'a, R: BufRead> Archive<'a, R> {
             return Ok(None);
         }
         match self.input.read_exact(&mut block) {
-            Err(err) if err.kind() == ErrorKind::UnexpectedEof => bail!("the archive ends within a header"),
+            Err(err) if err.kind() == ErrorKind::UnexpectedEof => {
+                bail!(coded!(ArchiveInvalid, "the archive ends within a header"))
+            }
             other => other?,
         }
         Ok(Some(block))
@@ -132,7 +140,11 @@ impl<'a, R: BufRead> Archive<'a, R> {
     fn read_data(&mut self, raw: &HeaderBlock<'_>, most: u64) -> Result<Vec<u8>> {
         let size = raw.size()?;
         if size > most {
-            bail!("a header of {size} bytes before {}, over the limit of {most}", shown(&raw.path()));
+            bail!(coded!(
+                ImageInvalid,
+                "a header of {size} bytes before {}, over the limit of {most}",
+                shown(&raw.path())
+            ));
         }
         self.begin(size);
         let mut data = Vec::new();
@@ -179,7 +191,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
             b'5' => TarEntryType::Directory,
             b'6' => TarEntryType::Fifo,
             b'S' => self.old_sparse(raw)?,
-            other => bail!("type {:?} is not supported", char::from(other)),
+            other => bail!(coded!(ImageInvalid, "type {:?} is not supported", char::from(other))),
         };
         // only regular files have data; old tars have sizes for other entries
         self.begin(if matches!(kind, TarEntryType::File | TarEntryType::Sparse { .. }) { size } else { 0 });
@@ -203,7 +215,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
     fn old_sparse(&mut self, raw: &HeaderBlock<'_>) -> Result<TarEntryType> {
         let (mut extents, mut more, size) = raw.sparse()?;
         while more {
-            let block = self.block()?.context("the archive ends within a sparse map")?;
+            let block = self.block()?.code(Code::ArchiveInvalid, "the archive ends within a sparse map")?;
             more = extension_block(&block, &mut extents)?;
             self.within(extents.len())?;
         }
@@ -212,7 +224,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
 
     fn within(&self, extents: usize) -> Result<()> {
         if extents > self.limits.extents {
-            bail!("a sparse file of more than {} pieces", self.limits.extents);
+            bail!(coded!(ImageInvalid, "a sparse file of more than {} pieces", self.limits.extents));
         }
         Ok(())
     }
@@ -224,13 +236,13 @@ impl<'a, R: BufRead> Archive<'a, R> {
             (None | Some(0), _) => match sparse.size {
                 Some(size) => Ok(TarEntryType::Sparse { extents: sparse.extents.clone(), size }),
                 None if sparse.extents.is_empty() => Ok(TarEntryType::File),
-                None => bail!("a sparse map without the file's size"),
+                None => bail!(coded!(ImageInvalid, "a sparse map without the file's size")),
             },
             (Some(1), Some(0)) => {
                 let size = sparse.size.context("a sparse file without its size")?;
                 Ok(TarEntryType::Sparse { extents: self.map_in_data()?, size })
             }
-            (major, minor) => bail!("sparse form {major:?}.{minor:?} is not supported"),
+            (major, minor) => bail!(coded!(ImageInvalid, "sparse form {major:?}.{minor:?} is not supported")),
         }
     }
 
@@ -248,7 +260,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
         while fill > 0 {
             let length = self.chunk()?.len().min(usize::try_from(fill)?);
             if length == 0 {
-                bail!("a sparse map that does not end");
+                bail!(coded!(ImageInvalid, "a sparse map that does not end"));
             }
             self.consume(length);
             fill -= length as u64;
@@ -259,11 +271,13 @@ impl<'a, R: BufRead> Archive<'a, R> {
     fn line(&mut self) -> Result<u64> {
         let mut digits = Vec::new();
         loop {
-            let Some(&byte) = self.chunk()?.first() else { bail!("a sparse map that does not end") };
+            let Some(&byte) = self.chunk()?.first() else {
+                bail!(coded!(ImageInvalid, "a sparse map that does not end"))
+            };
             self.consume(1);
             match byte {
                 b'\n' => return unsigned(&digits).context("sparse map"),
-                _ if digits.len() >= 20 => bail!("sparse map: a number of more than 20 digits"),
+                _ if digits.len() >= 20 => bail!(coded!(ImageInvalid, "sparse map: a number of more than 20 digits")),
                 digit => digits.push(digit),
             }
         }
@@ -289,7 +303,7 @@ fn check_extents(kind: &TarEntryType, data: u64) -> Result<()> {
         sum += length; // at most `at`, which is at most `size`
     }
     if sum != data {
-        bail!("sparse map: its pieces have {sum} bytes, {data} follow");
+        bail!(coded!(ImageInvalid, "sparse map: its pieces have {sum} bytes, {data} follow"));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use base::cli_parser::values;
+use base::coded;
 use base::fs::walk::MAX_DEPTH;
 
 /// Limits of one layer.
@@ -71,10 +72,13 @@ impl Limits {
             "ratio-from" => self.ratio_from = bytes(value)?,
             "depth" => {
                 let depth = usize::try_from(count(value)?)?;
-                ensure!(depth <= MAX_DEPTH, "must be {MAX_DEPTH} at most");
+                ensure!(depth <= MAX_DEPTH, coded!(UsageValue, "must be {MAX_DEPTH} at most"));
                 self.depth = depth;
             }
-            _ => bail!("unknown limit (there are size, files, min-free, entries, depth, ratio and ratio-from)"),
+            _ => bail!(coded!(
+                UsageValue,
+                "unknown limit (there are size, files, min-free, entries, depth, ratio and ratio-from)"
+            )),
         }
         Ok(())
     }

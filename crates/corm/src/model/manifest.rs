@@ -5,6 +5,8 @@
 //! because other tools must run what was checked here. Sizes are bounded before any fetch.
 
 use anyhow::{Context as _, Result, bail};
+use base::coded;
+use base::error::{Code, Coding as _};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -117,7 +119,7 @@ pub fn parse(bytes: &[u8], declared: Option<&str>) -> Result<Document> {
 pub fn parse_manifest(bytes: &[u8]) -> Result<ImageManifest> {
     match parse(bytes, None)? {
         Document::Manifest(manifest) => Ok(manifest),
-        Document::Index(_) => bail!("an index where a manifest was expected"),
+        Document::Index(_) => bail!(coded!(ImageInvalid, "an index where a manifest was expected")),
     }
 }
 
@@ -128,7 +130,7 @@ pub fn parse_manifest(bytes: &[u8]) -> Result<ImageManifest> {
 pub fn parse_index(bytes: &[u8]) -> Result<ImageIndex> {
     match parse(bytes, None)? {
         Document::Index(index) => Ok(index),
-        Document::Manifest(_) => bail!("a manifest where an index was expected"),
+        Document::Manifest(_) => bail!(coded!(ImageInvalid, "a manifest where an index was expected")),
     }
 }
 
@@ -150,7 +152,7 @@ pub fn parse_config(bytes: &[u8]) -> Result<ImageConfiguration> {
         }
         let config: ImageConfiguration = typed(value, &zero_values::CONFIGURATION)?;
         if !["layers", ""].contains(&config.rootfs().typ().as_str()) {
-            bail!("rootfs.type: {:?} is not \"layers\"", config.rootfs().typ());
+            bail!(coded!(ImageInvalid, "rootfs.type: {:?} is not \"layers\"", config.rootfs().typ()));
         }
         diff_ids(&config)?;
         Ok(config)
@@ -165,9 +167,11 @@ pub fn parse_config(bytes: &[u8]) -> Result<ImageConfiguration> {
 pub fn diff_ids(config: &ImageConfiguration) -> Result<Vec<Digest>> {
     let ids = config.rootfs().diff_ids();
     if ids.len() > MAX_LAYERS {
-        bail!("rootfs.diff_ids: {} layers, at most {MAX_LAYERS} can be joined", ids.len());
+        bail!(coded!(ImageInvalid, "rootfs.diff_ids: {} layers, at most {MAX_LAYERS} can be joined", ids.len()));
     }
-    let parse = |(at, id): (usize, &String)| Digest::parse(id).with_context(|| format!("rootfs.diff_ids[{at}]"));
+    let parse = |(at, id): (usize, &String)| {
+        Digest::parse(id).with_code(Code::ImageInvalid, || format!("rootfs.diff_ids[{at}]"))
+    };
     ids.iter().enumerate().map(parse).collect()
 }
 
@@ -178,7 +182,12 @@ pub fn diff_ids(config: &ImageConfiguration) -> Result<Vec<Digest>> {
 pub fn layers(manifest: &ImageManifest, config: &ImageConfiguration) -> Result<Vec<Layer>> {
     let diff_ids = diff_ids(config)?;
     if diff_ids.len() != manifest.layers().len() {
-        bail!("{} layers in the manifest, {} in the image configuration", manifest.layers().len(), diff_ids.len());
+        bail!(coded!(
+            ImageInvalid,
+            "{} layers in the manifest, {} in the image configuration",
+            manifest.layers().len(),
+            diff_ids.len()
+        ));
     }
     let layer = |(descriptor, diff_id): (&Descriptor, Digest)| -> Result<Layer> {
         Ok(Layer { blob: digest_of(descriptor)?, media_type: descriptor.media_type().to_string(), diff_id })
@@ -209,18 +218,20 @@ pub fn layer_type(media_type: &MediaType) -> Result<MediaType> {
         (MediaType::ImageLayerZstd | MediaType::ImageLayerNonDistributableZstd, _) | (_, Some(".zstd")) => {
             Ok(MediaType::ImageLayerZstd)
         }
-        _ if text.ends_with("+encrypted") => bail!("mediaType {text:?}: encrypted layers are not supported"),
-        _ => bail!("mediaType {text:?}: not a layer of a file system"),
+        _ if text.ends_with("+encrypted") => {
+            bail!(coded!(ImageInvalid, "mediaType {text:?}: encrypted layers are not supported"))
+        }
+        _ => bail!(coded!(ImageInvalid, "mediaType {text:?}: not a layer of a file system")),
     }
 }
 
 fn object(bytes: &[u8]) -> Result<Map<String, Value>> {
     if bytes.len() as u64 > MAX_DOCUMENT {
-        bail!("larger than {MAX_DOCUMENT} bytes");
+        bail!(coded!(ImageInvalid, "larger than {MAX_DOCUMENT} bytes"));
     }
     match json::parse_object(bytes)? {
         Value::Object(object) => Ok(object),
-        _ => bail!("not an object"),
+        _ => bail!(coded!(ImageInvalid, "not an object")),
     }
 }
 
@@ -232,20 +243,23 @@ fn typed<T: DeserializeOwned>(mut value: Map<String, Value>, shape: &Shape) -> R
 
 /// Determines the kind of document from its keys; `mediaType` and the declared type must agree.
 pub(super) fn front(bytes: &[u8], declared: Option<&str>) -> Result<(MediaKind, Map<String, Value>)> {
-    let value = object(bytes).context("manifest")?;
+    let value = object(bytes).code(Code::ImageInvalid, "manifest")?;
     check_keys(&value, &["schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers", "subject"])
-        .context("manifest")?;
+        .code(Code::ImageInvalid, "manifest")?;
     let own = match value.get("mediaType") {
         None | Some(Value::Null) => None,
         Some(Value::String(own)) => Some(own.as_str()),
-        Some(_) => bail!("manifest: mediaType: not a string"),
+        Some(_) => bail!(coded!(ImageInvalid, "manifest: mediaType: not a string")),
     };
     let schema1 = |text: &str| text.starts_with(DOCKER_SCHEMA1);
     if own.is_some_and(schema1) || value.get("schemaVersion") == Some(&Value::from(1)) {
-        bail!("manifest: schema 1 of Docker: is obsolete, push the image again with a newer tool");
+        bail!(coded!(
+            ImageInvalid,
+            "manifest: schema 1 of Docker: is obsolete, push the image again with a newer tool"
+        ));
     }
     if value.get("schemaVersion") != Some(&Value::from(2)) {
-        bail!("manifest: schemaVersion: not 2");
+        bail!(coded!(ImageInvalid, "manifest: schemaVersion: not 2"));
     }
     let has = |key| value.get(key).is_some_and(|value| !value.is_null());
     let kind = match (has("config") || has("layers"), has("manifests")) {
@@ -253,21 +267,26 @@ pub(super) fn front(bytes: &[u8], declared: Option<&str>) -> Result<(MediaKind, 
         (false, true) => MediaKind::Index,
         // a list that Go writes as null, because it is empty
         (false, false) if value.contains_key("manifests") && !value.contains_key("layers") => MediaKind::Index,
-        (true, true) => bail!("manifest: both a manifest and an index"),
-        (false, false) => bail!("manifest: neither layers nor manifests in it"),
+        (true, true) => bail!(coded!(ImageInvalid, "manifest: both a manifest and an index")),
+        (false, false) => bail!(coded!(ImageInvalid, "manifest: neither layers nor manifests in it")),
     };
     if has("fsLayers") {
-        bail!("manifest: both a manifest and one of schema 1");
+        bail!(coded!(ImageInvalid, "manifest: both a manifest and one of schema 1"));
     }
     for (text, source) in [(own, "mediaType"), (declared, "declared media type")] {
         // a header may have parameters
         let Some(text) = text.and_then(|text| text.split(';').next()).map(str::trim_ascii) else { continue };
         match MediaKind::of(&MediaType::from(text)) {
             Some(stated) if stated == kind => {}
-            Some(stated) => bail!("manifest: {source} {text:?} says {}, the content is {}", stated.name(), kind.name()),
+            Some(stated) => bail!(coded!(
+                ImageInvalid,
+                "manifest: {source} {text:?} says {}, the content is {}",
+                stated.name(),
+                kind.name()
+            )),
             // some registries and mirrors serve everything as plain JSON
             None if source != "mediaType" && GENERIC.contains(&text) => {}
-            None => bail!("manifest: {source} {text:?}: not a manifest of an image"),
+            None => bail!(coded!(ImageInvalid, "manifest: {source} {text:?}: not a manifest of an image")),
         }
     }
     Ok((kind, value))
@@ -277,7 +296,7 @@ fn manifest(value: Map<String, Value>) -> Result<ImageManifest> {
     descriptor_keys(value.get("config")).context("config")?;
     if let Some(Value::Array(layers)) = value.get("layers") {
         for (at, layer) in layers.iter().enumerate() {
-            descriptor_keys(Some(layer)).with_context(|| format!("layers[{at}]"))?;
+            descriptor_keys(Some(layer)).with_code(Code::ImageInvalid, || format!("layers[{at}]"))?;
         }
     }
     let manifest: ImageManifest = typed(value, &zero_values::MANIFEST)?;
@@ -285,15 +304,15 @@ fn manifest(value: Map<String, Value>) -> Result<ImageManifest> {
     match config.media_type() {
         MediaType::ImageConfig => {}
         MediaType::Other(other) if other == DOCKER_CONFIG || GENERIC_CONFIG.contains(&other.as_str()) => {}
-        other => bail!("config: mediaType {:?}: an artifact, not an image", other.as_ref()),
+        other => bail!(coded!(ImageInvalid, "config: mediaType {:?}: an artifact, not an image", other.as_ref())),
     }
     check_descriptor(config, MAX_DOCUMENT).context("config")?;
     if manifest.layers().len() > MAX_LAYERS {
-        bail!("layers: {} of them, at most {MAX_LAYERS} can be joined", manifest.layers().len());
+        bail!(coded!(ImageInvalid, "layers: {} of them, at most {MAX_LAYERS} can be joined", manifest.layers().len()));
     }
     for (at, layer) in manifest.layers().iter().enumerate() {
         let check = || layer_type(layer.media_type()).and_then(|_| check_descriptor(layer, MAX_BLOB));
-        check().with_context(|| format!("layers[{at}]"))?;
+        check().with_code(Code::ImageInvalid, || format!("layers[{at}]"))?;
     }
     Ok(manifest)
 }
@@ -301,7 +320,7 @@ fn manifest(value: Map<String, Value>) -> Result<ImageManifest> {
 fn index(value: Map<String, Value>) -> Result<ImageIndex> {
     if let Some(Value::Array(manifests)) = value.get("manifests") {
         for (at, entry) in manifests.iter().enumerate() {
-            entry_keys(entry).with_context(|| format!("manifests[{at}]"))?;
+            entry_keys(entry).with_code(Code::ImageInvalid, || format!("manifests[{at}]"))?;
         }
     }
     let index: ImageIndex = typed(value, &zero_values::INDEX)?;
@@ -310,7 +329,7 @@ fn index(value: Map<String, Value>) -> Result<ImageIndex> {
             // nothing is fetched by a digest of an algorithm that corm lacks; only its choice is an error
             if is_foreign(entry) { check_size(entry, MAX_DOCUMENT) } else { check_descriptor(entry, MAX_DOCUMENT) }
         };
-        check().with_context(|| format!("manifests[{at}]"))?;
+        check().with_code(Code::ImageInvalid, || format!("manifests[{at}]"))?;
     }
     Ok(index)
 }
@@ -339,7 +358,7 @@ fn check_descriptor(descriptor: &Descriptor, max: u64) -> Result<()> {
 
 fn check_size(descriptor: &Descriptor, max: u64) -> Result<()> {
     if descriptor.size() > max {
-        bail!("size: {} is above the limit of {max} bytes", descriptor.size());
+        bail!(coded!(ImageInvalid, "size: {} is above the limit of {max} bytes", descriptor.size()));
     }
     Ok(())
 }
@@ -372,7 +391,7 @@ fn entry_keys(value: &Value) -> Result<()> {
 fn check_keys(object: &Map<String, Value>, known: &[&str]) -> Result<()> {
     for key in object.keys() {
         if let Some(known) = known.iter().find(|known| known.eq_ignore_ascii_case(key) && *known != key) {
-            bail!("{key:?}: spelled unlike {known:?}, which other tools would take it for");
+            bail!(coded!(ImageInvalid, "{key:?}: spelled unlike {known:?}, which other tools would take it for"));
         }
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! not checked, because attestations, charts and signatures are copied too.
 
 use anyhow::{Context as _, Result, bail};
+use base::coded;
 use serde_json::{Map, Value};
 
 use super::digest::Digest;
@@ -62,7 +63,7 @@ fn all(value: &Map<String, Value>, key: &str, max: u64) -> Result<Vec<Part>> {
     let items = match value.get(key) {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(items)) => items,
-        Some(_) => bail!("{key}: not a list"),
+        Some(_) => bail!(coded!(ImageInvalid, "{key}: not a list")),
     };
     let one = |(at, item): (usize, &Value)| part(item, max).with_context(|| format!("{key}[{at}]"));
     items.iter().enumerate().map(one).collect()
@@ -73,7 +74,7 @@ fn part(value: &Value, max: u64) -> Result<Part> {
     let digest = value.get("digest").and_then(Value::as_str).context("digest: is missing")?;
     let size = value.get("size").and_then(Value::as_u64).context("size: not a number")?;
     if size > max {
-        bail!("size: {size} is above the limit of {max} bytes");
+        bail!(coded!(ImageInvalid, "size: {size} is above the limit of {max} bytes"));
     }
     let media_type = value.get("mediaType").and_then(Value::as_str).unwrap_or_default().to_owned();
     let urls = value.get("urls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Platforms, and the choice of an image from an index.
 
+use base::coded;
 use std::fmt;
 
 use anyhow::{Result, bail};
@@ -29,7 +30,7 @@ impl Platform {
         let (os, architecture, variant) = match parts.as_slice() {
             [os, architecture] if parts.iter().all(word) => (os, architecture, None),
             [os, architecture, variant] if parts.iter().all(word) => (os, architecture, Some(variant)),
-            _ => bail!("platform {text:?}: not of the form OS/ARCH[/VARIANT]"),
+            _ => bail!(coded!(ImagePlatform, "platform {text:?}: not of the form OS/ARCH[/VARIANT]")),
         };
         let lower = |text: &&str| text.to_ascii_lowercase();
         let architecture = match lower(architecture).as_str() {

@@ -4,6 +4,8 @@
 //! no characters with a meaning in a URL, a path or a header. `store` looks up the local image by the candidates of
 //! this module.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::fmt;
 
 use anyhow::{Context as _, Result, bail};
@@ -49,7 +51,7 @@ impl Reference {
     /// # Errors
     /// Names the part that the grammar does not allow.
     pub fn parse(text: &str) -> Result<Self> {
-        Self::parse_inner(text).with_context(|| format!("image name {text:?}"))
+        Self::parse_inner(text).with_code(Code::ImageName, || format!("image name {text:?}"))
     }
 
     fn parse_inner(text: &str) -> Result<Self> {
@@ -64,10 +66,10 @@ impl Reference {
         check_registry(&registry)?;
         check_path(&path)?;
         if registry.len() + 1 + path.len() > MAX_NAME_BYTES {
-            bail!("longer than {MAX_NAME_BYTES} bytes");
+            bail!(coded!(ImageName, "longer than {MAX_NAME_BYTES} bytes"));
         }
         if path.len() == 64 && path.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            bail!("64 hexadecimal digits are an id, not a name");
+            bail!(coded!(ImageName, "64 hexadecimal digits are an id, not a name"));
         }
         Ok(Self { registry, path, version: parts.version()? })
     }
@@ -146,7 +148,7 @@ impl fmt::Display for Reference {
 pub fn local_name(text: &str) -> Result<String> {
     let reference = Reference::parse(text)?;
     if reference.digest().is_some() {
-        bail!("image name {text:?}: must not have a digest");
+        bail!(coded!(ImageName, "image name {text:?}: must not have a digest"));
     }
     let tagged = Parts::split(text)?.tag.is_some();
     Ok(if tagged { text.to_owned() } else { format!("{text}:{DEFAULT_TAG}") })
@@ -213,7 +215,7 @@ impl<'a> Parts<'a> {
             _ => (rest, None),
         };
         if name.is_empty() {
-            bail!("no name");
+            bail!(coded!(ImageName, "no name"));
         }
         Ok(Self { name, tag, digest })
     }
@@ -248,7 +250,7 @@ fn check_registry(registry: &str) -> Result<()> {
     let (host, port) = if registry.starts_with('[') {
         match registry.split_once(']') {
             Some((host, rest)) => (&registry[..=host.len()], rest),
-            None => bail!("registry {registry:?}: no ']' after the address"),
+            None => bail!(coded!(ImageName, "registry {registry:?}: no ']' after the address")),
         }
     } else {
         registry.split_at(registry.find(':').unwrap_or(registry.len()))
@@ -256,15 +258,15 @@ fn check_registry(registry: &str) -> Result<()> {
     if let Some(port) = port.strip_prefix(':') {
         let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
         if !digits || port.parse::<u16>().is_err() {
-            bail!("registry {registry:?}: {port:?} is not a port");
+            bail!(coded!(ImageName, "registry {registry:?}: {port:?} is not a port"));
         }
     } else if !port.is_empty() {
-        bail!("registry {registry:?}: {port:?} is not a port");
+        bail!(coded!(ImageName, "registry {registry:?}: {port:?} is not a port"));
     }
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return match address.parse::<std::net::Ipv6Addr>() {
             Ok(_) => Ok(()),
-            Err(_) => bail!("registry {registry:?}: {address:?} is not an address"),
+            Err(_) => bail!(coded!(ImageName, "registry {registry:?}: {address:?} is not an address")),
         };
     }
     let component = |part: &str| {
@@ -274,7 +276,7 @@ fn check_registry(registry: &str) -> Result<()> {
             && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     if !host.split('.').all(component) {
-        bail!("registry {registry:?}: not a host name");
+        bail!(coded!(ImageName, "registry {registry:?}: not a host name"));
     }
     Ok(())
 }
@@ -282,7 +284,10 @@ fn check_registry(registry: &str) -> Result<()> {
 fn check_path(path: &str) -> Result<()> {
     for part in path.split('/') {
         if !is_path_component(part) {
-            bail!("{part:?} in it: only a-z and 0-9, with single '.', one or two '_' or any '-' between them");
+            bail!(coded!(
+                ImageName,
+                "{part:?} in it: only a-z and 0-9, with single '.', one or two '_' or any '-' between them"
+            ));
         }
     }
     Ok(())
@@ -304,9 +309,10 @@ fn check_tag(tag: &str) -> Result<()> {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let first = tag.bytes().next().is_some_and(word);
     if !first || tag.len() > MAX_TAG_BYTES || !tag.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-')) {
-        bail!(
+        bail!(coded!(
+            ImageName,
             "tag {tag:?}: not up to {MAX_TAG_BYTES} of a-z, A-Z, 0-9, '_', '.', '-', of which the first is no '.' or '-'"
-        );
+        ));
     }
     Ok(())
 }

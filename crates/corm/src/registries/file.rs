@@ -1,5 +1,6 @@
 //! The files of registries.conf: where they are, and their tables.
 
+use base::coded;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Read as _};
@@ -107,7 +108,10 @@ impl Content {
     /// A table has neither prefix nor location, or an unknown value.
     pub(super) fn registries(&self) -> Result<Vec<Registry>> {
         if self.registries.is_some() {
-            bail!("registries: the format of version 1, which Podman has given up too; use [[registry]]");
+            bail!(coded!(
+                RegistryConfig,
+                "registries: the format of version 1, which Podman has given up too; use [[registry]]"
+            ));
         }
         let check = |(at, raw): (usize, &RawRegistry)| raw.check().with_context(|| format!("registry[{at}]"));
         self.registry.iter().enumerate().map(check).collect()
@@ -120,7 +124,7 @@ impl RawRegistry {
         let (prefix, location) = (filled(&self.prefix), filled(&self.location));
         let prefix = prefix.or_else(|| location.clone()).context("neither prefix nor location")?;
         if location.is_none() && !prefix.starts_with("*.") {
-            bail!("location: is missing, which only a prefix \"*.DOMAIN\" may lack");
+            bail!(coded!(RegistryConfig, "location: is missing, which only a prefix \"*.DOMAIN\" may lack"));
         }
         let mut mirrors = Vec::new();
         for (at, mirror) in self.mirror.iter().enumerate() {
@@ -133,14 +137,16 @@ impl RawRegistry {
 
     fn uses(&self, mirror: &RawMirror) -> Result<MirrorUse> {
         if self.mirror_by_digest_only && mirror.pull_from_mirror.is_some() {
-            bail!("pull-from-mirror: must not be beside mirror-by-digest-only");
+            bail!(coded!(RegistryConfig, "pull-from-mirror: must not be beside mirror-by-digest-only"));
         }
         match mirror.pull_from_mirror.as_deref() {
             Some("digest-only") => Ok(MirrorUse::DigestOnly),
             Some("tag-only") => Ok(MirrorUse::TagOnly),
             None if self.mirror_by_digest_only => Ok(MirrorUse::DigestOnly),
             None | Some("" | "all") => Ok(MirrorUse::All),
-            Some(other) => bail!("pull-from-mirror: {other:?} is none of all, digest-only and tag-only"),
+            Some(other) => {
+                bail!(coded!(RegistryConfig, "pull-from-mirror: {other:?} is none of all, digest-only and tag-only"))
+            }
         }
     }
 }
@@ -161,9 +167,9 @@ pub(super) fn read(path: &Path) -> Result<Option<Content>> {
         other => other?.take(MAX_FILE + 1).read_to_string(&mut text)?,
     };
     if text.len() as u64 > MAX_FILE {
-        bail!("larger than {MAX_FILE} bytes");
+        bail!(coded!(RegistryConfig, "larger than {MAX_FILE} bytes"));
     }
-    toml::from_str(&text).map(Some).map_err(|err| anyhow::anyhow!("{}", err.message()))
+    toml::from_str(&text).map(Some).map_err(|err| anyhow::anyhow!(coded!(RegistryConfig, "{}", err.message())))
 }
 
 /// Returns the paths of the files in the order in which they are read: later ones precede.

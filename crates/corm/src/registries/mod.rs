@@ -7,6 +7,7 @@ mod file;
 mod short_names;
 
 use anyhow::{Context as _, Result, bail};
+use base::coded;
 
 use crate::model::reference::Reference;
 use file::{MirrorUse, Registry};
@@ -129,7 +130,7 @@ impl Registries {
         let fits = self.registries.iter().filter(|registry| matched(&registry.prefix, name).is_some());
         let found = fits.max_by_key(|registry| matched(&registry.prefix, name));
         if let Some(blocked) = found.filter(|found| found.blocked) {
-            bail!("{name}: registries.conf blocks {:?}", blocked.prefix);
+            bail!(coded!(RegistryConfig, "{name}: registries.conf blocks {:?}", blocked.prefix));
         }
         Ok(found)
     }
@@ -158,7 +159,7 @@ fn moved(name: &Reference, prefix: &str, location: &str) -> Result<Reference> {
     let moved = Reference::parse(&text).with_context(|| format!("registries.conf: location {location:?}"))?;
     let host = location.split('/').next().unwrap_or_default();
     if moved.registry() != host {
-        bail!("registries.conf: location {location:?}: does not begin with a registry");
+        bail!(coded!(RegistryConfig, "registries.conf: location {location:?}: does not begin with a registry"));
     }
     Ok(moved)
 }

@@ -1,5 +1,6 @@
 //! Short names: names without a registry, and the full names that they mean.
 
+use base::coded;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
@@ -35,7 +36,10 @@ impl ShortNames {
             Some("enforcing") => Mode::Enforcing,
             Some("permissive") => Mode::Permissive,
             Some("disabled") => Mode::Disabled,
-            Some(other) => bail!("short-name-mode: {other:?} is none of enforcing, permissive and disabled"),
+            Some(other) => bail!(coded!(
+                RegistryConfig,
+                "short-name-mode: {other:?} is none of enforcing, permissive and disabled"
+            )),
         };
         self.search = content.unqualified_search_registries.or_else(|| self.search.take());
         for (short, full) in content.aliases {
@@ -65,11 +69,12 @@ impl ShortNames {
         }
         let Some(search) = self.search() else { return Ok(vec![plain]) };
         if let (Mode::Enforcing, [_, _, ..]) = (self.mode, search) {
-            bail!(
+            bail!(coded!(
+                ImageName,
                 "image name {text:?}: registries.conf has several registries for short names ({}) and \
                  short-name-mode is not permissive: give the full name",
                 search.join(", ")
-            );
+            ));
         }
         let full = |registry: &String| {
             Reference::parse(&format!("{registry}/{text}"))

@@ -2,6 +2,7 @@
 //!
 //! All threads of a transfer share one value: the first refused one fetches a new token, the others use it.
 
+use base::coded;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
@@ -64,7 +65,7 @@ impl Auth {
         let new = match challenge {
             Challenge::Basic => {
                 let Some(basic) = self.credentials.as_ref().and_then(Credentials::basic) else {
-                    let error = anyhow::Error::new(response.into_http_error());
+                    let error = response.into_error();
                     return Err(error.context("authentication is required, and no credentials were found"));
                 };
                 basic
@@ -75,7 +76,7 @@ impl Auth {
         };
         // already rejected: sending it again would loop
         if used == Some(&new) {
-            return Err(anyhow::Error::new(response.into_http_error()).context("the credentials were not accepted"));
+            return Err(response.into_error().context("the credentials were not accepted"));
         }
         *header = Some(new);
         Ok(())
@@ -85,7 +86,7 @@ impl Auth {
         let realm: Uri = realm.parse().context("the realm of the challenge is not a URL")?;
         let origin = Origin::of(&realm)?;
         if origin.is_plain() && !registry.is_plain() {
-            bail!("from {}: would send secrets unencrypted", url::shown(&realm));
+            bail!(coded!(RegistryPlain, "from {}: would send secrets unencrypted", url::shown(&realm)));
         }
         let response = http.timing().retry(|| {
             let response = match &self.credentials {
@@ -95,20 +96,18 @@ impl Auth {
             match response.status {
                 200 => response.bytes(MAX_TOKEN),
                 429 | 500..=599 => Err(response.into_transient_error()),
-                _ => Err(RetryError::Permanent(
-                    anyhow::Error::new(response.into_http_error()).context(url::shown(&realm)),
-                )),
+                _ => Err(RetryError::Permanent(response.into_error().context(url::shown(&realm)))),
             }
         })?;
         // the parser's error is omitted, because it could quote the token
         let Ok(response) = serde_json::from_slice::<Value>(&response) else {
-            bail!("{}: not JSON", url::shown(&realm))
+            bail!(coded!(RegistryAnswer, "{}: not JSON", url::shown(&realm)))
         };
         let text = |key| response.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let token = text("token").or_else(|| text("access_token"));
         let token = token.with_context(|| format!("{}: no token in the response", url::shown(&realm)))?;
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            bail!("{}: not a token", url::shown(&realm));
+            bail!(coded!(RegistryAnswer, "{}: not a token", url::shown(&realm)));
         }
         Ok(Secret::new(format!("Bearer {token}")))
     }

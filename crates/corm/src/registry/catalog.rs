@@ -1,6 +1,8 @@
 //! Tags of a repository, and the removal of a manifest.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
+use base::coded;
 use serde_json::Value;
 use ureq::http::{Method, Uri};
 
@@ -39,7 +41,7 @@ impl Client {
             let (bytes, link) = self.timing().retry(|| {
                 let response = self.request(&Method::GET, &url, &[])?;
                 if response.status != 200 {
-                    return Err(anyhow::Error::new(response.into_http_error()).into());
+                    return Err(response.into_error().into());
                 }
                 let link = response.find("link").map(str::to_owned);
                 Ok((response.bytes(MAX_DOCUMENT)?, link))
@@ -68,10 +70,10 @@ impl Client {
             match response.status {
                 200..=204 => Ok(()),
                 405 => {
-                    let error = anyhow::Error::new(response.into_http_error());
+                    let error = response.into_error();
                     Err(error.context("the registry is configured not to remove images").into())
                 }
-                _ => Err(anyhow::Error::new(response.into_http_error()).into()),
+                _ => Err(response.into_error().into()),
             }
         })?;
         Ok(digest)
@@ -95,14 +97,14 @@ fn read_tags(bytes: &[u8]) -> Result<Vec<String>> {
     let tags = match document.get("tags") {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(tags)) => tags,
-        Some(_) => bail!("tags: not a list"),
+        Some(_) => bail!(coded!(RegistryAnswer, "tags: not a list")),
     };
     let tag = |tag: &Value| -> Result<String> {
         let text = tag.as_str().context("tags: not a string")?;
         // a tag is printed, and used in names
         let named = Reference::parse(&format!("x.io/x:{text}")).ok();
         let is_tag = named.is_some_and(|named| named.tag() == Some(text));
-        if is_tag { Ok(text.to_owned()) } else { bail!("tags: {text:?} is no tag") }
+        if is_tag { Ok(text.to_owned()) } else { bail!(coded!(RegistryAnswer, "tags: {text:?} is no tag")) }
     };
     tags.iter().map(tag).collect()
 }

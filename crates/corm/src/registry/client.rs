@@ -3,6 +3,8 @@
 //! Each request has the current authorization, and is repeated with a new one when it is refused. Content is verified
 //! by digest and length.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::io::{Read as _, Write as _};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -117,7 +119,7 @@ impl Client {
     ) -> Result<Self> {
         let registry = at.registry.as_str();
         let tls_verify = options.tls_verify.unwrap_or(!at.insecure);
-        let tls = tls::config(registry, tls_verify).context("certificates")?;
+        let tls = tls::config(registry, tls_verify).code(Code::RegistryTls, "certificates")?;
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
         let bare = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(bare, _)| bare);
         let loopback = url::is_loopback(bare);
@@ -152,7 +154,7 @@ impl Client {
         let response = self.timing().retry(|| self.request(&Method::GET, &url, &[]))?;
         match response.status {
             200 => Ok(()),
-            _ => Err(anyhow::Error::new(response.into_http_error()).context(url::shown(&url))),
+            _ => Err(response.into_error().context(url::shown(&url))),
         }
     }
 
@@ -200,13 +202,11 @@ impl Client {
                 return Ok(response);
             }
             if left == 0 {
-                return Err(anyhow::Error::new(response.into_http_error())
-                    .context("the login was not accepted")
-                    .into());
+                return Err(response.into_error().context("the login was not accepted").into());
             }
             self.auth.authenticate(&self.http, response, header.as_ref())?;
         }
-        Err(anyhow!("authentication failed").into())
+        Err(anyhow!(coded!(RegistryAuth, "authentication failed")).into())
     }
 
     /// Fetches a manifest or an index by tag or digest; bounded, verified and parsed.
@@ -229,7 +229,7 @@ impl Client {
         let (bytes, declared, promised) = self.timing().retry(|| {
             let response = self.request(&Method::GET, &url, &accept)?;
             if response.status != 200 {
-                return Err(anyhow::Error::new(response.into_http_error()).into());
+                return Err(response.into_error().into());
             }
             let text = |name| response.find(name).map(str::to_owned);
             let (declared, promised) = (text("content-type"), text("docker-content-digest"));
@@ -240,7 +240,7 @@ impl Client {
         let requested = Digest::parse(version).ok();
         let promised = promised.and_then(|text| Digest::parse(&text).ok());
         if let Some(wanted) = requested.or(promised).filter(|wanted| *wanted != digest) {
-            bail!("what came has the digest {digest} instead of {wanted}");
+            bail!(coded!(ImageDigest, "what came has the digest {digest} instead of {wanted}"));
         }
         Ok((bytes, declared))
     }
@@ -253,14 +253,15 @@ impl Client {
         let url = self.url(&format!("blobs/{digest}"))?;
         let bytes = self.timing().retry(|| {
             let response = self.request(&Method::GET, &url, &[])?;
-            if response.status != 200 {
-                Err(anyhow::Error::new(response.into_http_error()).into())
-            } else {
-                response.bytes(size)
-            }
+            if response.status != 200 { Err(response.into_error().into()) } else { response.bytes(size) }
         })?;
         if bytes.len() as u64 != size || Digest::of(&bytes) != *digest {
-            bail!("blob {digest}: what came is {} bytes with the digest {}", bytes.len(), Digest::of(&bytes));
+            bail!(coded!(
+                ImageDigest,
+                "blob {digest}: what came is {} bytes with the digest {}",
+                bytes.len(),
+                Digest::of(&bytes)
+            ));
         }
         Ok(bytes)
     }
@@ -345,13 +346,15 @@ impl Client {
             206 if !into.is_empty() => check_range(&response, into.len(), size)?,
             416 => {
                 into.restart()?;
-                return Err(RetryError::transient(anyhow!("the rest is not available")));
+                return Err(RetryError::transient(anyhow!(coded!(RegistryAnswer, "the rest is not available"))));
             }
-            _ => return Err(anyhow::Error::new(response.into_http_error()).into()),
+            _ => return Err(response.into_error().into()),
         }
         let left = size - into.len();
         if let Some(length) = response.length()?.filter(|length| *length != left) {
-            return Err(anyhow!("{length} bytes are announced, by the manifest it is {left}").into());
+            return Err(
+                anyhow!(coded!(ImageDigest, "{length} bytes are announced, by the manifest it is {left}")).into()
+            );
         }
         copy(response, left, into, progress)
     }
@@ -374,10 +377,14 @@ fn copy(
         let read = reader.read(&mut buffer).map_err(RetryError::transient)?;
         let bytes = buffer.get(..read).unwrap_or_default();
         if read as u64 > left {
-            return Err(anyhow!("longer than the manifest says").into());
+            return Err(anyhow!(coded!(ImageInvalid, "longer than the manifest says")).into());
         }
         if read == 0 {
-            return if left == 0 { Ok(()) } else { Err(RetryError::transient(anyhow!("ended {left} bytes early"))) };
+            return if left == 0 {
+                Ok(())
+            } else {
+                Err(RetryError::transient(anyhow!(coded!(RegistryCut, "ended {left} bytes early"))))
+            };
         }
         into.write_all(bytes).context("write the download")?;
         left -= read as u64;
@@ -396,7 +403,7 @@ fn check_range(response: &HttpResponse, start: u64, size: u64) -> Result<()> {
     };
     match parse() {
         Some((begin, whole)) if begin == start && whole.is_none_or(|whole| whole == size) => Ok(()),
-        _ => bail!("content-range {text:?}: {start}- of {size} was requested"),
+        _ => bail!(coded!(RegistryAnswer, "content-range {text:?}: {start}- of {size} was requested")),
     }
 }
 
@@ -439,8 +446,7 @@ fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
             }
             // servers that require TLS respond so; the error of the TLS connection says more
             Ok(response) => {
-                let refused =
-                    anyhow::Error::new(response.into_http_error()).context("the response is not that of a registry");
+                let refused = response.into_error().context("the response is not that of a registry");
                 last_error.get_or_insert(refused);
             }
             Err(failure) if last_error.as_ref().is_none_or(asks_for_tls) => {
@@ -449,5 +455,5 @@ fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
             Err(_) => {}
         }
     }
-    Err(last_error.unwrap_or_else(|| anyhow!("no scheme to try")))
+    Err(last_error.unwrap_or_else(|| anyhow!(coded!(RegistryAnswer, "no scheme to try"))))
 }

@@ -1,5 +1,6 @@
 //! A download of one file by HTTP, for builds.
 
+use base::coded;
 use std::io::Write;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -29,12 +30,12 @@ pub fn download(address: &str, most: u64, out: &mut dyn Write) -> Result<Downloa
     let request = HttpRequest { method: Method::GET, url, headers: Vec::new(), authorization: None };
     let response = http.follow(request).map_err(super::http::RetryError::into_error)?;
     if response.status != 200 {
-        bail!("HTTP status {}", response.status);
+        bail!(coded!(RegistryFailed, "HTTP status {}", response.status));
     }
     let (announced, modified) = (response.length()?, response.find("last-modified").map(str::to_owned));
     let mut body = std::io::Read::take(response.reader(), most.saturating_add(1));
     let size = std::io::copy(&mut body, out).context("download")?;
-    ensure!(size <= most, "more than {most} bytes");
-    ensure!(announced.is_none_or(|announced| announced == size), "the download ended early");
+    ensure!(size <= most, coded!(RegistryAnswer, "more than {most} bytes"));
+    ensure!(announced.is_none_or(|announced| announced == size), coded!(RegistryCut, "the download ended early"));
     Ok(Downloaded { modified, size })
 }

@@ -1,6 +1,7 @@
 //! Download of one blob into the store: skipped when the store has it, else resumed where an earlier one stopped.
 
 use anyhow::{Result, bail};
+use base::coded;
 
 use super::client::Client;
 use crate::model::digest::Digest;
@@ -56,7 +57,10 @@ impl Fetch<'_> {
 
 fn check_size(digest: &Digest, present: u64, size: u64) -> Result<()> {
     if present != size {
-        bail!("blob {digest}: {size} bytes by the manifest, but {present} with this digest are in the store");
+        bail!(coded!(
+            ImageInvalid,
+            "blob {digest}: {size} bytes by the manifest, but {present} with this digest are in the store"
+        ));
     }
     Ok(())
 }

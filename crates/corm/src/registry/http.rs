@@ -2,6 +2,8 @@
 //!
 //! Errors are classified as transient or permanent; the callers retry.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::fmt;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -256,12 +258,12 @@ impl Http {
             let location = response.header("location").with_context(context)?;
             let next = url::resolve(&request.url, location).with_context(context)?;
             if !first.is_plain() && Origin::of(&next)?.is_plain() {
-                let error = anyhow!("to {}: from https to http", url::shown(&next));
+                let error = anyhow!(coded!(RegistryPlain, "to {}: from https to http", url::shown(&next)));
                 return Err(error.context(context()).into());
             }
             request.url = next;
         }
-        Err(anyhow!("{}: more than {MAX_REDIRECTS} redirects", url::shown(&request.url)).into())
+        Err(anyhow!(coded!(RegistryAnswer, "{}: more than {MAX_REDIRECTS} redirects", url::shown(&request.url))).into())
     }
 }
 
@@ -271,7 +273,9 @@ impl HttpResponse {
     /// # Errors
     /// The header is missing.
     pub(super) fn header(&self, name: &str) -> anyhow::Result<&str> {
-        self.find(name).with_context(|| format!("no {name} header in the response with HTTP status {}", self.status))
+        self.find(name).with_code(Code::RegistryFailed, || {
+            format!("no {name} header in the response with HTTP status {}", self.status)
+        })
     }
 
     /// Returns a header's text; `None` when it is missing or no text.
@@ -302,11 +306,11 @@ impl HttpResponse {
         let mut bytes = Vec::new();
         let read = self.reader().take(max.saturating_add(1)).read_to_end(&mut bytes);
         if bytes.len() as u64 > max {
-            return Err(anyhow!("{what}: more than {max} bytes").into());
+            return Err(anyhow!(coded!(RegistryAnswer, "{what}: more than {max} bytes")).into());
         }
         read.map_err(|error| RetryError::transient(error).context(what.clone()))?;
         if announced.is_some_and(|announced| announced != bytes.len() as u64) {
-            return Err(RetryError::transient(anyhow!("{what}: ended early")));
+            return Err(RetryError::transient(anyhow!(coded!(RegistryCut, "{what}: ended early"))));
         }
         Ok(bytes)
     }
@@ -318,11 +322,23 @@ impl HttpResponse {
         HttpError { status, text }
     }
 
+    /// Converts the response to an error with a code.
+    pub(super) fn into_error(self) -> anyhow::Error {
+        let error = self.into_http_error();
+        let code = match error.status {
+            401 | 403 => Code::RegistryAuth,
+            404 => Code::RegistryNotFound,
+            429 => Code::RegistryLimit,
+            _ => Code::RegistryFailed,
+        };
+        code.attach(error.into())
+    }
+
     /// Converts the response to a transient error.
     pub(super) fn into_transient_error(self) -> RetryError {
         let after = self.find("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         let url = url::shown(&self.url);
-        let error = anyhow::Error::new(self.into_http_error()).context(url);
+        let error = self.into_error().context(url);
         RetryError::Transient { error, after }
     }
 }
@@ -341,10 +357,12 @@ pub(super) fn error_message(bytes: &[u8]) -> String {
 fn classify(error: ureq::Error) -> RetryError {
     match error {
         ureq::Error::Io(error) => classify_io(error),
-        ureq::Error::Timeout(what) => RetryError::transient(anyhow!("timed out ({what:?})")),
-        ureq::Error::Protocol(error) => RetryError::transient(anyhow!("not HTTP: {error}")),
-        ureq::Error::HostNotFound => anyhow!("no such host").into(),
-        ureq::Error::Rustls(error) => anyhow::Error::new(error).into(),
+        ureq::Error::Timeout(what) => {
+            RetryError::transient(anyhow!(coded!(RegistryUnreachable, "timed out ({what:?})")))
+        }
+        ureq::Error::Protocol(error) => RetryError::transient(anyhow!(coded!(RegistryAnswer, "not HTTP: {error}"))),
+        ureq::Error::HostNotFound => anyhow!(coded!(RegistryUnreachable, "no such host")).into(),
+        ureq::Error::Rustls(error) => Code::RegistryTls.attach(error.into()).into(),
         other => anyhow::Error::new(other).into(),
     }
 }
@@ -359,7 +377,11 @@ fn classify_io(error: io::Error) -> RetryError {
         io::ErrorKind::WouldBlock,
         io::ErrorKind::Interrupted,
     ];
-    if lost.contains(&error.kind()) { RetryError::transient(error) } else { RetryError::Permanent(error.into()) }
+    if lost.contains(&error.kind()) {
+        RetryError::transient(error)
+    } else {
+        RetryError::Permanent(Code::RegistryFailed.attach(error.into()))
+    }
 }
 
 /// A body with a minimum speed. Only the time spent waiting for data counts.

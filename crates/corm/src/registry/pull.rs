@@ -3,6 +3,8 @@
 //! Three layers are fetched at a time and unpacked during the next fetches. Existing blobs are not fetched, and the
 //! image is recorded when it is complete: a killed pull leaves blobs and partial ones, which the next one resumes.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -44,7 +46,7 @@ pub fn pull(
     let host = Platform::host();
     let find = |client: &Client| choose(store, client, name, platform.unwrap_or(&host));
     let (client, (index, found)) = at_first(name, options, progress, find)?;
-    let Document::Manifest(manifest) = &found.document else { bail!("{name}: no manifest") };
+    let Document::Manifest(manifest) = &found.document else { bail!(coded!(ImageInvalid, "{name}: no manifest")) };
     let config_digest = manifest::digest_of(manifest.config())?;
     let config_bytes = match store.has_blob(&config_digest) {
         Some(_) => store.read_blob(&config_digest)?,
@@ -89,7 +91,7 @@ pub(crate) fn at_first<T>(
             other => return other,
         }
     }
-    bail!("{name}: no place to read it from")
+    bail!(coded!(RegistryAnswer, "{name}: no place to read it from"))
 }
 
 /// Resolves a reference to the manifest of one platform; also returns the outermost index.
@@ -103,7 +105,8 @@ fn choose(
     let mut outermost = None;
     for _ in 0..MAX_DEPTH {
         let Document::Index(index) = &found.document else { return Ok((outermost, found)) };
-        let entry = platform.choose(index).with_context(|| format!("{name} has no image for {platform}"))?;
+        let entry =
+            platform.choose(index).with_code(Code::ImagePlatform, || format!("{name} has no image for {platform}"))?;
         let (digest, size, declared) = (manifest::digest_of(entry)?, entry.size(), entry.media_type().to_string());
         let next = match store.has_blob(&digest) {
             Some(_) => {
@@ -111,15 +114,21 @@ fn choose(
                 let document = manifest::parse(&bytes, Some(&declared))?;
                 ResolvedManifest { bytes, digest, document }
             }
-            None => client.manifest(&digest.to_string()).with_context(|| format!("{name}, for {platform}"))?,
+            None => client
+                .manifest(&digest.to_string())
+                .with_code(Code::ImagePlatform, || format!("{name}, for {platform}"))?,
         };
         if next.bytes.len() as u64 != size {
-            bail!("{name}: the manifest for {platform} has {} bytes, in the index {size}", next.bytes.len());
+            bail!(coded!(
+                ImagePlatform,
+                "{name}: the manifest for {platform} has {} bytes, in the index {size}",
+                next.bytes.len()
+            ));
         }
         let before = std::mem::replace(&mut found, next);
         outermost.get_or_insert(before);
     }
-    bail!("{name}: more than {MAX_DEPTH} indexes inside of each other")
+    bail!(coded!(RegistryAnswer, "{name}: more than {MAX_DEPTH} indexes inside of each other"))
 }
 
 /// The download of an image's layers.
@@ -162,7 +171,7 @@ impl Transfer<'_> {
                     Ok(Err(error)) => {
                         failed = failed.filter(|failed: &anyhow::Error| !failed.is::<Stopped>()).or(Some(error));
                     }
-                    Err(_) => bail!("a thread failed"),
+                    Err(_) => bail!(coded!(RegistryAnswer, "a thread failed")),
                 }
             }
             match failed {

@@ -1,5 +1,7 @@
 //! Push of an image to a registry, with an unchanged manifest.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -35,14 +37,18 @@ pub fn push(
     let bytes = store.read_blob(&image.manifest)?;
     let parsed = manifest::parse_manifest(&bytes)?;
     if let Some(wanted) = to.digest().filter(|wanted| **wanted != image.manifest) {
-        bail!("{to}: the image here has the digest {}, not {wanted}", image.manifest);
+        bail!(coded!(ImageDigest, "{to}: the image here has the digest {}, not {wanted}", image.manifest));
     }
     let mut blobs = BTreeMap::new();
     for descriptor in parsed.layers().iter().chain([parsed.config()]) {
         let digest = manifest::digest_of(descriptor)?;
         let present = store.has_blob(&digest).with_context(|| format!("blob {digest} is not in the store"))?;
         if present != descriptor.size() {
-            bail!("blob {digest}: {present} bytes, {} by the manifest (see corm fsck)", descriptor.size());
+            bail!(coded!(
+                StoreDamaged,
+                "blob {digest}: {present} bytes, {} by the manifest (see corm fsck)",
+                descriptor.size()
+            ));
         }
         blobs.insert(digest, present);
     }
@@ -71,11 +77,12 @@ pub(crate) fn put_image(
         _ => None,
     };
     let Some(docker) = docker else {
-        put.with_context(|| format!("{to}: manifest"))?;
+        put.with_code(Code::ImageInvalid, || format!("{to}: manifest"))?;
         return Ok(Digest::of(bytes));
     };
-    put_manifest(client, &to.version(), manifest::DOCKER_MANIFEST, &docker)
-        .with_context(|| format!("{to}: manifest, in Docker's form because the registry refuses OCI's"))?;
+    put_manifest(client, &to.version(), manifest::DOCKER_MANIFEST, &docker).with_code(Code::ImageInvalid, || {
+        format!("{to}: manifest, in Docker's form because the registry refuses OCI's")
+    })?;
     progress
         .warn(&format!("{to}: the registry refuses OCI manifests, so the image has Docker's form and another digest"));
     Ok(Digest::of(&docker))
@@ -133,7 +140,7 @@ fn send_all(
         for worker in workers {
             match worker.join() {
                 Ok(done) => result = result.and(done),
-                Err(_) => bail!("a thread failed"),
+                Err(_) => bail!(coded!(RegistryAnswer, "a thread failed")),
             }
         }
         result
@@ -152,13 +159,15 @@ pub(crate) fn put_manifest(client: &Client, version: &str, media_type: &str, byt
         match response.status {
             200..=202 => {}
             429 | 500 | 502..=504 => return Err(response.into_transient_error()),
-            _ => return Err(anyhow::Error::new(response.into_http_error()).into()),
+            _ => return Err(response.into_error().into()),
         }
         let digest = Digest::of(bytes);
         match response.find("docker-content-digest") {
-            Some(named) if named != digest.to_string() => {
-                Err(anyhow::anyhow!("the registry reports the digest {named:?}, it is {digest}").into())
-            }
+            Some(named) if named != digest.to_string() => Err(anyhow::anyhow!(coded!(
+                RegistryAnswer,
+                "the registry reports the digest {named:?}, it is {digest}"
+            ))
+            .into()),
             _ => Ok(()),
         }
     })

@@ -3,6 +3,7 @@
 //! rustls with ring's cryptography. The authorities are the system's, not a compiled-in list, so that private ones work
 //! and system updates revoke others.
 
+use base::coded;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -110,7 +111,7 @@ fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>> {
         match item {
             Ok(PemItem::Certificate(certificate)) => found.push(certificate),
             Ok(_) => {}
-            Err(_) => bail!("{file:?}: not PEM"),
+            Err(_) => bail!(coded!(RegistryTls, "{file:?}: not PEM")),
         }
     }
     Ok(found)

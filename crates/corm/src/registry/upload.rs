@@ -3,6 +3,7 @@
 //!
 //! Every response of the registry has a new upload URL. After a failure the registry is asked for its offset.
 
+use base::coded;
 use std::io::{self, Read, Seek as _, SeekFrom};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -93,7 +94,7 @@ impl Upload<'_> {
         match response.status {
             200 => Ok(true),
             404 => Ok(false),
-            _ => Err(anyhow::Error::new(response.into_http_error()).into()),
+            _ => Err(response.into_error().into()),
         }
     }
 
@@ -107,7 +108,7 @@ impl Upload<'_> {
         match response.status {
             201 => Ok(UploadStart::Exists),
             202 => Ok(UploadStart::At(self.location(&response)?)),
-            _ => Err(anyhow::Error::new(response.into_http_error()).into()),
+            _ => Err(response.into_error().into()),
         }
     }
 
@@ -130,16 +131,17 @@ impl Upload<'_> {
             let response = self.send(&Method::PATCH, &at, &headers, sent, left)?;
             match response.status {
                 202 | 204 => {}
-                _ => return Err(anyhow::Error::new(response.into_http_error()).into()),
+                _ => return Err(response.into_error().into()),
             }
             at = self.location(&response)?;
             let has = received(&response).unwrap_or(self.size);
             if has <= sent || has > self.size {
-                return Err(anyhow!(
+                return Err(anyhow!(coded!(
+                    RegistryAnswer,
                     "blob {}: the registry has {has} bytes of it after {} were sent",
                     self.digest,
                     self.size
-                )
+                ))
                 .into());
             }
             sent = has;
@@ -148,7 +150,7 @@ impl Upload<'_> {
         let url = url::with_query(&at, &[("digest", &self.digest.to_string())])?;
         let response = self.send(&Method::PUT, &url, &[], 0, 0)?;
         if response.status != 201 && response.status != 204 {
-            return Err(anyhow::Error::new(response.into_http_error()).into());
+            return Err(response.into_error().into());
         }
         Ok(())
     }
@@ -189,7 +191,7 @@ impl Upload<'_> {
         let location = url::resolve(&response.url, response.header("location")?)?;
         let plain = |url: &Uri| url::Origin::of(url).map(|origin| origin.is_plain());
         if plain(&location)? && !plain(&response.url)? {
-            anyhow::bail!("upload to {}: from https to http", url::shown(&location));
+            anyhow::bail!(coded!(RegistryPlain, "upload to {}: from https to http", url::shown(&location)));
         }
         Ok(location)
     }

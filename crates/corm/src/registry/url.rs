@@ -3,6 +3,7 @@
 //! Registries and their redirects are untrusted: only `http` and `https` are accepted, without user and password.
 
 use anyhow::{Context as _, Result, bail};
+use base::coded;
 use ureq::http::Uri;
 
 /// Scheme, host and port: the scope of a secret.
@@ -23,11 +24,11 @@ impl Origin {
         let default = match scheme.as_str() {
             "http" => 80,
             "https" => 443,
-            _ => bail!("{}: neither http nor https", shown(url)),
+            _ => bail!(coded!(ImageName, "{}: neither http nor https", shown(url))),
         };
         let authority = url.authority().with_context(|| format!("{}: no host", shown(url)))?;
         if authority.as_str().contains('@') || authority.host().is_empty() {
-            bail!("{}: a user's name in it, or no host", shown(url));
+            bail!(coded!(ImageName, "{}: a user's name in it, or no host", shown(url)));
         }
         Ok(Self { scheme, host: authority.host().to_ascii_lowercase(), port: url.port_u16().unwrap_or(default) })
     }

@@ -1,6 +1,7 @@
 //! The parent directories of a store. Each operation and each runtime resolves paths anew, so no other user may be able
 //! to replace the store.
 
+use base::coded;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -34,12 +35,12 @@ fn check_names(root: &Path) -> Result<()> {
             meta => meta.with_context(|| format!("{path:?}"))?,
         };
         if !is_trusted(meta.uid()) && (meta.is_symlink() || path != root) {
-            bail!("{path:?} belongs to user {}: others could replace its content", meta.uid());
+            bail!(coded!(StateUnsafe, "{path:?} belongs to user {}: others could replace its content", meta.uid()));
         }
         let open = is_writable_by_others(meta.mode(), meta.gid());
         // in a sticky directory other users can rename only their own files
         if meta.is_dir() && path != root && open && meta.mode() & libc::S_ISVTX == 0 {
-            bail!("{path:?}: others may write to it (mode {:04o})", meta.mode() & 0o7777);
+            bail!(coded!(StateUnsafe, "{path:?}: others may write to it (mode {:04o})", meta.mode() & 0o7777));
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 //!
 //! [`super::partial`] has downloads; [`super::gc`] removes blobs.
 
+use base::coded;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
@@ -40,11 +41,11 @@ impl Store {
         // non-blocking, because opening a fifo would wait for a writer
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let file = match linux::open::open(&path, flags, Mode::empty()) {
-            Err(nix::Error::ENOENT) => bail!("blob {digest} is not in the store"),
+            Err(nix::Error::ENOENT) => bail!(coded!(StoreDamaged, "blob {digest} is not in the store")),
             other => File::from(other.with_context(|| format!("blob {digest}"))?),
         };
         if !file.metadata().with_context(|| format!("blob {digest}"))?.is_file() {
-            bail!("blob {digest}: {path:?} is not a regular file");
+            bail!(coded!(StoreDamaged, "blob {digest}: {path:?} is not a regular file"));
         }
         Ok(file)
     }
@@ -60,10 +61,13 @@ impl Store {
             .read_to_end(&mut bytes)
             .with_context(|| format!("read blob {digest}"))?;
         if bytes.len() as u64 > MAX_BYTES_IN_MEMORY {
-            bail!("blob {digest}: larger than {MAX_BYTES_IN_MEMORY} bytes, no manifest or configuration is");
+            bail!(coded!(
+                ImageInvalid,
+                "blob {digest}: larger than {MAX_BYTES_IN_MEMORY} bytes, no manifest or configuration is"
+            ));
         }
         if Digest::of(&bytes) != *digest {
-            bail!("blob {digest} is damaged (see corm fsck)");
+            bail!(coded!(StoreDamaged, "blob {digest} is damaged (see corm fsck)"));
         }
         Ok(bytes)
     }
@@ -146,10 +150,10 @@ impl Write for BlobWriter {
 /// Compares digest and size with the expected ones.
 pub(super) fn expect_digest(wanted: &Digest, wanted_size: u64, digest: &Digest, size: u64) -> Result<()> {
     if size != wanted_size {
-        bail!("blob {wanted}: {size} bytes were received, {wanted_size} were announced");
+        bail!(coded!(ImageDigest, "blob {wanted}: {size} bytes were received, {wanted_size} were announced"));
     }
     if digest != wanted {
-        bail!("blob {wanted}: the content has the digest {digest}");
+        bail!(coded!(ImageDigest, "blob {wanted}: the content has the digest {digest}"));
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Container records: how a container was created. Its status is not recorded, because the runtime knows it.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -83,9 +85,9 @@ impl Store {
             other => other.with_context(|| format!("container {id}"))?,
         };
         let record: ContainerRecord = serde_json::from_slice(&bytes)
-            .with_context(|| format!("the record of container {id} is damaged (see corm fsck)"))?;
+            .with_code(Code::StoreDamaged, || format!("the record of container {id} is damaged (see corm fsck)"))?;
         if record.id != id {
-            bail!("the record of container {id} is of {:?} (see corm fsck)", record.id);
+            bail!(coded!(StoreDamaged, "the record of container {id} is of {:?} (see corm fsck)", record.id));
         }
         Ok(Some(record))
     }
@@ -121,9 +123,11 @@ impl Store {
         let near = nearest(text, all.iter().map(|container| container.name.as_str()));
         let hint = near.map_or("`corm ps --all` lists them".to_owned(), |near| format!("did you mean '{near}'?"));
         let mut found = all.into_iter().filter(|container| !text.is_empty() && container.id.starts_with(text));
-        let container = found.next().with_context(|| format!("No container named '{text}' exists ({hint})"))?;
+        let container = found
+            .next()
+            .with_code(Code::ContainerNotFound, || format!("No container named '{text}' exists ({hint})"))?;
         if found.next().is_some() {
-            bail!("several containers have an id that begins with '{text}'");
+            bail!(coded!(ContainerNotFound, "several containers have an id that begins with '{text}'"));
         }
         Ok(container)
     }
@@ -144,11 +148,11 @@ impl Store {
         }
         let _records = self.records()?;
         if self.containers()?.iter().any(|other| other.name == record.name && other.id != record.id) {
-            bail!("a container named '{}' exists already", record.name);
+            bail!(coded!(NameTaken, "a container named '{}' exists already", record.name));
         }
         // the steps of a build have layers without an image
         if !of_build && self.read_container(&record.id)?.is_none() && self.read_record(&record.image)?.is_none() {
-            bail!("No image named '{}' exists", record.image_name);
+            bail!(coded!(ImageNotFound, "No image named '{}' exists", record.image_name));
         }
         self.has_volumes(record)?;
         let dir = self.container_dir(&record.id);
@@ -169,10 +173,12 @@ impl Store {
         change: impl FnOnce(&mut ContainerRecord) -> Result<()>,
     ) -> Result<ContainerRecord> {
         let _records = self.records()?;
-        let mut record = self.read_container(id)?.with_context(|| format!("No container named '{id}' exists"))?;
+        let mut record = self
+            .read_container(id)?
+            .with_code(Code::ContainerNotFound, || format!("No container named '{id}' exists"))?;
         change(&mut record)?;
         if self.containers()?.iter().any(|other| other.name == record.name && other.id != record.id) {
-            bail!("a container named '{}' exists already", record.name);
+            bail!(coded!(NameTaken, "a container named '{}' exists already", record.name));
         }
         self.write_container(&record)?;
         Ok(record)

@@ -4,6 +4,7 @@
 //! Leftovers of a killed process in `tmp/`, and unreferenced layers and blobs, are no damage: the next removal deletes
 //! them, and so does a repair.
 
+use base::error::{Code, Coding as _, describe};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -13,7 +14,6 @@ use super::blob::hash_file;
 use super::{ImageRecord, Lock, Store};
 use crate::model::digest::Digest;
 use crate::model::manifest;
-use base::error::describe;
 
 /// A problem of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,7 +223,10 @@ impl Checker<'_> {
             for (number, id) in chain.iter().enumerate().skip(first) {
                 if !seen.contains_key(id) {
                     let whole = self.tree(image, &chain, number);
-                    seen.insert(id.clone(), whole.with_context(|| format!("layer {id}: verify its tree"))?);
+                    seen.insert(
+                        id.clone(),
+                        whole.with_code(Code::ImageInvalid, || format!("layer {id}: verify its tree"))?,
+                    );
                 }
                 // those above would be built on a damaged tree
                 if seen.get(id) == Some(&false) {

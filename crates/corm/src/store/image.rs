@@ -3,6 +3,8 @@
 //! A record is named by the digest of the image's configuration and keeps its meaning. One file maps names to images,
 //! so that moving a name is one rename and the image that loses it stays.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -86,7 +88,7 @@ impl Store {
         match std::fs::read(&path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Names::new()),
             other => serde_json::from_slice(&other.with_context(|| format!("read {path:?}"))?)
-                .with_context(|| format!("{path:?} is damaged (see corm fsck)")),
+                .with_code(Code::StoreDamaged, || format!("{path:?} is damaged (see corm fsck)")),
         }
     }
 
@@ -106,9 +108,9 @@ impl Store {
             other => other.with_context(|| format!("image {id}"))?,
         };
         let record: ImageRecord = serde_json::from_slice(&bytes)
-            .with_context(|| format!("the record of image {id} is damaged (see corm fsck)"))?;
+            .with_code(Code::StoreDamaged, || format!("the record of image {id} is damaged (see corm fsck)"))?;
         if record.id != *id {
-            bail!("the record of image {id} is of {} (see corm fsck)", record.id);
+            bail!(coded!(StoreDamaged, "the record of image {id} is of {} (see corm fsck)", record.id));
         }
         Ok(Some(record))
     }
@@ -138,9 +140,13 @@ impl Store {
     pub fn find_image(&self, text: &str) -> Result<ImageRecord> {
         let names = self.names()?;
         let missing = || match near_name(text, &names) {
-            Some(near) => anyhow::anyhow!("No image named '{text}' exists (did you mean '{near}'?)"),
-            None if text.is_empty() => anyhow::anyhow!("No image named '' exists"),
-            None => anyhow::anyhow!("No image named '{text}' exists (`corm pull {text}` fetches it)"),
+            Some(near) => {
+                anyhow::anyhow!(coded!(ImageNotFound, "No image named '{text}' exists (did you mean '{near}'?)"))
+            }
+            None if text.is_empty() => anyhow::anyhow!(coded!(ImageNotFound, "No image named '' exists")),
+            None => {
+                anyhow::anyhow!(coded!(ImageNotFound, "No image named '{text}' exists (`corm pull {text}` fetches it)"))
+            }
         };
         if let Some(id) = reference::candidates(text).iter().find_map(|name| names.get(name)) {
             let record = self.read_record(id)?.ok_or_else(missing)?;
@@ -161,7 +167,7 @@ impl Store {
         let mut found = self.image_ids()?.into_iter().filter(|id| id.hex().starts_with(prefix));
         let id = found.next().ok_or_else(missing)?;
         if found.next().is_some() {
-            bail!("several images have an id that begins with '{text}'");
+            bail!(coded!(ImageInUse, "several images have an id that begins with '{text}'"));
         }
         Ok(with_names(self.read_record(&id)?.ok_or_else(missing)?, &names))
     }
@@ -222,7 +228,8 @@ impl Store {
     /// As [`Store::put_image`].
     pub fn describe(&self, manifest: &Digest, source: Option<String>) -> Result<ImageRecord> {
         let bytes = self.read_blob(manifest)?;
-        let parsed = manifest::parse_manifest(&bytes).with_context(|| format!("manifest {manifest}"))?;
+        let parsed =
+            manifest::parse_manifest(&bytes).with_code(Code::ImageInvalid, || format!("manifest {manifest}"))?;
         let id = digest_of(parsed.config())?;
         let config_bytes = self.read_blob(&id)?;
         let config = manifest::parse_config(&config_bytes).with_context(|| format!("image configuration {id}"))?;
@@ -230,7 +237,9 @@ impl Store {
         let mut size = bytes.len() as u64 + config_bytes.len() as u64;
         for layer in &layers {
             let there = self.has_blob(&layer.blob);
-            size += there.with_context(|| format!("image {id}: its layer {} is not in the store", layer.blob))?;
+            size += there.with_code(Code::ImageInvalid, || {
+                format!("image {id}: its layer {} is not in the store", layer.blob)
+            })?;
         }
         let created = match config.created() {
             Some(created) => created.clone(),
@@ -248,7 +257,7 @@ impl Store {
     pub fn tag(&self, id: &Digest, name: &str) -> Result<()> {
         let _records = self.records()?;
         if self.read_record(id)?.is_none() {
-            bail!("No image named '{id}' exists");
+            bail!(coded!(ImageNotFound, "No image named '{id}' exists"));
         }
         let mut names = self.names()?;
         names.insert(name.to_owned(), id.clone());
@@ -263,7 +272,7 @@ impl Store {
         let _records = self.records()?;
         let mut names = self.names()?;
         if names.remove(name).is_none() {
-            bail!("No image named '{name}' exists");
+            bail!(coded!(ImageNotFound, "No image named '{name}' exists"));
         }
         self.write_names(&names)
     }
@@ -277,7 +286,12 @@ impl Store {
         let users: Vec<String> =
             self.containers()?.into_iter().filter(|container| container.image == *id).map(|c| c.name).collect();
         if !users.is_empty() {
-            bail!("image {:.12} is in use by {}: remove the container first", id.hex(), users.join(", "));
+            bail!(coded!(
+                ImageInUse,
+                "image {:.12} is in use by {}: remove the container first",
+                id.hex(),
+                users.join(", ")
+            ));
         }
         self.forget(id)
     }
@@ -293,7 +307,9 @@ impl Store {
         }
         let path = self.record_path(id);
         match std::fs::remove_file(&path) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => bail!("No image named '{id}' exists"),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                bail!(coded!(ImageNotFound, "No image named '{id}' exists"))
+            }
             other => other.with_context(|| format!("remove {path:?}"))?,
         }
         atomic_file::sync_dir(&self.root.join("images"))

@@ -3,6 +3,8 @@
 //! An entry is an image of the store, whose blobs stay while the list has it, or one of a registry, of which only the
 //! manifest is here.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -101,7 +103,7 @@ impl Store {
     /// # Errors
     /// `No manifest list named 'X' exists`.
     pub fn list(&self, name: &str) -> Result<ImageList> {
-        self.lists()?.remove(name).with_context(|| format!("No manifest list named '{name}' exists"))
+        self.lists()?.remove(name).with_code(Code::ImageNotFound, || format!("No manifest list named '{name}' exists"))
     }
 
     /// Changes the lists; nothing is written after an error.
@@ -125,7 +127,7 @@ impl Store {
             if entry.source.is_none() {
                 let document = parts(self.read_blob(&entry.digest)?, None)?;
                 if document.children.is_some() {
-                    bail!("manifest list: {} is an index of the store", entry.digest);
+                    bail!(coded!(ImageInvalid, "manifest list: {} is an index of the store", entry.digest));
                 }
                 blobs.extend(document.blobs.into_iter().map(|blob| blob.digest));
             }

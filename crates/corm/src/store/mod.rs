@@ -33,6 +33,7 @@ mod partial;
 mod unpack;
 mod volume;
 
+use base::coded;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -116,7 +117,11 @@ impl Store {
             None => make(&root, options.driver)?,
         };
         if let Some(wanted) = options.driver.filter(|&wanted| wanted != meta.driver) {
-            bail!("store {root:?} has the driver {}, not {wanted}: use another --root", meta.driver);
+            bail!(coded!(
+                StoreUnsafe,
+                "store {root:?} has the driver {}, not {wanted}: use another --root",
+                meta.driver
+            ));
         }
         let driver = driver::open(meta.driver, &places(&root), meta.user_xattrs)?;
         Ok(Self { root, driver, limits: Limits::default(), unsynced: Arc::default() })
@@ -192,7 +197,11 @@ fn read_meta(root: &Path) -> Result<Option<Meta>> {
     }
     let version: Version = serde_json::from_slice(&bytes).with_context(|| format!("{path:?} is damaged"))?;
     if version.format > FORMAT {
-        bail!("store {root:?} has format {}, this corm supports {FORMAT}: use a newer corm", version.format);
+        bail!(coded!(
+            StoreUnsafe,
+            "store {root:?} has format {}, this corm supports {FORMAT}: use a newer corm",
+            version.format
+        ));
     }
     serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{path:?} is damaged"))
 }
@@ -237,13 +246,13 @@ fn check_owners(root: &Path) -> Result<()> {
             other => other.with_context(|| format!("store {dir:?}"))?,
         };
         if !meta.is_dir() {
-            bail!("store {dir:?}: is not a directory");
+            bail!(coded!(StoreUnsafe, "store {dir:?}: is not a directory"));
         }
         if meta.uid() != me {
-            bail!("store {dir:?}: belongs to user {}, not to {me}", meta.uid());
+            bail!(coded!(StateUnsafe, "store {dir:?}: belongs to user {}, not to {me}", meta.uid()));
         }
         if meta.mode() & 0o022 != 0 {
-            bail!("store {dir:?}: others may write to it (mode {:04o})", meta.mode() & 0o7777);
+            bail!(coded!(StateUnsafe, "store {dir:?}: others may write to it (mode {:04o})", meta.mode() & 0o7777));
         }
     }
     Ok(())

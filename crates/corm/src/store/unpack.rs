@@ -2,6 +2,8 @@
 //!
 //! `layer` reads and applies the archive; the driver stores the tree.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::thread;
@@ -87,7 +89,7 @@ impl Store {
         let target = Target { root: builder.root()?, whiteouts, unprivileged: host::rootless() };
         let blob = self.open_blob(&layer.blob)?;
         layer::unpack(blob, &layer.media_type, &layer.diff_id, &target, self.limits(), progress)
-            .with_context(|| format!("layer {}", layer.blob))
+            .with_code(Code::ImageInvalid, || format!("layer {}", layer.blob))
     }
 
     /// Applies all layers to one tree.
@@ -130,7 +132,9 @@ impl Store {
                 threads.push((number, layer, id, thread));
             }
             for (number, layer, id, thread) in threads {
-                let done = thread.join().map_err(|_| anyhow!("the thread that applied layer {number} failed"))?;
+                let done = thread
+                    .join()
+                    .map_err(|_| anyhow!(coded!(ImageInvalid, "the thread that applied layer {number} failed")))?;
                 let done = match done {
                     Err(err) if err.is::<NeedsLower>() => None,
                     other => Some(other?),
@@ -153,7 +157,7 @@ impl Store {
         let below = chain.get(..number).unwrap_or_default();
         let keeps_each = self.driver.keeps_each();
         if keeps_each && self.driver.form() == LayerFormat::Delta {
-            let layer = layers.get(number).context("the image has no such layer")?;
+            let layer = layers.get(number).code(Code::ImageInvalid, "the image has no such layer")?;
             return match self.apply_delta(layer, below.last(), &|_| {}) {
                 Err(err) if err.is::<NeedsLower>() => self.complete_delta(None, layer, below),
                 done => self.complete_delta(Some(done?), layer, below),

@@ -3,6 +3,7 @@
 //! A volume is published by one rename and removed by one. Content of an image is copied to `tmp/` first and takes the
 //! place of the empty `_data` by a rename, so that a kill leaves an empty volume or a whole copy.
 
+use base::coded;
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
@@ -182,10 +183,16 @@ impl Store {
             let users: Vec<String> = self.users_of_volume(name)?.into_iter().map(|container| container.id).collect();
             ensure!(
                 users.is_empty(),
-                "volume {name} is being used by the following container(s): {}: volume is being used",
-                users.join(", ")
+                coded!(
+                    ImageInUse,
+                    "volume {name} is being used by the following container(s): {}: volume is being used",
+                    users.join(", ")
+                )
             );
-            ensure!(staged.take(&self.volume_dir(name))?, "no volume with name {name:?} found: no such volume");
+            ensure!(
+                staged.take(&self.volume_dir(name))?,
+                coded!(VolumeNotFound, "no volume with name {name:?} found: no such volume")
+            );
         }
         atomic_file::sync_dir(&self.root.join(DIR))?;
         staged.remove()

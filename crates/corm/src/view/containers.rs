@@ -1,9 +1,11 @@
 //! Rows of `ps`: containers with their status, and its filters.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::AsFd as _;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
@@ -137,20 +139,25 @@ impl<'a> Conditions<'a> {
         let created = |name: &str| -> Result<Vec<Timestamp>> {
             let of = |value: &String| Ok(store.find_container(value)?.created.parse()?);
             let all: Result<Vec<Timestamp>> = filters.values(name).iter().map(of).collect();
-            all.with_context(|| format!("--filter {name}"))
+            all.with_code(Code::UsageValue, || format!("--filter {name}"))
         };
         let patterns = |name: &str| -> Result<Vec<Regex>> {
             let all: Result<_, _> = filters.values(name).iter().map(|value| Regex::new(value)).collect();
-            all.with_context(|| format!("--filter {name}: not a regular expression"))
+            all.with_code(Code::UsageValue, || format!("--filter {name}: not a regular expression"))
         };
         for value in filters.values("status") {
-            ensure!(STATES.contains(&&**value), "--filter status={value:?}: must be one of {}", STATES.join(", "));
+            ensure!(
+                STATES.contains(&&**value),
+                coded!(UsageValue, "--filter status={value:?}: must be one of {}", STATES.join(", "))
+            );
         }
         for value in filters.values("exited") {
-            value.parse::<i32>().with_context(|| format!("--filter exited={value:?}: not an exit status"))?;
+            value
+                .parse::<i32>()
+                .with_code(Code::UsageValue, || format!("--filter exited={value:?}: not an exit status"))?;
         }
         let until: Result<Vec<Timestamp>> = filters.values("until").iter().map(|value| time::parse(value)).collect();
-        let before = created("before")?.into_iter().chain(until.context("--filter until")?);
+        let before = created("before")?.into_iter().chain(until.code(Code::UsageValue, "--filter until")?);
         let ancestors = filters.values("ancestor").iter().filter_map(|name| store.find_image(name).ok());
         Ok(Self {
             filters,

@@ -1,5 +1,7 @@
 //! Filters of lists: `NAME=VALUE`, repeatable. Values of one name are alternatives, labels and different names add up.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -20,7 +22,7 @@ impl Filters {
             let (name, value) =
                 text.split_once('=').with_context(|| format!("{}: not of the form NAME=VALUE", context()))?;
             if !known.contains(&name) {
-                bail!("{}: unknown name (there are {})", context(), known.join(", "));
+                bail!(coded!(UsageValue, "{}: unknown name (there are {})", context(), known.join(", ")));
             }
             all.entry(name.to_owned()).or_default().push(value.to_owned());
         }
@@ -50,7 +52,7 @@ impl Filters {
         let mut found = !self.has(name);
         // all are looked at, so that a wrong value is an error in any place
         for value in self.values(name) {
-            found |= matches(value).with_context(|| format!("--filter {name}={value:?}"))?;
+            found |= matches(value).with_code(Code::UsageValue, || format!("--filter {name}={value:?}"))?;
         }
         Ok(found)
     }
@@ -78,7 +80,7 @@ pub fn truth(text: &str) -> Result<bool> {
 /// # Errors
 /// The pattern is malformed.
 pub fn glob(pattern: &str, text: &str) -> Result<bool> {
-    ensure!(pattern.len() <= 4096, "the pattern is too long");
+    ensure!(pattern.len() <= 4096, coded!(UsageValue, "the pattern is too long"));
     let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
     Ok(glob::Pattern::new(pattern)?.matches_with(text, options))
 }

@@ -1,5 +1,6 @@
 //! Rows of `images`: one for each name of an image, with its filters.
 
+use base::error::{Code, Coding as _};
 use std::collections::HashMap;
 
 use anyhow::{Context as _, Result};
@@ -108,12 +109,13 @@ struct Bounds {
 impl Bounds {
     fn of(store: &Store, filters: &Filters) -> Result<Self> {
         let of_image = |name: &str, value: &String| -> Result<jiff::Timestamp> {
-            let image = store.find_image(value).with_context(|| format!("--filter {name}={value}"))?;
+            let image = store.find_image(value).with_code(Code::UsageValue, || format!("--filter {name}={value}"))?;
             Ok(image.created.parse()?)
         };
         let times =
             |name: &str| filters.values(name).iter().map(|value| of_image(name, value)).collect::<Result<Vec<_>>>();
-        let until = filters.values("until").iter().map(|value| time::parse(value).context("--filter until"));
+        let until =
+            filters.values("until").iter().map(|value| time::parse(value).code(Code::UsageValue, "--filter until"));
         let before = times("before")?.into_iter().map(Ok).chain(until).collect::<Result<Vec<_>>>()?;
         let since = times("since")?.into_iter().chain(times("after")?);
         Ok(Self { before: before.into_iter().min(), since: since.max() })

@@ -1,13 +1,14 @@
 //! The output of lists: a table with headings, a template for each row, or JSON.
 
+use base::coded;
+use base::error::{Code, Coding as _, escape};
 use std::io::Write as _;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use serde_json::{Map, Value};
 use tabwriter::TabWriter;
 
 use super::template::{self, Template};
-use base::error::escape;
 
 /// Spaces between columns.
 const PADDING: usize = 2;
@@ -64,7 +65,7 @@ impl Listing<'_> {
     /// # Errors
     /// Those of the template.
     pub fn text(&self, rows: &[Value], document: impl FnOnce() -> Value) -> Result<String> {
-        let of_user = |text: &str| -> Result<Template> { Template::parse(text).context("--format") };
+        let of_user = |text: &str| -> Result<Template> { Template::parse(text).code(Code::UsageValue, "--format") };
         match self.format {
             Format::Json => {
                 let text = serde_json::to_string_pretty(&document())? + "\n";
@@ -76,17 +77,17 @@ impl Listing<'_> {
             }
             Format::Table(text) => {
                 let safe: Vec<Value> = rows.iter().map(one_line).collect();
-                self.table(&of_user(text)?, &safe).context("--format")
+                self.table(&of_user(text)?, &safe).code(Code::UsageValue, "--format")
             }
             Format::Rows(text) if text.trim_start().starts_with("{{range") => {
-                let all = of_user(text)?.render_line(&Value::from(rows.to_vec())).context("--format")?;
+                let all = of_user(text)?.render_line(&Value::from(rows.to_vec())).code(Code::UsageValue, "--format")?;
                 Ok(escape::output(&all).into_owned())
             }
             Format::Rows(text) => {
                 let template = of_user(text)?;
                 let mut all = String::new();
                 for row in rows {
-                    all.push_str(&template.render_line(row).context("--format")?);
+                    all.push_str(&template.render_line(row).code(Code::UsageValue, "--format")?);
                 }
                 Ok(escape::output(&all).into_owned())
             }
@@ -103,7 +104,7 @@ impl Listing<'_> {
             writer.write_all(with_line_end(template.render(row)?).as_bytes())?;
         }
         writer.flush()?;
-        let text = String::from_utf8(writer.into_inner().map_err(|err| anyhow!("table: {err}"))?)?;
+        let text = String::from_utf8(writer.into_inner().map_err(|err| anyhow!(coded!(UsageValue, "table: {err}")))?)?;
         // trailing spaces of an empty last column
         let text: String = text.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
         Ok(escape::output(&text).into_owned())

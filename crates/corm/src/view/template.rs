@@ -2,6 +2,7 @@
 //! position.
 
 use anyhow::{Error, Result, anyhow};
+use base::coded;
 use gotmpl::TemplateError;
 use serde_json::Value;
 
@@ -48,7 +49,7 @@ impl Template {
         if let Some(body) = self.data.lookup(NAME) {
             check::fields(body, Some(value), value).map_err(|missing| {
                 let (line, column) = place(&self.source, missing.pos.offset);
-                anyhow!("line {line}, column {column}: there is no field {:?}", missing.name)
+                anyhow!(coded!(UsageValue, "line {line}, column {column}: there is no field {:?}", missing.name))
             })?;
         }
         run(&self.data, value)
@@ -87,9 +88,9 @@ fn run(template: &gotmpl::Template, value: &Value) -> Result<String> {
 fn error(err: &TemplateError) -> Error {
     match err {
         TemplateError::Parse { line, col, message, .. } | TemplateError::Lex { line, col, message, .. } => {
-            anyhow!("line {line}, column {col}: {message}")
+            anyhow!(coded!(UsageValue, "line {line}, column {col}: {message}"))
         }
-        other => anyhow!("{other}"),
+        other => anyhow!(coded!(UsageValue, "{other}")),
     }
 }
 
@@ -104,7 +105,7 @@ fn check_ends(source: &str) -> Result<()> {
             Some(word @ ("if" | "range" | "with" | "block" | "define")) => open.push((start, word)),
             Some("end") if open.pop().is_none() => {
                 let (line, column) = place(source, start);
-                return Err(anyhow!("line {line}, column {column}: end without a block"));
+                return Err(anyhow!(coded!(UsageValue, "line {line}, column {column}: end without a block")));
             }
             _ => {}
         }
@@ -114,7 +115,7 @@ fn check_ends(source: &str) -> Result<()> {
         None => Ok(()),
         Some((start, word)) => {
             let (line, column) = place(source, start);
-            Err(anyhow!("line {line}, column {column}: {word} without end"))
+            Err(anyhow!(coded!(UsageValue, "line {line}, column {column}: {word} without end")))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Points in time on the command line: RFC 3339, a date, seconds since 1970, or a duration before now (`10m`, `1h30m`).
 
 use anyhow::{Context as _, Result, bail};
+use base::coded;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -24,7 +25,10 @@ pub fn parse(text: &str) -> Result<Timestamp> {
     }
     match duration::parse(text).and_then(|length| SignedDuration::try_from(length).ok()) {
         Some(length) => Timestamp::now().checked_sub(length).context("out of range"),
-        None => bail!("must be a time (2026-01-31T23:59:00Z), seconds since 1970, or a duration before now (10m)"),
+        None => bail!(coded!(
+            UsageValue,
+            "must be a time (2026-01-31T23:59:00Z), seconds since 1970, or a duration before now (10m)"
+        )),
     }
 }
 

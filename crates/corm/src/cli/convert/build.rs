@@ -1,6 +1,7 @@
 //! Conversion of the flags of `build`.
 
 use anyhow::{Result, ensure};
+use base::coded;
 
 use super::registry::remote;
 use super::settings;
@@ -22,7 +23,7 @@ const PULL: &[(&str, PullPolicy)] = &[
 pub(in crate::cli) fn build(given: &mut ParsedArgs) -> Result<Verb> {
     let progress = given.text("progress")?;
     let known = progress.as_deref().is_none_or(|word| ["auto", "plain", "tty", "quiet"].contains(&word));
-    ensure!(known, "--progress: must be auto, plain or quiet");
+    ensure!(known, coded!(UsageValue, "--progress: must be auto, plain or quiet"));
     let build = Build {
         file: given.path("file"),
         ignore_file: given.path("ignorefile"),

@@ -1,6 +1,7 @@
 //! Conversion of flags that several verbs have.
 
 use anyhow::{Result, ensure};
+use base::coded;
 
 use crate::model::platform::Platform;
 use crate::view::listing::Format;
@@ -18,7 +19,7 @@ pub(super) fn platform(given: &mut ParsedArgs) -> Result<Option<String>> {
     if os.is_none() && arch.is_none() && variant.is_none() {
         return Ok(whole);
     }
-    ensure!(whole.is_none(), "--platform: excludes --os, --arch and --variant");
+    ensure!(whole.is_none(), coded!(UsageArguments, "--platform: excludes --os, --arch and --variant"));
     let host = Platform::host().to_string();
     let mut parts = host.split('/');
     let (own_os, own_arch) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

@@ -1,8 +1,10 @@
 //! Conversion of the flags of verbs on containers.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::common::format;
 use crate::cli::args::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Verb, Wait};
@@ -35,7 +37,7 @@ fn milliseconds(text: &str) -> Result<u64> {
         "" | "ms" => 1,
         "s" => 1000,
         "m" => 60_000,
-        _ => bail!("must be a time such as 250ms or 2s"),
+        _ => bail!(coded!(UsageValue, "must be a time such as 250ms or 2s")),
     };
     Ok(values::unsigned(number, 1_000_000)? * factor)
 }
@@ -43,7 +45,10 @@ fn milliseconds(text: &str) -> Result<u64> {
 pub(in crate::cli) fn wait(given: &mut ParsedArgs) -> Result<Verb> {
     let conditions = given.texts("condition")?;
     for text in &conditions {
-        ensure!(CONDITIONS.contains(&text.as_str()), "--condition {text:?}: must be one of {}", CONDITIONS.join(", "));
+        ensure!(
+            CONDITIONS.contains(&text.as_str()),
+            coded!(UsageValue, "--condition {text:?}: must be one of {}", CONDITIONS.join(", "))
+        );
     }
     let wait = Wait {
         conditions,
@@ -57,8 +62,8 @@ pub(in crate::cli) fn wait(given: &mut ParsedArgs) -> Result<Verb> {
 /// Converts `--all`, `--ignore` and the names of containers: one of the two is given.
 fn selection(given: &mut ParsedArgs, all: bool, ignore: bool) -> Result<Selection> {
     let names = std::mem::take(&mut given.operands);
-    ensure!(all || !names.is_empty(), "you must provide at least one name or id");
-    ensure!(!all || names.is_empty(), "--all and containers exclude each other");
+    ensure!(all || !names.is_empty(), coded!(UsageArguments, "you must provide at least one name or id"));
+    ensure!(!all || names.is_empty(), coded!(UsageArguments, "--all and containers exclude each other"));
     Ok(Selection { names, all, ignore })
 }
 
@@ -68,7 +73,9 @@ fn selection_with_files(given: &mut ParsedArgs, all: bool, ignore: bool) -> Resu
     for file in &files {
         match std::fs::read_to_string(file) {
             Err(err) if ignore && err.kind() == std::io::ErrorKind::NotFound => {}
-            id => given.operands.push(id.with_context(|| format!("--cidfile {file:?}"))?.trim().to_owned()),
+            id => {
+                given.operands.push(id.with_code(Code::UsageValue, || format!("--cidfile {file:?}"))?.trim().to_owned())
+            }
         }
     }
     if !files.is_empty() && given.operands.is_empty() {
@@ -106,7 +113,10 @@ pub(in crate::cli) fn start(given: &mut ParsedArgs) -> Result<Verb> {
     let all = given.switch("all")?;
     let which = selection(given, all, false)?;
     let one = !which.all && which.names.len() == 1;
-    ensure!(one || !(attach || interactive), "you cannot start and attach multiple containers at once");
+    ensure!(
+        one || !(attach || interactive),
+        coded!(UsageValue, "you cannot start and attach multiple containers at once")
+    );
     Ok(ContainerVerb::Start(Start { attach: attach || interactive, interactive, which }).into())
 }
 
@@ -133,7 +143,7 @@ pub(in crate::cli) fn top(given: &mut ParsedArgs) -> Result<Verb> {
 
 pub(in crate::cli) fn stats(given: &mut ParsedArgs) -> Result<Verb> {
     let interval = given.parsed("interval", |text| values::unsigned(text, 86_400))?.unwrap_or(5);
-    ensure!(interval > 0, "--interval: must be above 0");
+    ensure!(interval > 0, coded!(UsageValue, "--interval: must be above 0"));
     let stats = Stats {
         all: given.switch("all")?,
         no_stream: given.switch("no-stream")?,
@@ -175,7 +185,10 @@ pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
 
 pub(in crate::cli) fn commit(given: &mut ParsedArgs) -> Result<Verb> {
     let pause = given.parsed("pause", values::parse_bool)?.unwrap_or(true);
-    ensure!(pause, "--pause=false: a container that runs is always paused, so that the layer is of one moment");
+    ensure!(
+        pause,
+        coded!(UsageValue, "--pause=false: a container that runs is always paused, so that the layer is of one moment")
+    );
     Ok(ContainerVerb::Commit(Commit {
         quiet: given.switch("quiet")?,
         iidfile: given.path("iidfile"),

@@ -1,5 +1,6 @@
 //! Conversion of the flags of verbs on images.
 
+use base::coded;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
@@ -22,7 +23,7 @@ pub(in crate::cli) fn import(given: &mut ParsedArgs) -> Result<Verb> {
 pub(in crate::cli) fn load(given: &mut ParsedArgs) -> Result<Verb> {
     let (name, input, quiet) = (given.text("name")?, given.path("input"), given.switch("quiet")?);
     let path = given.operands.pop().map(PathBuf::from);
-    ensure!(input.is_none() || path.is_none(), "--input and a path are both given");
+    ensure!(input.is_none() || path.is_none(), coded!(UsageArguments, "--input and a path are both given"));
     let path = input.or(path).unwrap_or_else(|| PathBuf::from("-"));
     Ok(ImageVerb::Load { path, name, quiet }.into())
 }
@@ -63,7 +64,7 @@ pub(in crate::cli) fn save(given: &mut ParsedArgs) -> Result<Verb> {
     let compression = compression(given)?;
     ensure!(
         compression.is_none() || format != Archive::Docker,
-        "--compression-format: the layers of a docker-archive are not compressed"
+        coded!(UsageValue, "--compression-format: the layers of a docker-archive are not compressed")
     );
     Ok(ImageVerb::Save(Save { images: std::mem::take(&mut given.operands), format, output, compression }).into())
 }
@@ -82,8 +83,11 @@ pub(in crate::cli) fn untag(given: &mut ParsedArgs) -> Result<Verb> {
 
 pub(in crate::cli) fn rmi(given: &mut ParsedArgs) -> Result<Verb> {
     let (all, images) = (given.switch("all")?, std::mem::take(&mut given.operands));
-    ensure!(all || !images.is_empty(), "image name or ID must be specified");
-    ensure!(!all || images.is_empty(), "when using the --all switch, you may not pass any images names or IDs");
+    ensure!(all || !images.is_empty(), coded!(UsageArguments, "image name or ID must be specified"));
+    ensure!(
+        !all || images.is_empty(),
+        coded!(UsageArguments, "when using the --all switch, you may not pass any images names or IDs")
+    );
     // nothing without a name is kept for another image
     given.switch("no-prune")?;
     Ok(ImageVerb::Rmi { all, force: given.switch("force")?, ignore: given.switch("ignore")?, images }.into())

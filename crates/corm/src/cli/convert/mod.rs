@@ -14,9 +14,11 @@ pub(super) mod update;
 pub(super) mod views;
 pub(super) mod volumes;
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::args::{Global, LogLevel};
 use crate::driver::DriverKind;
@@ -40,11 +42,14 @@ fn fill_global(given: &mut ParsedArgs, global: &mut Global) -> Result<()> {
     }
     global.root = given.raw("root").map(PathBuf::from);
     // an empty value is refused, because the default is another store than the caller's
-    ensure!(global.root.as_ref().is_none_or(|root| !root.as_os_str().is_empty()), "--root: is empty");
+    ensure!(
+        global.root.as_ref().is_none_or(|root| !root.as_os_str().is_empty()),
+        coded!(UsageValue, "--root: is empty")
+    );
     global.driver = given.parsed("driver", str::parse::<DriverKind>)?;
     global.runtime = given.path("runtime");
     for text in given.texts("layer-limit")? {
-        global.layer_limits.set(&text).with_context(|| format!("--layer-limit {text:?}"))?;
+        global.layer_limits.set(&text).with_code(Code::ImageInvalid, || format!("--layer-limit {text:?}"))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Conversion of the flags of the verbs on registries.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
 
 use super::common::format;
 use crate::cli::args::{Copy, Login, Logout, Recompress, RegistryVerb, Remote, Search, Verb};
@@ -24,14 +25,19 @@ pub(in crate::cli) fn compression(given: &mut ParsedArgs) -> Result<Option<Recom
     let format = given.parsed("compression-format", |text| match text {
         "gzip" => Ok(Compression::Gzip),
         "zstd" => Ok(Compression::Zstd),
-        "zstd:chunked" => bail!("is not built: corm has no use of a table of contents, and others read zstd"),
-        _ => bail!("must be gzip or zstd"),
+        "zstd:chunked" => {
+            bail!(coded!(UsageValue, "is not built: corm has no use of a table of contents, and others read zstd"))
+        }
+        _ => bail!(coded!(UsageValue, "must be gzip or zstd")),
     })?;
     let level = given.parsed("compression-level", values::signed)?;
     let Some(format) = format.or_else(|| level.map(|_| Compression::Gzip)) else { return Ok(None) };
     let range = if format == Compression::Zstd { 1..=20 } else { 1..=9 };
     let level = level.map(|level| i32::try_from(level).ok().filter(|level| range.contains(level)));
-    ensure!(level != Some(None), "--compression-level: must be {} to {}", range.start(), range.end());
+    ensure!(
+        level != Some(None),
+        coded!(UsageValue, "--compression-level: must be {} to {}", range.start(), range.end())
+    );
     Ok(Some(Recompress { format, level: level.flatten() }))
 }
 
@@ -49,15 +55,18 @@ pub(in crate::cli) fn login(given: &mut ParsedArgs) -> Result<Verb> {
         },
         registry: given.operands.pop(),
     };
-    ensure!(!(login.password.is_some() && login.password_stdin), "--password and --password-stdin are both given");
-    ensure!(!login.password_stdin || login.user.is_some(), "--password-stdin requires --username");
+    ensure!(
+        !(login.password.is_some() && login.password_stdin),
+        coded!(UsageArguments, "--password and --password-stdin are both given")
+    );
+    ensure!(!login.password_stdin || login.user.is_some(), coded!(UsageValue, "--password-stdin requires --username"));
     Ok(RegistryVerb::Login(login).into())
 }
 
 pub(in crate::cli) fn logout(given: &mut ParsedArgs) -> Result<Verb> {
     let (all, authfile) = (given.switch("all")?, given.path("authfile"));
     let logout = Logout { registry: given.operands.pop(), all, authfile };
-    ensure!(!(logout.all && logout.registry.is_some()), "--all and a registry are both given");
+    ensure!(!(logout.all && logout.registry.is_some()), coded!(UsageArguments, "--all and a registry are both given"));
     Ok(RegistryVerb::Logout(logout).into())
 }
 
@@ -88,12 +97,15 @@ pub(in crate::cli) fn copy(given: &mut ParsedArgs) -> Result<Verb> {
         from: given.id(),
         to: given.id(),
     };
-    ensure!(!(copy.all && copy.platform.is_some()), "--all and --platform are both given");
+    ensure!(!(copy.all && copy.platform.is_some()), coded!(UsageArguments, "--all and --platform are both given"));
     ensure!(
         !(copy.preserve_digests && copy.compression.is_some()),
-        "--preserve-digests: other compression changes them"
+        coded!(UsageValue, "--preserve-digests: other compression changes them")
     );
-    ensure!(!(copy.all && copy.compression.is_some()), "--all: the compression of all images is not changed together");
+    ensure!(
+        !(copy.all && copy.compression.is_some()),
+        coded!(UsageValue, "--all: the compression of all images is not changed together")
+    );
     Ok(RegistryVerb::Copy(Box::new(copy)).into())
 }
 

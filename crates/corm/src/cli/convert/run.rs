@@ -1,5 +1,6 @@
 //! Conversion of the flags of `run`.
 
+use base::coded;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -23,9 +24,9 @@ fn log_limits(options: &[String]) -> Result<Limits> {
             "max-size" => limits.max_size = size(value).with_context(field)?,
             "max-file" => match value.parse() {
                 Ok(number) if (1..=1000).contains(&number) => limits.max_file = number,
-                _ => bail!("{}: must be a number from 1 to 1000", field()),
+                _ => bail!(coded!(UsageValue, "{}: must be a number from 1 to 1000", field())),
             },
-            _ => bail!("{}: unknown option (there are max-size and max-file)", field()),
+            _ => bail!(coded!(UsageValue, "{}: unknown option (there are max-size and max-file)", field())),
         }
     }
     Ok(limits)
@@ -36,7 +37,7 @@ const PULL: &[(&str, PullPolicy)] =
 
 pub(in crate::cli) fn run(given: &mut ParsedArgs) -> Result<Verb> {
     let (detach, rmi) = (given.switch("detach")?, given.switch("rmi")?);
-    ensure!(!(detach && rmi), "--rmi: excludes --detach, because nothing waits for the end");
+    ensure!(!(detach && rmi), coded!(UsageArguments, "--rmi: excludes --detach, because nothing waits for the end"));
     let run = new(given)?;
     Ok(ContainerVerb::Run(Box::new(Run { detach, rmi, rm: run.rm || rmi, ..run })).into())
 }

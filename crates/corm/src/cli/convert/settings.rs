@@ -1,6 +1,7 @@
 //! Conversion of the flags of a new container's settings.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
 
 use crate::config::settings::Settings;
 use crate::config::settings::accounts::Accounts;
@@ -130,7 +131,10 @@ fn accounts(given: &mut ParsedArgs) -> Result<Option<Accounts>> {
 fn limits(given: &mut ParsedArgs) -> Result<Limits> {
     let cpus = given.parsed("cpus", cpu_quota)?;
     let (quota, period) = (given.parsed("cpu-quota", values::signed)?, given.parsed("cpu-period", cpu_period)?);
-    ensure!(cpus.is_none() || quota.or(period.map(|_| 0)).is_none(), "--cpus: excludes --cpu-quota and --cpu-period");
+    ensure!(
+        cpus.is_none() || quota.or(period.map(|_| 0)).is_none(),
+        coded!(UsageArguments, "--cpus: excludes --cpu-quota and --cpu-period")
+    );
     let weight = |text: &str| ranged(text, 10, 1000);
     Ok(Limits {
         memory: given.parsed("memory", memory)?.flatten(),
@@ -159,7 +163,7 @@ fn limits(given: &mut ParsedArgs) -> Result<Limits> {
 fn ranged(text: &str, least: i64, most: i64) -> Result<i64> {
     match text.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => bail!("must be a number from {least} to {most}"),
+        _ => bail!(coded!(UsageValue, "must be a number from {least} to {most}")),
     }
 }
 
@@ -167,14 +171,14 @@ fn ranged(text: &str, least: i64, most: i64) -> Result<i64> {
 pub(super) fn cpu_quota(text: &str) -> Result<i64> {
     match text.parse::<f64>() {
         Ok(number) if (0.01..=1e6).contains(&number) => Ok((number * CPU_PERIOD as f64).round() as i64),
-        _ => bail!("must be a number, 0.01 or more"),
+        _ => bail!(coded!(UsageValue, "must be a number, 0.01 or more")),
     }
 }
 
 /// Converts `--cpu-period`, of which the kernel accepts 1 ms to 1 s.
 fn cpu_period(text: &str) -> Result<u64> {
     let period = values::unsigned(text, 1_000_000)?;
-    ensure!(period == 0 || period >= 1000, "must be 1000 or more");
+    ensure!(period == 0 || period >= 1000, coded!(UsageValue, "must be 1000 or more"));
     Ok(period)
 }
 
@@ -182,7 +186,7 @@ fn cpu_period(text: &str) -> Result<u64> {
 pub(super) fn size(text: &str) -> Result<u64> {
     match u64::try_from(values::size(text)?) {
         Ok(bytes) if bytes > 0 => Ok(bytes),
-        _ => bail!("must be above 0"),
+        _ => bail!(coded!(UsageValue, "must be above 0")),
     }
 }
 
@@ -198,7 +202,7 @@ fn shm_size(text: &str) -> Result<u64> {
 
 pub(super) fn pids(text: &str) -> Result<i64> {
     let number = values::signed(text)?;
-    ensure!(number == -1 || number > 0, "must be above 0, or -1 for no limit");
+    ensure!(number == -1 || number > 0, coded!(UsageValue, "must be above 0, or -1 for no limit"));
     Ok(number)
 }
 
@@ -210,6 +214,6 @@ fn umask(text: &str) -> Result<u32> {
 
 fn annotation(text: &str) -> Result<(String, String)> {
     let (key, value) = text.split_once('=').context("must be KEY=VALUE")?;
-    ensure!(!key.is_empty(), "must be KEY=VALUE");
+    ensure!(!key.is_empty(), coded!(UsageValue, "must be KEY=VALUE"));
     Ok((key.to_owned(), value.to_owned()))
 }

@@ -1,6 +1,7 @@
 //! Conversion of the flags of `update`.
 
 use anyhow::{Context as _, Result, ensure};
+use base::coded;
 use serde_json::{Value, json};
 
 use super::settings::{cpu_quota, pids, size};
@@ -40,7 +41,7 @@ pub(in crate::cli) fn update(given: &mut ParsedArgs) -> Result<Verb> {
         if let Some(number) = given.parsed(flag, values::signed)? {
             ensure!(
                 quota.is_none() || !["cpu-period", "cpu-quota"].contains(&flag),
-                "--cpus and --{flag} exclude each other"
+                coded!(UsageArguments, "--cpus and --{flag} exclude each other")
             );
             limits.push((path, json!(number)));
         }

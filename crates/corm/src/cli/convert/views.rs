@@ -1,6 +1,7 @@
 //! Conversion of the flags of the verbs that show something.
 
 use anyhow::{Result, ensure};
+use base::coded;
 
 use super::common::format;
 use super::registry;
@@ -56,10 +57,10 @@ pub(in crate::cli) fn ps(given: &mut ParsedArgs) -> Result<Verb> {
     let latest = given.switch("latest")?;
     // -1 is the default of Docker and Podman
     let last = given.parsed("last", values::signed)?.and_then(|number| usize::try_from(number).ok());
-    ensure!(!latest || last.is_none(), "--latest and --last exclude each other");
+    ensure!(!latest || last.is_none(), coded!(UsageArguments, "--latest and --last exclude each other"));
     let list = list(given, &containers::FILTERS)?;
     let size = given.switch("size")?;
-    ensure!(!(list.quiet && size), "--quiet and --size exclude each other");
+    ensure!(!(list.quiet && size), coded!(UsageArguments, "--quiet and --size exclude each other"));
     let all = given.switch("all")?;
     Ok(ContainerVerb::Ps(Ps {
         list,
@@ -73,12 +74,12 @@ pub(in crate::cli) fn ps(given: &mut ParsedArgs) -> Result<Verb> {
 
 pub(in crate::cli) fn inspect(given: &mut ParsedArgs) -> Result<Verb> {
     if given.operands.iter().any(|name| name.starts_with("docker://")) {
-        ensure!(given.operands.len() == 1, "one image docker://REF at a time, without others");
+        ensure!(given.operands.len() == 1, coded!(UsageValue, "one image docker://REF at a time, without others"));
         return registry::inspect(given);
     }
     let remote = registry::remote(given)?;
     let only = given.switch("raw")? || given.switch("config")? || given.text("platform")?.is_some();
-    ensure!(!only && remote == Remote::default(), "a flag that only an image docker://REF has");
+    ensure!(!only && remote == Remote::default(), coded!(UsageValue, "a flag that only an image docker://REF has"));
     let kinds = [("all", Kind::All), ("image", Kind::Image), ("container", Kind::Container)];
     Ok(ImageVerb::Inspect(Inspect {
         kind: given.choice("type", &kinds)?,
@@ -127,6 +128,6 @@ pub(in crate::cli) fn logs(given: &mut ParsedArgs) -> Result<Verb> {
 pub(in crate::cli) fn system_df(given: &mut ParsedArgs) -> Result<Verb> {
     let verbose = given.switch("verbose")?;
     let format = format(given)?;
-    ensure!(!verbose || format == Format::Default, "--verbose and --format exclude each other");
+    ensure!(!verbose || format == Format::Default, coded!(UsageArguments, "--verbose and --format exclude each other"));
     Ok(SystemVerb::SystemDf(SystemDf { format, verbose }).into())
 }

@@ -1,6 +1,7 @@
 //! Conversion of the flags of verbs on volumes.
 
 use anyhow::{Result, ensure};
+use base::coded;
 
 use super::common::format;
 use crate::cli::args::{Verb, VolumeCreate, VolumeList, VolumeVerb};
@@ -8,7 +9,10 @@ use base::cli_parser::ParsedArgs;
 
 pub(in crate::cli) fn create(given: &mut ParsedArgs) -> Result<Verb> {
     let driver = given.text("driver")?;
-    ensure!(driver.as_deref().is_none_or(|name| name == "local"), "--driver {driver:?}: there is only local");
+    ensure!(
+        driver.as_deref().is_none_or(|name| name == "local"),
+        coded!(UsageValue, "--driver {driver:?}: there is only local")
+    );
     let create = VolumeCreate {
         labels: given.texts("label")?,
         ignore: given.switch("ignore")?,
@@ -30,7 +34,7 @@ pub(in crate::cli) fn list(given: &mut ParsedArgs) -> Result<Verb> {
 /// Converts `--all` and the names of volumes: one of the two is given.
 fn names(given: &mut ParsedArgs) -> Result<(Vec<String>, bool)> {
     let (all, names) = (given.switch("all")?, std::mem::take(&mut given.operands));
-    ensure!(all == names.is_empty(), "choose either one or more volumes or all");
+    ensure!(all == names.is_empty(), coded!(UsageValue, "choose either one or more volumes or all"));
     Ok((names, all))
 }
 

@@ -2,6 +2,8 @@
 //! users of the host. `container::accounts` writes the files.
 
 use anyhow::{Context as _, Result, ensure};
+use base::coded;
+use base::error::{Code, Coding as _};
 
 /// Fields of an entry of `passwd`.
 const PASSWD_FIELDS: usize = 7;
@@ -40,7 +42,7 @@ impl Accounts {
         let fields = |flag: &str, text: &Option<String>, count: usize| -> Result<()> {
             let Some(text) = text else { return Ok(()) };
             let good = text.split(':').count() == count && !text.contains(['\n', '\0']);
-            ensure!(good, "--{flag} {text:?}: must be one line of {count} fields");
+            ensure!(good, coded!(UsageValue, "--{flag} {text:?}: must be one line of {count} fields"));
             Ok(())
         };
         fields("passwd-entry", &self.passwd_entry, PASSWD_FIELDS)?;
@@ -57,7 +59,9 @@ impl Accounts {
         let line = |user: &String| {
             let is_it = |line: &&str| field(line, 0) == user || field(line, 2) == user;
             let found = passwd.lines().find(is_it);
-            found.map(str::to_owned).with_context(|| format!("--hostuser {user:?}: the host has no such user"))
+            found
+                .map(str::to_owned)
+                .with_code(Code::UsageValue, || format!("--hostuser {user:?}: the host has no such user"))
         };
         self.host_users.iter().map(line).collect()
     }

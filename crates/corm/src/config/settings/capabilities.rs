@@ -1,6 +1,7 @@
 //! Capabilities of a container: the default ones, with `--cap-add` and `--cap-drop`.
 
 use anyhow::{Result, bail, ensure};
+use base::coded;
 
 use base::capability::NAMES as ALL;
 
@@ -42,7 +43,7 @@ impl Changes {
     pub fn parse(add: &[String], drop: &[String]) -> Result<Self> {
         let changes = Self { add: names(add, "--cap-add")?, drop: names(drop, "--cap-drop")? };
         let both = changes.add.iter().find(|name| changes.drop.contains(name));
-        ensure!(both.is_none(), "--cap-add and --cap-drop: {} is in both", both.unwrap_or(&EVERY));
+        ensure!(both.is_none(), coded!(UsageValue, "--cap-add and --cap-drop: {} is in both", both.unwrap_or(&EVERY)));
         Ok(changes)
     }
 
@@ -80,7 +81,7 @@ fn names(texts: &[String], flag: &str) -> Result<Vec<&'static str>> {
         match known() {
             _ if upper == EVERY => found.push(EVERY),
             Some(name) => found.push(*name),
-            None => bail!("{flag} {text:?}: unknown capability"),
+            None => bail!(coded!(UsageValue, "{flag} {text:?}: unknown capability")),
         }
     }
     Ok(found)

@@ -1,5 +1,6 @@
 //! Devices of the host in a container: `--device`, and all of them with `--privileged`.
 
+use base::coded;
 use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -48,12 +49,18 @@ impl Device {
             [source, second] if second.starts_with('/') => (*source, *second, "rwm"),
             [source, access] => (*source, *source, *access),
             [source, destination, access] => (*source, *destination, *access),
-            _ => bail!("not of the form SOURCE[:DESTINATION][:PERMISSIONS]"),
+            _ => bail!(coded!(UsageValue, "not of the form SOURCE[:DESTINATION][:PERMISSIONS]")),
         };
         let good = !access.is_empty() && access.len() <= 3 && access.chars().all(|letter| "rwm".contains(letter));
-        ensure!(good, "{access:?}: the permissions must be of the letters r, w and m");
-        ensure!(source.starts_with('/') && destination.starts_with('/'), "the paths must be absolute");
-        ensure!(!Path::new(destination).components().any(|part| part.as_os_str() == ".."), "the path must not have ..");
+        ensure!(good, coded!(UsageValue, "{access:?}: the permissions must be of the letters r, w and m"));
+        ensure!(
+            source.starts_with('/') && destination.starts_with('/'),
+            coded!(UsageValue, "the paths must be absolute")
+        );
+        ensure!(
+            !Path::new(destination).components().any(|part| part.as_os_str() == ".."),
+            coded!(UsageValue, "the path must not have ..")
+        );
         Ok(Self { source: source.into(), destination: destination.into(), access: access.to_owned() })
     }
 
@@ -66,10 +73,10 @@ impl Device {
         let mut found = Vec::new();
         if of.is_dir() {
             add_below(&source, &self.destination, &self.access, &mut found, MAX_DEPTH).with_context(context)?;
-            ensure!(!found.is_empty(), "{}: has no devices", context());
+            ensure!(!found.is_empty(), coded!(UsageValue, "{}: has no devices", context()));
             return Ok(found);
         }
-        ensure!(is_device(&of), "{}: is no device", context());
+        ensure!(is_device(&of), coded!(UsageValue, "{}: is no device", context()));
         found.push(Node { path: self.destination.clone(), source, access: self.access.clone(), of });
         Ok(found)
     }

@@ -1,9 +1,11 @@
 //! The program of `--init`: the first process of the container, which passes signals on and reaps processes.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 /// Where the program is in the container.
@@ -28,16 +30,17 @@ const NAMES: [&str; 3] = ["catatonit", "docker-init", "tini-static"];
 /// There is none.
 pub(super) fn find(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(given) = given {
-        let path = std::fs::canonicalize(given).with_context(|| format!("--init-path {given:?}"))?;
-        ensure!(is_program(&path), "--init-path {given:?}: is no program");
+        let path = std::fs::canonicalize(given).with_code(Code::UsageValue, || format!("--init-path {given:?}"))?;
+        ensure!(is_program(&path), coded!(UsageValue, "--init-path {given:?}: is no program"));
         return Ok(path);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs: Vec<PathBuf> = DIRS.iter().map(PathBuf::from).chain(std::env::split_paths(&path)).collect();
     let all = NAMES.iter().flat_map(|name| dirs.iter().map(move |dir| dir.join(name)));
-    all.into_iter()
-        .find(|file| file.is_absolute() && is_program(file))
-        .context("--init: no catatonit, docker-init or tini-static was found (Debian packages: catatonit, tini)")
+    all.into_iter().find(|file| file.is_absolute() && is_program(file)).code(
+        Code::UsageValue,
+        "--init: no catatonit, docker-init or tini-static was found (Debian packages: catatonit, tini)",
+    )
 }
 
 fn is_program(path: &Path) -> bool {

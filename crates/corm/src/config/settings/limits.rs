@@ -1,5 +1,7 @@
 //! Limits of memory, CPU, processes and others, and `--ulimit` and `--sysctl`.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -74,7 +76,7 @@ impl Ulimit {
             _ => values::unsigned(text, i64::MAX as u64),
         };
         let limit = Self { name, soft: number(soft)?, hard: number(hard)? };
-        ensure!(limit.soft <= limit.hard, "the soft limit is above the hard one");
+        ensure!(limit.soft <= limit.hard, coded!(UsageValue, "the soft limit is above the hard one"));
         Ok(limit)
     }
 }
@@ -122,7 +124,7 @@ pub struct Limits {
 /// No list of numbers and ranges.
 pub fn cpu_list(text: &str) -> Result<String> {
     CpuSet::parse(text)?;
-    ensure!(!text.trim().is_empty(), "must be a list like 0-3,8");
+    ensure!(!text.trim().is_empty(), coded!(UsageValue, "must be a list like 0-3,8"));
     Ok(text.to_owned())
 }
 
@@ -140,7 +142,11 @@ pub fn sysctls(texts: &[String]) -> Result<BTreeMap<String, String>> {
         let (net, ipc) = (dotted.starts_with("net."), dotted.starts_with("fs.mqueue."));
         let uts = ["kernel.domainname", "kernel.hostname"].contains(&dotted.as_str());
         if !net && !ipc && !uts && !IPC_SYSCTLS.contains(&dotted.as_str()) {
-            bail!("{}: is of no namespace of the container: the whole machine would have it", context());
+            bail!(coded!(
+                UsageValue,
+                "{}: is of no namespace of the container: the whole machine would have it",
+                context()
+            ));
         }
         found.insert(name.to_owned(), value.to_owned());
     }
@@ -154,12 +160,15 @@ impl Limits {
     /// Two that exclude each other, as in Docker and Podman.
     pub fn check(&self) -> Result<()> {
         if let Some(swap) = self.memory_swap {
-            let memory = self.memory.context("--memory-swap: needs --memory")?;
+            let memory = self.memory.code(Code::UsageValue, "--memory-swap: needs --memory")?;
             let above = swap == -1 || u64::try_from(swap).is_ok_and(|swap| swap >= memory);
-            ensure!(above, "--memory-swap: must not be below --memory, because it includes the memory");
+            ensure!(
+                above,
+                coded!(UsageValue, "--memory-swap: must not be below --memory, because it includes the memory")
+            );
         }
         let above = self.memory.zip(self.memory_reservation).is_some_and(|(memory, soft)| soft > memory);
-        ensure!(!above, "--memory-reservation: must not be above --memory");
+        ensure!(!above, coded!(UsageValue, "--memory-reservation: must not be above --memory"));
         let number =
             |bytes: u64, flag: &str| i64::try_from(bytes).map(drop).with_context(|| format!("{flag}: too large"));
         self.memory.map_or(Ok(()), |bytes| number(bytes, "--memory"))?;
@@ -176,8 +185,14 @@ impl Limits {
         if let Some(limit) = self.pids_limit.or((!unprivileged).then_some(MAX_PROCESSES)) {
             resources["pids"] = json!({"limit": limit});
         }
-        ensure!(!cgroup_v2 || !self.oom_kill_disable, "--oom-kill-disable: cgroup v2 has no such setting");
-        ensure!(!cgroup_v2 || self.memory_swappiness.is_none(), "--memory-swappiness: cgroup v2 has no such setting");
+        ensure!(
+            !cgroup_v2 || !self.oom_kill_disable,
+            coded!(ConfigUnsupported, "--oom-kill-disable: cgroup v2 has no such setting")
+        );
+        ensure!(
+            !cgroup_v2 || self.memory_swappiness.is_none(),
+            coded!(ConfigUnsupported, "--memory-swappiness: cgroup v2 has no such setting")
+        );
         let period = self.cpu_period.or(self.cpu_quota.map(|_| CPU_PERIOD));
         let mut set = |part: &str, name: &str, value: Value| {
             if !value.is_null() {

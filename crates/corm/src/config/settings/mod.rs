@@ -15,6 +15,8 @@ pub mod throttle;
 pub mod tmpfs;
 pub mod userns;
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -110,9 +112,15 @@ impl Settings {
         self.accounts.as_ref().map_or(Ok(()), Accounts::check)?;
         devices::check(&self.devices)?;
         self.namespaces.check(hostname, self.init)?;
-        ensure!(!self.names.no_hosts || self.names.hosts.is_empty(), "--add-host: excludes --no-hosts");
+        ensure!(
+            !self.names.no_hosts || self.names.hosts.is_empty(),
+            coded!(UsageArguments, "--add-host: excludes --no-hosts")
+        );
         let keep = self.groups.iter().any(|group| group == KEEP_GROUPS);
-        ensure!(!keep || self.groups.len() == 1, "--group-add keep-groups: excludes other groups");
+        ensure!(
+            !keep || self.groups.len() == 1,
+            coded!(UsageArguments, "--group-add keep-groups: excludes other groups")
+        );
         if self.init {
             init::find(self.init_path.as_deref())?;
         }
@@ -127,12 +135,12 @@ impl Settings {
             "local" => PathBuf::from("/etc/localtime"),
             name => {
                 let plain = Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
-                ensure!(plain && !name.is_empty(), "{}: is no name of a time zone", context());
+                ensure!(plain && !name.is_empty(), coded!(UsageValue, "{}: is no name of a time zone", context()));
                 Path::new(ZONES).join(name)
             }
         };
         let path = std::fs::canonicalize(path).with_context(context)?;
-        ensure!(path.is_file(), "{}: is no time zone", context());
+        ensure!(path.is_file(), coded!(UsageValue, "{}: is no time zone", context()));
         Ok(Some(path))
     }
 
@@ -143,8 +151,11 @@ impl Settings {
     pub fn add_groups(&self, user: &mut User, place: &Place<'_>) -> Result<()> {
         for text in self.groups.iter().filter(|text| *text != KEEP_GROUPS) {
             let group = users::parse_name(text).and_then(|name| users::resolve_group(&name, place.root));
-            let gid = group.with_context(|| format!("--group-add {text:?}"))?;
-            ensure!(!place.single_id || gid == 0, "--group-add {text:?}: this user namespace has no other group");
+            let gid = group.with_code(Code::UsageValue, || format!("--group-add {text:?}"))?;
+            ensure!(
+                !place.single_id || gid == 0,
+                coded!(UsageValue, "--group-add {text:?}: this user namespace has no other group")
+            );
             if !user.groups.contains(&gid) {
                 user.groups.push(gid);
             }

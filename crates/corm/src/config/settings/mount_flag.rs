@@ -1,6 +1,7 @@
 //! `--mount`: key and value pairs for a bind mount, a volume, or a file system in memory.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
 
 use super::tmpfs::Tmpfs;
 use crate::config::volume;
@@ -43,11 +44,11 @@ pub fn parse(text: &str) -> Result<Mount> {
         }
         "volume" => volume::of_store(keys.source, destination, &keys.options_of_volume()?).map(Mount::Volume),
         "tmpfs" => {
-            ensure!(keys.source.is_none(), "a tmpfs has no source");
+            ensure!(keys.source.is_none(), coded!(UsageValue, "a tmpfs has no source"));
             let options = keys.options.iter().map(|option| option.trim_start_matches("tmpfs-").to_owned()).collect();
             Tmpfs::new(destination, options).map(Mount::Tmpfs)
         }
-        other => bail!("type {other:?}: must be bind, volume or tmpfs"),
+        other => bail!(coded!(UsageValue, "type {other:?}: must be bind, volume or tmpfs")),
     }
 }
 
@@ -55,7 +56,7 @@ impl<'a> Keys<'a> {
     /// Returns the options of a bind mount or volume.
     fn options_of_volume(&self) -> Result<Vec<&str>> {
         let of_tmpfs = self.options.iter().any(|option| option.starts_with("tmpfs-"));
-        ensure!(!of_tmpfs, "tmpfs-size and tmpfs-mode are of a tmpfs");
+        ensure!(!of_tmpfs, coded!(UsageValue, "tmpfs-size and tmpfs-mode are of a tmpfs"));
         Ok(self.options.iter().map(String::as_str).collect())
     }
 
@@ -73,12 +74,12 @@ impl<'a> Keys<'a> {
             "bind-recursive" => match need()? {
                 "enabled" => self.options.push("rbind".to_owned()),
                 "disabled" => self.options.push("bind".to_owned()),
-                _ => bail!("must be enabled or disabled"),
+                _ => bail!(coded!(UsageValue, "must be enabled or disabled")),
             },
             "relabel" => match need()? {
                 "shared" => self.options.push("z".to_owned()),
                 "private" => self.options.push("Z".to_owned()),
-                _ => bail!("must be shared or private"),
+                _ => bail!(coded!(UsageValue, "must be shared or private")),
             },
             "U" | "chown" if is_on()? => self.options.push("U".to_owned()),
             "U" | "chown" => {}
@@ -90,10 +91,10 @@ impl<'a> Keys<'a> {
             "consistency" | "volume-nocopy" => {}
             "suid" | "nosuid" | "dev" | "nodev" | "exec" | "noexec" | "private" | "rprivate" | "shared" | "rshared"
             | "slave" | "rslave" | "unbindable" | "runbindable" | "z" | "Z" | "O" => {
-                ensure!(value.is_none(), "takes no value");
+                ensure!(value.is_none(), coded!(UsageValue, "takes no value"));
                 self.options.push(key.to_owned());
             }
-            _ => bail!("unknown key"),
+            _ => bail!(coded!(UsageValue, "unknown key")),
         }
         Ok(())
     }

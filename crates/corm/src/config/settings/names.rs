@@ -1,5 +1,7 @@
 //! Content of `hosts` and `resolv.conf`: `--add-host`, `--no-hosts`, `--dns`, `--dns-search`, `--dns-option`.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -39,21 +41,22 @@ impl Names {
         let mut names = Self { no_resolv: dns.iter().any(|text| text == "none"), ..Self::default() };
         ensure!(
             !names.no_resolv || dns.len() + search.len() + options.len() == 1,
-            "--dns none: excludes other servers"
+            coded!(UsageArguments, "--dns none: excludes other servers")
         );
         for text in hosts {
-            names.add_hosts(text).with_context(|| format!("--add-host {text:?}"))?;
+            names.add_hosts(text).with_code(Code::UsageValue, || format!("--add-host {text:?}"))?;
         }
         for text in dns.iter().filter(|text| *text != "none") {
-            let address = text.parse().ok().with_context(|| format!("--dns {text:?}: is no IP address"))?;
+            let address =
+                text.parse().ok().with_code(Code::UsageValue, || format!("--dns {text:?}: is no IP address"))?;
             names.servers.push(address);
         }
         for text in search {
-            ensure!(text == "." || is_name(text), "--dns-search {text:?}: is no domain");
+            ensure!(text == "." || is_name(text), coded!(UsageValue, "--dns-search {text:?}: is no domain"));
         }
         for text in options {
             let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-            ensure!(plain, "--dns-option {text:?}: is no option of resolv.conf");
+            ensure!(plain, coded!(UsageValue, "--dns-option {text:?}: is no option of resolv.conf"));
         }
         Ok(Self { search: search.to_vec(), options: options.to_vec(), ..names })
     }
@@ -63,13 +66,13 @@ impl Names {
         let split = text.find(['=', ':']).context("must be NAME:ADDRESS")?;
         let (names, address) = (text.get(..split).unwrap_or_default(), text.get(split + 1..).unwrap_or_default());
         if address == "host-gateway" {
-            bail!("host-gateway is not built: give the address");
+            bail!(coded!(UsageValue, "host-gateway is not built: give the address"));
         }
         // an IPv6 address may be in brackets
         let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
         let address: IpAddr = bare.parse().ok().with_context(|| format!("{address:?} is no IP address"))?;
         for name in names.split(';') {
-            ensure!(is_name(name), "{name:?} is no host name");
+            ensure!(is_name(name), coded!(UsageValue, "{name:?} is no host name"));
             self.hosts.push((name.to_owned(), address));
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Namespaces that a container shares: `--pid`, `--ipc`, `--uts`.
 
+use base::coded;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -35,7 +36,7 @@ impl Mode {
             _ => match text.split_once(':') {
                 Some(("container", name)) if !name.is_empty() => Ok(Self::Container(name.to_owned())),
                 Some(("ns", path)) if path.starts_with('/') => Ok(Self::Path(path.into())),
-                _ => bail!("must be private, host, container:NAME or ns:PATH"),
+                _ => bail!(coded!(UsageValue, "must be private, host, container:NAME or ns:PATH")),
             },
         }
     }
@@ -81,10 +82,10 @@ impl Namespaces {
     /// # Errors
     /// A missing file; `--hostname` or `--init` without the namespace.
     pub fn check(&self, hostname: bool, init: bool) -> Result<()> {
-        ensure!(!hostname || self.own_hostname(), "--hostname: excludes a --uts of another");
+        ensure!(!hostname || self.own_hostname(), coded!(UsageArguments, "--hostname: excludes a --uts of another"));
         ensure!(
             !init || self.pid.is_private(),
-            "--init: excludes a --pid of another, where it is not the first process"
+            coded!(UsageArguments, "--init: excludes a --pid of another, where it is not the first process")
         );
         for (kind, mode) in self.all() {
             if let Mode::Path(path) = mode {

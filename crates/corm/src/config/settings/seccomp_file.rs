@@ -1,5 +1,6 @@
 //! Seccomp profiles of `--security-opt seccomp=FILE`: Docker's form, whose rules may have conditions, and the OCI's.
 
+use base::coded;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -97,7 +98,7 @@ impl Condition {
 pub(super) fn read(path: &Path, capabilities: &[&str]) -> Result<Value> {
     let mut text = String::new();
     place::open_to_read(path)?.take(MAX_PROFILE + 1).read_to_string(&mut text)?;
-    ensure!(text.len() as u64 <= MAX_PROFILE, "more than {MAX_PROFILE} bytes");
+    ensure!(text.len() as u64 <= MAX_PROFILE, coded!(UsageValue, "more than {MAX_PROFILE} bytes"));
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").context("version of the kernel")?;
     convert(&text, &Facts { capabilities, kernel: kernel(&release) })
 }
@@ -106,14 +107,20 @@ fn convert(text: &str, facts: &Facts<'_>) -> Result<Value> {
     let profile: Profile = serde_json::from_str(text).context("no seccomp profile")?;
     let given = profile.architectures.unwrap_or_default();
     let map = profile.arch_map.unwrap_or_default();
-    ensure!(given.is_empty() || map.is_empty(), "has architectures and archMap, of which one may be set");
+    ensure!(
+        given.is_empty() || map.is_empty(),
+        coded!(UsageValue, "has architectures and archMap, of which one may be set")
+    );
     let of_map = map.into_iter().find(|entry| entry.architecture == scmp_arch()).map(|entry| {
         std::iter::once(entry.architecture).chain(entry.sub_architectures.unwrap_or_default()).collect::<Vec<_>>()
     });
     let mut rules = Vec::new();
     for rule in profile.syscalls.unwrap_or_default() {
         let names = rule.names.unwrap_or_default();
-        ensure!(rule.name.is_none() || names.is_empty(), "a rule has name and names, of which one may be set");
+        ensure!(
+            rule.name.is_none() || names.is_empty(),
+            coded!(UsageValue, "a rule has name and names, of which one may be set")
+        );
         let counts = rule.includes.as_ref().is_none_or(|condition| condition.holds(facts))
             && !rule.excludes.as_ref().is_some_and(|condition| condition.excludes(facts));
         if !counts {

@@ -1,8 +1,10 @@
 //! `--privileged`, `--cap-add`, `--cap-drop` and `--security-opt`.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::capabilities::Changes;
@@ -52,7 +54,7 @@ impl Security {
     pub fn parse(privileged: bool, capabilities: Changes, options: &[String]) -> Result<Self> {
         let mut security = Self { privileged, capabilities, ..Self::default() };
         for option in options {
-            security.option(option).with_context(|| format!("--security-opt {option:?}"))?;
+            security.option(option).with_code(Code::UsageValue, || format!("--security-opt {option:?}"))?;
         }
         Ok(security)
     }
@@ -66,7 +68,7 @@ impl Security {
         let value = match (name, value) {
             ("no-new-privileges", value) => value.unwrap_or("true"),
             (_, Some(value)) if !value.is_empty() => value,
-            _ => bail!("must be NAME=VALUE, or no-new-privileges"),
+            _ => bail!(coded!(UsageValue, "must be NAME=VALUE, or no-new-privileges")),
         };
         let list = |separator: char| value.split(separator).map(str::to_owned);
         match name {
@@ -78,16 +80,20 @@ impl Security {
             "label" => label(value)?,
             "mask" => {
                 let relative = list(':').find(|path| !path.starts_with('/'));
-                ensure!(relative.is_none(), "{:?}: not an absolute path", relative.unwrap_or_default());
+                ensure!(
+                    relative.is_none(),
+                    coded!(UsageValue, "{:?}: not an absolute path", relative.unwrap_or_default())
+                );
                 self.mask.extend(list(':'));
             }
             "unmask" => self.unmask.extend(list(':')),
             "systempaths" if value == "unconfined" => self.unmask.push("ALL".to_owned()),
             "proc-opts" => self.proc_options.extend(list(',')),
-            _ => bail!(
+            _ => bail!(coded!(
+                UsageValue,
                 "unknown option (there are seccomp, no-new-privileges, apparmor, label, mask, unmask, \
                 systempaths=unconfined and proc-opts)"
-            ),
+            )),
         }
         Ok(())
     }
@@ -108,7 +114,7 @@ impl Security {
             Seccomp::Unconfined => Ok(None),
             Seccomp::Default => Ok(Some(seccomp::profile(&capabilities))),
             Seccomp::File(path) => seccomp_file::read(path, &capabilities)
-                .with_context(|| format!("--security-opt seccomp={path:?}"))
+                .with_code(Code::UsageValue, || format!("--security-opt seccomp={path:?}"))
                 .map(Some),
         }
     }
@@ -200,10 +206,13 @@ fn label(value: &str) -> Result<()> {
     match value {
         "disable" | "nested" => Ok(()),
         _ if !known.iter().any(|name| value.starts_with(name)) => {
-            bail!("must be label=disable, user:, role:, type:, level: or filetype:")
+            bail!(coded!(UsageValue, "must be label=disable, user:, role:, type:, level: or filetype:"))
         }
         _ => {
-            ensure!(!std::path::Path::new("/sys/fs/selinux/enforce").exists(), "SELinux is not supported");
+            ensure!(
+                !std::path::Path::new("/sys/fs/selinux/enforce").exists(),
+                coded!(UsageValue, "SELinux is not supported")
+            );
             Ok(())
         }
     }

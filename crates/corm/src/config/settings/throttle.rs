@@ -1,6 +1,7 @@
 //! Limits of block devices, rules of devices, the cgroup and the execution domain: `--device-read-bps` and its like,
 //! `--blkio-weight-device`, `--device-cgroup-rule`, `--cgroup-parent`, `--cgroupns`, `--personality`.
 
+use base::coded;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 
@@ -41,7 +42,7 @@ impl OfDevice {
             if key.contains("Bps") { u64::try_from(values::size(rate)?)? } else { values::unsigned(rate, u64::MAX)? };
         ensure!(
             path.starts_with('/') && value > 0,
-            "must be DEVICE:RATE, with the path of a device and a rate above 0"
+            coded!(UsageValue, "must be DEVICE:RATE, with the path of a device and a rate above 0")
         );
         Ok(Self { key, number: "rate", path: path.into(), value })
     }
@@ -53,7 +54,10 @@ impl OfDevice {
     pub fn weight(text: &str) -> Result<Self> {
         let (path, weight) = text.rsplit_once(':').context("must be DEVICE:WEIGHT")?;
         let value = values::unsigned(weight, 1000)?;
-        ensure!(path.starts_with('/') && value >= 10, "must be DEVICE:WEIGHT, with a weight from 10 to 1000");
+        ensure!(
+            path.starts_with('/') && value >= 10,
+            coded!(UsageValue, "must be DEVICE:WEIGHT, with a weight from 10 to 1000")
+        );
         Ok(Self { key: "weightDevice", number: "weight", path: path.into(), value })
     }
 
@@ -61,7 +65,7 @@ impl OfDevice {
     fn entry(&self) -> Result<Value> {
         let context = || format!("{:?}", self.path);
         let of = std::fs::metadata(&self.path).with_context(context)?;
-        ensure!(of.file_type().is_block_device(), "{}: is no block device", context());
+        ensure!(of.file_type().is_block_device(), coded!(UsageValue, "{}: is no block device", context()));
         let device = of.rdev();
         Ok(json!({"major": libc::major(device), "minor": libc::minor(device), self.number: self.value}))
     }
@@ -83,12 +87,14 @@ impl Rule {
     /// Another form.
     pub fn parse(text: &str) -> Result<Self> {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
-        let [kind, numbers, access] = words.as_slice() else { bail!("must be of the form \"c 1:3 rwm\"") };
+        let [kind, numbers, access] = words.as_slice() else {
+            bail!(coded!(UsageValue, "must be of the form \"c 1:3 rwm\""))
+        };
         let kind = match *kind {
             "a" => 'a',
             "b" => 'b',
             "c" => 'c',
-            _ => bail!("the type must be a, b or c"),
+            _ => bail!(coded!(UsageValue, "the type must be a, b or c")),
         };
         let number = |text: &str| match text {
             "*" => Ok(None),
@@ -96,7 +102,7 @@ impl Rule {
         };
         let (major, minor) = numbers.split_once(':').context("the device must be MAJOR:MINOR")?;
         let good = !access.is_empty() && access.bytes().all(|byte| b"rwm".contains(&byte));
-        ensure!(good, "the access must be of r, w and m");
+        ensure!(good, coded!(UsageValue, "the access must be of r, w and m"));
         Ok(Self { kind, major: number(major)?, minor: number(minor)?, access: (*access).to_owned() })
     }
 
@@ -132,7 +138,10 @@ pub struct Throttle {
 /// A relative path, or one with `..`.
 pub fn parent(text: &str) -> Result<PathBuf> {
     let plain = Path::new(text).components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-    ensure!(text.starts_with('/') && plain && !text.contains('\0'), "must be an absolute path without `..`");
+    ensure!(
+        text.starts_with('/') && plain && !text.contains('\0'),
+        coded!(UsageValue, "must be an absolute path without `..`")
+    );
     Ok(text.into())
 }
 
@@ -144,7 +153,7 @@ pub fn own_cgroups(text: &str) -> Result<bool> {
     match text {
         "private" => Ok(true),
         "host" => Ok(false),
-        _ => bail!("must be private or host"),
+        _ => bail!(coded!(UsageValue, "must be private or host")),
     }
 }
 
@@ -156,7 +165,7 @@ pub fn personality(text: &str) -> Result<&'static str> {
     match text {
         "LINUX" => Ok("LINUX"),
         "LINUX32" => Ok("LINUX32"),
-        _ => bail!("must be LINUX or LINUX32"),
+        _ => bail!(coded!(UsageValue, "must be LINUX or LINUX32")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! File systems in memory: `--tmpfs`, and those of a read-only container.
 
+use base::coded;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
@@ -73,12 +74,12 @@ fn checked(option: &str) -> Result<String> {
                 return Ok(option.to_owned());
             }
             let bytes = values::size(text)?;
-            ensure!(bytes >= 0, "size: must not be negative");
+            ensure!(bytes >= 0, coded!(UsageValue, "size: must not be negative"));
             Ok(format!("size={bytes}"))
         }
         ("mode", text) => {
             let good = !text.is_empty() && text.len() <= 5 && text.chars().all(|c| ('0'..='7').contains(&c));
-            ensure!(good, "{option:?}: must be an octal number");
+            ensure!(good, coded!(UsageValue, "{option:?}: must be an octal number"));
             Ok(option.to_owned())
         }
         ("uid" | "gid" | "nr_inodes" | "nr_blocks" | "huge" | "mpol", text) if !text.is_empty() => {
@@ -91,7 +92,7 @@ fn checked(option: &str) -> Result<String> {
             | "rslave" | "unbindable" | "runbindable",
             "",
         ) => Ok(option.to_owned()),
-        _ => bail!("{option:?}: a tmpfs has no such option"),
+        _ => bail!(coded!(UsageValue, "{option:?}: a tmpfs has no such option")),
     }
 }
 

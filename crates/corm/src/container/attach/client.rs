@@ -1,5 +1,6 @@
 //! The caller's side: connects to the supervisor, and copies between it and corm's standard streams.
 
+use base::coded;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -195,7 +196,7 @@ impl Visit {
     fn receive(&mut self) -> Result<()> {
         let mut bytes = [0; 16 << 10];
         match self.socket.read(&mut bytes) {
-            Ok(0) => bail!("the container's supervisor was killed"),
+            Ok(0) => bail!(coded!(ContainerKilled, "the container's supervisor was killed")),
             Ok(got) => self.received.extend_from_slice(bytes.get(..got).unwrap_or_default()),
             Err(err) if matches!(err.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(err) => return Err(err).context("receive from the container's supervisor"),
@@ -211,7 +212,7 @@ impl Visit {
                     self.keyboard = None;
                     break;
                 }
-                other => bail!("the container's supervisor sent {other:?}"),
+                other => bail!(coded!(ContainerKilled, "the container's supervisor sent {other:?}")),
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The keys by which a caller leaves a container that goes on running.
 
 use anyhow::{Result, bail};
+use base::coded;
 
 /// The keys when the caller gives none, as in Docker and Podman.
 pub const DEFAULT: &str = "ctrl-p,ctrl-q";
@@ -24,7 +25,7 @@ impl DetachKeys {
                 Ok(letter.to_ascii_uppercase() & 0x1f)
             }
             (None, &[letter]) => Ok(letter),
-            _ => bail!("{word:?}: must be a letter, or ctrl- and a letter or one of @[\\]^_"),
+            _ => bail!(coded!(ContainerKilled, "{word:?}: must be a letter, or ctrl- and a letter or one of @[\\]^_")),
         };
         let words = text.split(',').filter(|_| !text.is_empty());
         Ok(Self { keys: words.map(key).collect::<Result<_>>()?, typed: 0 })

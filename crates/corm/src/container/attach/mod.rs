@@ -8,6 +8,7 @@ pub mod keys;
 pub(super) mod server;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base::coded;
 
 /// Name of the socket among a container's run-time files.
 pub const SOCKET: &str = "attach";
@@ -63,7 +64,7 @@ impl Frame {
     pub(super) fn take(from: &mut Vec<u8>) -> Result<Option<Frame>> {
         let Some((&[kind, ref length @ ..], _)) = from.split_first_chunk::<HEADER>() else { return Ok(None) };
         let length = u32::from_le_bytes(*length) as usize;
-        ensure!(length <= MAX_DATA, "a frame of {length} bytes");
+        ensure!(length <= MAX_DATA, coded!(ContainerKilled, "a frame of {length} bytes"));
         let Some(data) = from.get(HEADER..HEADER + length).map(<[u8]>::to_vec) else { return Ok(None) };
         from.drain(..HEADER + length);
         let number = || -> Result<i32> {
@@ -78,9 +79,9 @@ impl Frame {
             b's' => Frame::Signal(number()?),
             b'w' => match data.as_slice() {
                 &[a, b, c, d] => Frame::Size(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])),
-                _ => bail!("a frame of another length"),
+                _ => bail!(coded!(ContainerKilled, "a frame of another length")),
             },
-            other => bail!("a frame of the unknown type {other}"),
+            other => bail!(coded!(ContainerKilled, "a frame of the unknown type {other}")),
         }))
     }
 }

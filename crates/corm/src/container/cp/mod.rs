@@ -5,6 +5,7 @@ mod tree;
 mod view;
 mod write;
 
+use base::coded;
 use std::ffi::{CString, OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::fd::AsFd as _;
@@ -50,13 +51,13 @@ impl Given<'_> {
 
     fn missing(&self) -> anyhow::Error {
         let place = self.container.map_or("the host".to_owned(), |name| format!("container {name}"));
-        anyhow::anyhow!("{:?} could not be found on {place}: no such file or directory", self.text)
+        anyhow::anyhow!(coded!(FileMissing, "{:?} could not be found on {place}: no such file or directory", self.text))
     }
 
     /// Finds an existing file.
     fn find(&self, view: &View<'_>) -> Result<Place> {
         let found = view.find(self.path)?.filter(|place| place.stat.is_some()).ok_or_else(|| self.missing())?;
-        ensure!(found.is_dir() || !self.must_be_dir(), "{:?}: is not a directory", self.text);
+        ensure!(found.is_dir() || !self.must_be_dir(), coded!(FileInvalid, "{:?}: is not a directory", self.text));
         Ok(found)
     }
 }
@@ -89,7 +90,7 @@ pub fn copy(
             };
         }
         if target.stat.is_some() && !rules.overwrite {
-            bail!("destination must be a directory when copying a directory");
+            bail!(coded!(FileInvalid, "destination must be a directory when copying a directory"));
         }
         return copier.dir(open, (target.dir.as_fd(), &target.name)).with_context(context);
     }
@@ -100,7 +101,7 @@ pub fn copy(
     }
     if to.must_be_dir() {
         return Err(if target.stat.is_some() {
-            anyhow::anyhow!("{:?}: is not a directory", to.text)
+            anyhow::anyhow!(coded!(FileInvalid, "{:?}: is not a directory", to.text))
         } else {
             to.missing()
         });

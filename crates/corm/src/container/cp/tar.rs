@@ -1,5 +1,6 @@
 //! `cp` from a tar on standard input, and to one on standard output.
 
+use base::coded;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write};
@@ -50,7 +51,7 @@ pub(super) fn extract(
         let done = Extraction { root, rules, warn }.entry(&entry, &path, data);
         done.with_context(|| shown(&entry.path))
     })?;
-    ensure!(seen, "standard input: is empty, no tar is");
+    ensure!(seen, coded!(ArchiveInvalid, "standard input: is empty, no tar is"));
     Ok(())
 }
 
@@ -61,7 +62,7 @@ fn below(raw: &[u8]) -> Result<PathBuf> {
         match part {
             Component::Normal(name) => path.push(name),
             Component::CurDir | Component::RootDir => {}
-            _ => bail!("a name with `..` leads out of the destination"),
+            _ => bail!(coded!(FileInvalid, "a name with `..` leads out of the destination")),
         }
     }
     Ok(path)
@@ -123,7 +124,7 @@ fn write_extents(made: &mut File, extents: &[(u64, u64)], data: &mut dyn Read) -
     for (start, length) in extents {
         made.seek(SeekFrom::Start(*start))?;
         let copied = io::copy(&mut data.take(*length), made).context("write the file")?;
-        ensure!(copied == *length, "the archive ends within its data");
+        ensure!(copied == *length, coded!(ArchiveInvalid, "the archive ends within its data"));
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Copies of files and trees into a tree that exists, as `cp` has them: directories are merged, other files replaced.
 
+use base::coded;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
@@ -107,7 +108,7 @@ impl<'a> Copier<'a> {
         }
         let source = open_subdir(from.0, from.1)?;
         if path::fstat(source.as_fd())?.identity() == own {
-            bail!("cannot copy a directory into itself");
+            bail!(coded!(FileInvalid, "cannot copy a directory into itself"));
         }
         let attributes = attributes_of(source.as_fd(), &self.rules)?;
         let made = self.rules.dir(to.0, to.1)?;
@@ -152,7 +153,7 @@ impl<'a> Copier<'a> {
         let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let mut source = File::from(path::openat(from.0, from.1, flags, 0).context("open the file")?);
         if path::fstat(source.as_fd())?.identity() != stat.identity() {
-            bail!("another file has taken its place");
+            bail!(coded!(FileInvalid, "another file has taken its place"));
         }
         let attributes = attributes_of(source.as_fd(), &self.rules)?;
         let mut made = self.rules.file(to.0, to.1)?;

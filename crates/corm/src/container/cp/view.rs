@@ -3,6 +3,7 @@
 //! A running container is hostile: its paths are resolved in its root to one without symlinks, and then opened without
 //! following any, so that an exchange in between is an error and never leads out of the root.
 
+use base::coded;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -134,7 +135,7 @@ impl<'a> View<'a> {
         let Some(volume) = volume else { return place(self.root(), &clean) };
         let source = volume.open_source(&self.store_root)?;
         let is_dir = source.metadata().with_context(|| format!("{:?}", volume.source))?.is_dir();
-        ensure!(is_dir, "{path:?}: is a mounted file, which only a running container has");
+        ensure!(is_dir, coded!(FileInvalid, "{path:?}: is a mounted file, which only a running container has"));
         let rest = Path::new("/").join(clean.strip_prefix(&volume.destination)?);
         let rest = within::resolve(source.as_fd(), &rest)?;
         place(source.as_fd(), &rest)

@@ -1,6 +1,7 @@
 //! Creation of files in a tree that others may change meanwhile: every file by a directory's descriptor and one name,
 //! and no symlink is followed.
 
+use base::coded;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::ErrorKind;
@@ -77,14 +78,17 @@ impl Rules<'_> {
             match path::openat(to, name, DIRECTORY, 0) {
                 Err(err) if matches!(err.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP)) => {
                     if !self.overwrite {
-                        bail!("is no directory in the destination: cannot overwrite it with one without --overwrite");
+                        bail!(coded!(
+                            FileInvalid,
+                            "is no directory in the destination: cannot overwrite it with one without --overwrite"
+                        ));
                     }
                     path::unlinkat(to, name, false).context("remove the file in its place")?;
                 }
                 other => return other.context("open the directory"),
             }
         }
-        bail!("changes while it is written")
+        bail!(coded!(FileInvalid, "changes while it is written"))
     }
 
     /// Removes what is at a name, so that another file can be created. Returns `false` for a mount point, which can only
@@ -102,7 +106,10 @@ impl Rules<'_> {
                         Ok(true)
                     }
                     (true, false) => {
-                        bail!("is a directory in the destination: cannot overwrite it without --overwrite")
+                        bail!(coded!(
+                            FileInvalid,
+                            "is a directory in the destination: cannot overwrite it without --overwrite"
+                        ))
                     }
                     (false, _) => Err(err).context("remove the file in its place"),
                 }
@@ -123,7 +130,7 @@ impl Rules<'_> {
         }
         let file = File::from(path::openat(to, name, flags, 0).context("open the mounted file")?);
         if !file.metadata()?.is_file() {
-            bail!("is a mount point in the destination");
+            bail!(coded!(FileInvalid, "is a mount point in the destination"));
         }
         file.set_len(0).context("empty the mounted file")?;
         Ok(file)
@@ -168,7 +175,7 @@ impl Rules<'_> {
 
     fn must_clear(&self, to: BorrowedFd<'_>, name: &CStr) -> Result<()> {
         if !self.clear(to, name)? {
-            bail!("is a mount point in the destination");
+            bail!(coded!(FileInvalid, "is a mount point in the destination"));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Addresses of containers in a network: chosen here, because netavark has none of its own. `RUN/networks/NAME.addresses`
 //! has the owner of each.
 
+use base::coded;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

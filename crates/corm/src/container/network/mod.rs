@@ -14,6 +14,8 @@ mod programs;
 mod reserved;
 mod usermode;
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -89,9 +91,15 @@ pub fn check(store: &Store, run: &RunDir, network: &mut Network) -> Result<()> {
         Mode::Container(name) => {
             let other = store.find_container(name)?;
             let mode = &other.setup.network.mode;
-            ensure!(*mode != Mode::Host, "container '{}' has the host's network: choose --network host", other.name);
-            ensure!(!userns::unprivileged(), "the namespaces of another container need root");
-            ensure!(run.pid(&other.id)?.is_some(), "container '{}' does not run", other.name);
+            ensure!(
+                *mode != Mode::Host,
+                coded!(NetworkFailed, "container '{}' has the host's network: choose --network host", other.name)
+            );
+            ensure!(!userns::unprivileged(), coded!(NetworkFailed, "the namespaces of another container need root"));
+            ensure!(
+                run.pid(&other.id)?.is_some(),
+                coded!(ContainerNotRunning, "container '{}' does not run", other.name)
+            );
             network.mode = Mode::Container(other.id);
             Ok(())
         }
@@ -99,7 +107,7 @@ pub fn check(store: &Store, run: &RunDir, network: &mut Network) -> Result<()> {
         Mode::Pasta => programs::find(&programs::PASTA).map(drop),
         Mode::Slirp => programs::find(&programs::SLIRP).map(drop),
     };
-    check().with_context(|| format!("--network {given}"))
+    check().with_code(Code::UsageValue, || format!("--network {given}"))
 }
 
 /// Makes the network of a container before its runtime is called, and completes its `hosts` and `resolv.conf`.

@@ -1,11 +1,15 @@
 //! netavark: called with a request on its standard input, and again with the same one for the removal.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Map, Value, json};
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
 
 use super::programs::{self, AARDVARK, NETAVARK};
 use super::{Made, addresses, networks};

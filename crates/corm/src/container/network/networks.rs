@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use base::coded;
+use base::error::{Code, Coding as _};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
@@ -149,15 +152,18 @@ pub fn find(store: &Store, name: &str) -> Result<Description> {
             return Ok(describe(name, DEFAULT_INTERFACE, vec![subnet], false));
         }
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
-            anyhow::bail!("No network named '{name}' exists");
+            anyhow::bail!(coded!(NetworkNotFound, "No network named '{name}' exists"));
         }
         file => file.with_context(|| format!("{path:?}"))?,
     };
     let mut bytes = Vec::new();
     file.take(MAX_FILE).read_to_end(&mut bytes).with_context(|| format!("{path:?}"))?;
     let found: Description = serde_json::from_slice(&bytes).with_context(|| format!("{path:?}: not a network"))?;
-    ensure!(found.name == name, "{path:?}: has the name {:?}", found.name);
-    ensure!(found.driver == "bridge", "network {name:?}: the driver {:?} is not built", found.driver);
+    ensure!(found.name == name, coded!(NetworkFailed, "{path:?}: has the name {:?}", found.name));
+    ensure!(
+        found.driver == "bridge",
+        coded!(NetworkFailed, "network {name:?}: the driver {:?} is not built", found.driver)
+    );
     Ok(found)
 }
 
@@ -229,7 +235,7 @@ pub fn create(store: &Store, name: &str, wanted: &NewNetwork) -> Result<Descript
     // the words of --network
     ensure!(
         !["none", "host", "bridge", "pasta", "slirp4netns", "default"].contains(&name),
-        "{name:?}: is a mode of --network"
+        coded!(NetworkFailed, "{name:?}: is a mode of --network")
     );
     for option in wanted.options.keys() {
         ensure!(["mtu", "vlan", "isolate"].contains(&option.as_str()), "--opt {option}: must be mtu, vlan or isolate");
@@ -270,7 +276,7 @@ pub fn users(store: &Store, name: &str) -> Result<Vec<ContainerRecord>> {
 /// It does not exist, is the default one, or a container uses it.
 pub fn remove(store: &Store, name: &str) -> Result<()> {
     find(store, name)?;
-    ensure!(name != DEFAULT_NETWORK, "network '{name}' is always there");
+    ensure!(name != DEFAULT_NETWORK, coded!(NetworkFailed, "network '{name}' is always there"));
     let _lock = store.exclusive()?;
     let users: Vec<String> = users(store, name)?.into_iter().map(|container| container.name).collect();
     ensure!(users.is_empty(), "network '{name}' is in use by {}: remove the container first", users.join(", "));

@@ -1,5 +1,6 @@
 //! The programs that make networks: where they are, and how they are called.
 
+use base::coded;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -79,7 +80,7 @@ pub(super) fn call(path: &Path, mut command: Command, input: &[u8]) -> Result<Ve
     if !wait_gone(pid, Some(TIMEOUT)).with_context(context)? {
         child.kill().with_context(context)?;
         child.wait().with_context(context)?;
-        bail!("{path:?}: has not ended within {TIMEOUT:?}");
+        bail!(coded!(NetworkFailed, "{path:?}: has not ended within {TIMEOUT:?}"));
     }
     let status = child.wait().with_context(context)?;
     let read = |mut file: File| -> Result<Vec<u8>> {
@@ -88,7 +89,7 @@ pub(super) fn call(path: &Path, mut command: Command, input: &[u8]) -> Result<Ve
         Ok(bytes)
     };
     let (stdout, stderr) = (read(stdout)?, read(stderr)?);
-    ensure!(status.success(), "{path:?}: {}", message(&stdout, &stderr));
+    ensure!(status.success(), coded!(NetworkFailed, "{path:?}: {}", message(&stdout, &stderr)));
     Ok(stdout)
 }
 

@@ -1,11 +1,12 @@
 //! Ports of the host, held by sockets while the container runs: a port that another program has is an error, and no other
 //! program can take one that netavark redirects.
 
+use base::error::{Code, Coding as _};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::config::network::{Port, Protocol};
 
@@ -40,7 +41,8 @@ fn bind(port: &Port, number: u16) -> Result<(u16, OwnedFd)> {
         Protocol::Tcp => TcpListener::bind(address).and_then(|socket| Ok((socket.local_addr()?, socket.into()))),
         Protocol::Udp => UdpSocket::bind(address).and_then(|socket| Ok((socket.local_addr()?, socket.into()))),
     };
-    let (address, socket) = bound.with_context(|| format!("--publish: {}: {address}", port.describe()))?;
+    let (address, socket) =
+        bound.with_code(Code::UsageValue, || format!("--publish: {}: {address}", port.describe()))?;
     Ok((address.port(), socket))
 }
 

@@ -1,5 +1,7 @@
 //! pasta and slirp4netns: programs that forward the traffic of a namespace through sockets of the user.
 
+use base::coded;
+use base::error::{Code, Coding as _};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -82,7 +84,7 @@ pub(super) fn end_pasta(run: &RunDir, id: &str) -> Result<()> {
     let Ok(pid) = text.trim().parse::<i32>() else { return Ok(()) };
     let pidfd = match process::pidfd_open(pid) {
         Err(err) if err.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
-        pidfd => pidfd.with_context(|| format!("pasta, process {pid}"))?,
+        pidfd => pidfd.with_code(Code::NetworkFailed, || format!("pasta, process {pid}"))?,
     };
     // the pid may have been reused: the command line has the path of this namespace
     let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -91,7 +93,7 @@ pub(super) fn end_pasta(run: &RunDir, id: &str) -> Result<()> {
         return Ok(());
     }
     match process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
-        Err(err) if err.raw_os_error() != Some(libc::ESRCH) => Err(err).context("end pasta"),
+        Err(err) if err.raw_os_error() != Some(libc::ESRCH) => Err(err).code(Code::NetworkFailed, "end pasta"),
         _ => Ok(()),
     }
 }
@@ -114,18 +116,18 @@ pub(super) fn slirp(run: &RunDir, id: &str, made: &mut Made) -> Result<OwnedFd> 
     command.stderr(File::create(&log).with_context(|| format!("{log:?}"))?);
     // inherited by this child only: every other one is started when they are closed
     for fd in [&tell_ready, &wait_exit] {
-        process::clear_cloexec(fd.as_raw_fd()).context("descriptors of slirp4netns")?;
+        process::clear_cloexec(fd.as_raw_fd()).code(Code::NetworkFailed, "descriptors of slirp4netns")?;
     }
     command.spawn().with_context(|| format!("{path:?}"))?;
     drop((tell_ready, wait_exit));
     if !is_ready(ready)? {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("ended without a message");
-        bail!("{path:?}: {last}");
+        bail!(coded!(NetworkFailed, "{path:?}: {last}"));
     }
     for port in &made.ports {
         for step in 0..port.count {
-            publish(&api, port, step).with_context(|| format!("--publish: {}", port.describe()))?;
+            publish(&api, port, step).with_code(Code::UsageValue, || format!("--publish: {}", port.describe()))?;
         }
     }
     made.addresses.push(SLIRP_ADDRESS);
@@ -140,10 +142,12 @@ fn is_ready(ready: OwnedFd) -> Result<bool> {
         let polled = poll(&mut [PollFd::new(ready.as_fd(), PollFlags::POLLIN)], PollTimeout::from(START_MS));
         match polled {
             Err(nix::errno::Errno::EINTR) if Instant::now() < end => {}
-            Ok(0) | Err(nix::errno::Errno::EINTR) => bail!("slirp4netns: is not ready within {START_MS} ms"),
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {
+                bail!(coded!(NetworkFailed, "slirp4netns: is not ready within {START_MS} ms"))
+            }
             other => {
                 other.context("poll")?;
-                return Ok(File::from(ready).read(&mut [0]).context("read from slirp4netns")? == 1);
+                return Ok(File::from(ready).read(&mut [0]).code(Code::NetworkFailed, "read from slirp4netns")? == 1);
             }
         }
     }
@@ -161,9 +165,9 @@ fn publish(api: &std::path::Path, port: &Port, step: u16) -> Result<()> {
     socket.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
     socket.take(1 << 16).read_to_end(&mut answer)?;
-    let answer: Value = serde_json::from_slice(&answer).context("the answer of slirp4netns")?;
+    let answer: Value = serde_json::from_slice(&answer).code(Code::NetworkFailed, "the answer of slirp4netns")?;
     let error = answer.pointer("/error/desc").and_then(Value::as_str);
-    ensure!(answer.get("error").is_none(), "slirp4netns: {}", error.unwrap_or("refused"));
+    ensure!(answer.get("error").is_none(), coded!(NetworkFailed, "slirp4netns: {}", error.unwrap_or("refused")));
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Overlay mounts: by the mount API of Linux 6.8 (`lowerdir+`) where the kernel has it, else by an option string.
 
+use base::coded;
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -72,7 +73,7 @@ impl Drop for Mapped {
 /// Too many layers; as mount(2).
 pub(crate) fn join(branches: &Branches, dirs: &DriverDirs) -> Result<OwnedFd> {
     if branches.lowers.len() >= MAX_LOWERS {
-        bail!("{} layers: overlay joins {} at most", branches.lowers.len(), MAX_LOWERS - 1);
+        bail!(coded!(ImageInvalid, "{} layers: overlay joins {} at most", branches.lowers.len(), MAX_LOWERS - 1));
     }
     match join_one_by_one(branches) {
         Err(err) if is_unknown_option(&err) => join_by_string(branches, dirs).map_err(|_| err),

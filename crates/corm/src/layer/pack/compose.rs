@@ -3,6 +3,7 @@
 //! Nothing is written to a tree: the layer is packed, and then applied as any other. Parent directories have the
 //! attributes of those in the tree below the layer.
 
+use base::coded;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsStr};
 use std::io::{self, Read, Write};
@@ -109,7 +110,10 @@ impl<'a> Composer<'a> {
                 if matches!(entry.kind, TarEntryType::Symlink(_)) {
                     return Ok(());
                 }
-                ensure!(entry.kind == TarEntryType::Directory, "{}: is no directory in the image", shown(path));
+                ensure!(
+                    entry.kind == TarEntryType::Directory,
+                    coded!(ImageInvalid, "{}: is no directory in the image", shown(path))
+                );
                 header::write(self.packer.out, &entry, 0)?;
                 continue;
             }
@@ -159,7 +163,7 @@ impl<'a> Composer<'a> {
         let entry = self.entry(path, TarEntryType::File, given, size);
         header::write(self.packer.out, &entry, size)?;
         let copied = io::copy(&mut data.take(size), self.packer.out)?;
-        ensure!(copied == size, "{}: ends before its end", shown(path));
+        ensure!(copied == size, coded!(ImageInvalid, "{}: ends before its end", shown(path)));
         Ok(header::pad(self.packer.out, size)?)
     }
 
@@ -175,7 +179,7 @@ impl<'a> Composer<'a> {
                 let size = entry.size;
                 header::write(self.packer.out, &entry, size)?;
                 let copied = io::copy(&mut data.take(size), self.packer.out)?;
-                ensure!(copied == size, "the archive ends within its data");
+                ensure!(copied == size, coded!(ArchiveInvalid, "the archive ends within its data"));
                 Ok(header::pad(self.packer.out, size)?)
             }
             TarEntryType::Sparse { extents, size } => {
@@ -200,10 +204,13 @@ impl<'a> Composer<'a> {
         let mut at = 0;
         let zeros = |out: &mut dyn Write, count: u64| io::copy(&mut io::repeat(0).take(count), out);
         for &(start, length) in extents {
-            ensure!(start >= at && start.checked_add(length).is_some_and(|end| end <= size), "a malformed sparse file");
+            ensure!(
+                start >= at && start.checked_add(length).is_some_and(|end| end <= size),
+                coded!(ImageInvalid, "a malformed sparse file")
+            );
             zeros(self.packer.out, start - at)?;
             let copied = io::copy(&mut data.take(length), self.packer.out)?;
-            ensure!(copied == length, "the archive ends within its data");
+            ensure!(copied == length, coded!(ArchiveInvalid, "the archive ends within its data"));
             at = start + length;
         }
         zeros(self.packer.out, size - at)?;
@@ -289,7 +296,7 @@ impl<'a> Composer<'a> {
 /// Refuses a name that deletes something in a layer.
 fn check_name(path: &[u8]) -> Result<()> {
     if path.split(|byte| *byte == b'/').any(|name| name.starts_with(WHITEOUT)) {
-        bail!("{}: a name that begins with \".wh.\" deletes something in a layer", shown(path));
+        bail!(coded!(ImageInvalid, "{}: a name that begins with \".wh.\" deletes something in a layer", shown(path)));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod compose;
 mod header;
 
+use base::coded;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
@@ -214,7 +215,7 @@ impl<'a> Packer<'a> {
                 let (dir, name) = split(above);
                 let dir = open_dir(root, &CString::new(dir)?).with_context(|| shown(above))?;
                 if self.entry(dir.as_fd(), &CString::new(name)?, above)? != Written::Directory {
-                    bail!("{}: has changed entries and is no directory", shown(above));
+                    bail!(coded!(ImageInvalid, "{}: has changed entries and is no directory", shown(above)));
                 }
             }
         }
@@ -248,7 +249,10 @@ impl<'a> Packer<'a> {
     /// Reads the attributes of an entry; `None` for one that no archive can have, with a warning.
     fn describe(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<Option<(Entry, Stat)>> {
         if self.of_layer && name.to_bytes().starts_with(WHITEOUT) {
-            bail!("a name that begins with \".wh.\" deletes something in a layer, so no layer can hold such a file");
+            bail!(coded!(
+                ImageInvalid,
+                "a name that begins with \".wh.\" deletes something in a layer, so no layer can hold such a file"
+            ));
         }
         let stat = path::stat_at(dir, name, false)?;
         let mut kind = match kind(dir, name, &stat)? {
@@ -292,7 +296,7 @@ impl<'a> Packer<'a> {
     fn file(&mut self, dir: BorrowedFd<'_>, name: &CStr, mut entry: Entry, stat: &Stat) -> Result<()> {
         let mut file = File::from(self.open(dir, name, 0)?);
         if path::fstat(file.as_fd())?.identity() != stat.identity() {
-            bail!("another file has taken its place");
+            bail!(coded!(ImageInvalid, "another file has taken its place"));
         }
         let size = u64::try_from(stat.size())?;
         let extents = extents(&file, size)?;
@@ -311,7 +315,7 @@ impl<'a> Packer<'a> {
         for (start, length) in extents {
             file.seek(SeekFrom::Start(start))?;
             if std::io::copy(&mut (&file).take(length), self.out)? != length {
-                bail!("it was truncated while it was read");
+                bail!(coded!(ImageInvalid, "it was truncated while it was read"));
             }
         }
         Ok(header::pad(self.out, data)?)

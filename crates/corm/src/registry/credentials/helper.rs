@@ -2,6 +2,7 @@
 //!
 //! A secret is never an argument, because other users see the arguments of a process.
 
+use base::coded;
 use std::io::{self, Read as _, Write as _};
 use std::process::{Command, Stdio};
 
@@ -32,7 +33,7 @@ impl<'a> Helper<'a> {
     pub(super) fn new(name: &'a str) -> Result<Self> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if name.is_empty() || !name.bytes().all(plain) {
-            bail!("credential helper {name:?}: not the name of a helper");
+            bail!(coded!(RegistryConfig, "credential helper {name:?}: not the name of a helper"));
         }
         Ok(Self(name))
     }
@@ -51,10 +52,10 @@ impl<'a> Helper<'a> {
             if answer.is_not_found() {
                 return Ok(None);
             }
-            bail!("{}: failed", self.shown());
+            bail!(coded!(RegistryConfig, "{}: failed", self.shown()));
         }
         let Ok(reply) = serde_json::from_slice::<Value>(&answer.output) else {
-            bail!("{}: its output is not JSON", self.shown())
+            bail!(coded!(RegistryConfig, "{}: its output is not JSON", self.shown()))
         };
         let text = |key: &str| reply.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         Ok(Credentials::new(&text("Username"), text("Secret")))
@@ -72,8 +73,8 @@ impl<'a> Helper<'a> {
         let input = json!({ "ServerURL": server, "Username": user, "Secret": secret.expose() }).to_string();
         match self.run("store", input.as_bytes())? {
             Some(answer) if answer.success => Ok(()),
-            Some(_) => bail!("{}: failed to store the credentials", self.shown()),
-            None => bail!("{}: {} is not in $PATH", self.shown(), self.program()),
+            Some(_) => bail!(coded!(RegistryConfig, "{}: failed to store the credentials", self.shown())),
+            None => bail!(coded!(RegistryConfig, "{}: {} is not in $PATH", self.shown(), self.program())),
         }
     }
 
@@ -85,8 +86,8 @@ impl<'a> Helper<'a> {
         match self.run("erase", server.as_bytes())? {
             Some(answer) if answer.success => Ok(true),
             Some(answer) if answer.is_not_found() => Ok(false),
-            Some(_) => bail!("{}: failed to remove the credentials", self.shown()),
-            None => bail!("{}: {} is not in $PATH", self.shown(), self.program()),
+            Some(_) => bail!(coded!(RegistryConfig, "{}: failed to remove the credentials", self.shown())),
+            None => bail!(coded!(RegistryConfig, "{}: {} is not in $PATH", self.shown(), self.program())),
         }
     }
 

@@ -6,6 +6,7 @@
 mod helper;
 mod stored;
 
+use base::coded;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -137,12 +138,12 @@ fn read(file: &Path) -> Result<Map<String, Value>> {
         return Ok(Map::new());
     }
     if bytes.len() as u64 > MAX_FILE {
-        bail!("larger than {MAX_FILE} bytes");
+        bail!(coded!(RegistryConfig, "larger than {MAX_FILE} bytes"));
     }
     // the parser's error is omitted, because it could quote a secret
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(document)) => Ok(document),
-        _ => bail!("not a JSON object"),
+        _ => bail!(coded!(RegistryConfig, "not a JSON object")),
     }
 }
 
@@ -205,7 +206,7 @@ pub(super) fn entry(document: &Map<String, Value>, key: &str) -> Result<Option<C
     };
     let decoded = STANDARD.decode(encoded.trim_ascii()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let Some((user, password)) = decoded.as_ref().and_then(|text| text.split_once(':')) else {
-        bail!("auths: the entry of {key:?} is not base64 of NAME:PASSWORD");
+        bail!(coded!(RegistryConfig, "auths: the entry of {key:?} is not base64 of NAME:PASSWORD"));
     };
     Ok(Credentials::new(user, password.trim_end_matches('\0').to_owned()))
 }

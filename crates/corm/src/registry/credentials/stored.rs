@@ -3,6 +3,7 @@
 //! The file is replaced by one rename and has mode 0600; what other tools keep in it stays. A lock on its directory
 //! keeps two of our own writers apart.
 
+use base::coded;
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
@@ -43,7 +44,7 @@ impl AuthFile {
         // a symlink is followed to the file that is to be replaced
         let place = Place::resolve(path).with_context(context)?;
         if place.stat().with_context(context)?.is_some_and(|stat| stat.st_mode & libc::S_IFMT != libc::S_IFREG) {
-            bail!("{}: not a regular file", context());
+            bail!(coded!(RegistryConfig, "{}: not a regular file", context()));
         }
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let dir = openat(place.dir(), ".", flags, Mode::empty()).map(File::from).with_context(context)?;
@@ -79,7 +80,7 @@ impl AuthFile {
         }
         match self.document.entry("auths").or_insert_with(|| json!({})) {
             Value::Object(auths) => drop(auths.insert(key.to_owned(), new)),
-            _ => bail!("credentials in {:?}: auths: not an object", self.path),
+            _ => bail!(coded!(RegistryConfig, "credentials in {:?}: auths: not an object", self.path)),
         }
         self.write()
     }
@@ -140,7 +141,7 @@ impl AuthFile {
         let mut text = serde_json::to_vec_pretty(&self.document)?;
         text.push(b'\n');
         if text.len() as u64 > MAX_FILE {
-            bail!("{}: would have more than {MAX_FILE} bytes", context());
+            bail!(coded!(RegistryConfig, "{}: would have more than {MAX_FILE} bytes", context()));
         }
         let staged = StagedEntry::file_beside(&self.place, 0o600, &|_| Ok(())).with_context(context)?;
         staged.file_ref().write_all(&text).with_context(context)?;

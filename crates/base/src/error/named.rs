@@ -1,47 +1,18 @@
-//! The code, field, path and errno of an error, found in its message.
+//! What a message names: the field of config.json or the flag, the path, and the kernel's error at its end.
 //!
-//! The message is what is always there: also an error that init sends to the runtime, or croci to corm, arrives as text.
-//! Messages name the field or flag that they are about and end with the kernel's error, and the texts that callers
-//! match do not change, so a table of rules is enough. Where it is not, the error is a `Coded` one.
+//! The code of an error is not found here but attached where the error is made (`coded`).
 
 use nix::errno::Errno;
 
-use super::code::Code;
 use super::errno_text;
-use super::rules::{CONFIG, CONTAINERS, FIELDS, IMAGES, REST, Rule};
 
-/// Returns the code of a message.
-pub(super) fn code(message: &str, field: Option<&str>, errno: Option<Errno>) -> Code {
-    let message = without_quoted(message);
-    let matches = |rule: &&Rule| {
-        (rule.texts.is_empty() || rule.texts.iter().any(|text| message.contains(text)))
-            && (rule.fields.is_empty() || field.is_some_and(|field| rule.fields.iter().any(|of| is_below(field, of))))
-            && (rule.errnos.is_empty() || errno.is_some_and(|errno| rule.errnos.contains(&errno)))
-    };
-    [CONTAINERS, FIELDS, IMAGES, REST].into_iter().flatten().find(matches).map_or(Code::Failed, |rule| rule.code)
-}
+/// The properties at the top of config.json.
+const CONFIG: &[&str] =
+    &["ociVersion", "process", "root", "hostname", "domainname", "mounts", "hooks", "annotations", "linux"];
 
-/// Returns the message with `""` in the place of each text in quotes, which may be of a configuration or an image.
-fn without_quoted(message: &str) -> String {
-    let mut out = String::with_capacity(message.len());
-    let mut quoted = false;
-    let mut escaped = false;
-    for letter in message.chars() {
-        if letter == '"' && !escaped {
-            quoted = !quoted;
-            out.push('"');
-        } else if !quoted {
-            out.push(letter);
-        }
-        escaped = quoted && letter == '\\' && !escaped;
-    }
-    out
-}
-
-/// Returns whether `field` is `of` or a property below it; `--` stands for all flags.
+/// Returns whether `field` is `of` or a property below it.
 fn is_below(field: &str, of: &str) -> bool {
-    of == "--" && field.starts_with("--")
-        || field.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    field.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// Returns the property of config.json, or the flag, that the message names: the first part that begins with one.
