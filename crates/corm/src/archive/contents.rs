@@ -1,6 +1,7 @@
 //! The files of an archive or a layout directory, by name.
 
 use base::coded;
+use base::error::HasErrno as _;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -58,10 +59,18 @@ impl Contents {
     /// The stream is no tar, or has an entry that no image archive has.
     pub(crate) fn archive(store: &Store, input: impl Read + Send) -> Result<Self> {
         let mut reading = ArchiveReader { store, files: BTreeMap::new(), small: 0, entries: 0 };
-        layer::entries(input, store.limits(), &mut |entry, data| {
+        let read = layer::entries(input, store.limits(), &mut |entry, data| {
             let name = shown(&entry.path);
             reading.add(entry, data).with_context(|| format!("entry {name}"))
-        })?;
+        });
+        match read {
+            // not the first words of what the parser makes of it
+            Err(err) if reading.entries == 0 && err.errno().is_none() => {
+                let what = "not an archive of any kind: neither a tar, also compressed, nor the directory of a layout";
+                return Err(err.context(coded!(ArchiveInvalid, "{what}")));
+            }
+            read => read?,
+        }
         Ok(Self(Place::Archive(reading.files)))
     }
 

@@ -242,7 +242,10 @@ fn find_image_or_container(store: &Store, what: &str) -> Result<ImageOrContainer
             match (missing(&image), missing(&container)) {
                 (false, _) => Err(image),
                 (true, false) => Err(container),
-                (true, true) => bail!(coded!(ImageNotFound, "No image or container named '{what}' exists")),
+                (true, true) => bail!(coded!(
+                    ImageNotFound,
+                    "No image or container named '{what}' exists (`corm pull {what}` fetches an image)"
+                )),
             }
         }
     }

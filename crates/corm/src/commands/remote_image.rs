@@ -59,7 +59,7 @@ fn of_platform(client: &Client, mut bytes: Vec<u8>, declared: Option<String>, pl
     let mut declared = declared;
     for _ in 0..=MAX_DEPTH {
         let Document::Index(index) = manifest::parse(&bytes, declared.as_deref())? else { return Ok(bytes) };
-        let entry = platform.choose(&index).with_code(Code::ImagePlatform, || format!("no image for {platform}"))?;
+        let entry = platform.choose(&index).with_code(Code::ImagePlatform, || platform.lacking(&index))?;
         bytes = client.raw_manifest(&manifest::digest_of(entry)?.to_string())?.0;
         declared = Some(entry.media_type().to_string());
     }

@@ -210,7 +210,7 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf> {
     if is_program(&beside) {
         return Ok(beside);
     }
-    search(DEFAULT.as_ref()).context("an OCI runtime (name one with --runtime)")
+    search(DEFAULT.as_ref()).code(Code::RuntimeFailed, "an OCI runtime is needed: name one with --runtime")
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

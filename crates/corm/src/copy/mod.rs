@@ -196,9 +196,7 @@ impl Source<'_> {
                 return Ok(document);
             }
             let index = manifest::parse_index(&document.bytes)?;
-            let entry = platform
-                .choose(&index)
-                .with_code(Code::ImagePlatform, || format!("no image for {platform} in the index"))?;
+            let entry = platform.choose(&index).with_code(Code::ImagePlatform, || platform.lacking(&index))?;
             let digest = manifest::digest_of(entry)?;
             let child = document.children.iter().flatten().find(|child| child.digest == digest);
             document = self.document(child.code(Code::ImageInvalid, "the index has no such entry")?)?;

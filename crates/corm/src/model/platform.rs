@@ -75,6 +75,27 @@ impl Platform {
         self.choose_of(&own).or_else(|| self.choose_of(&foreign))
     }
 
+    /// Returns the words about an index without an image for this platform: those that it has.
+    pub fn lacking(&self, index: &ImageIndex) -> String {
+        let described = index.manifests().iter().filter_map(|entry| entry.platform().as_ref());
+        let mut all: Vec<String> = described
+            .map(|platform| {
+                let variant = platform.variant().as_deref().filter(|variant| !variant.is_empty());
+                let variant = variant.map(|variant| format!("/{variant}")).unwrap_or_default();
+                format!("{}/{}{variant}", platform.os(), platform.architecture())
+            })
+            // attestations
+            .filter(|platform| platform != "unknown/unknown")
+            .collect();
+        all.dedup();
+        let more = if all.len() > 20 { ", …" } else { "" };
+        all.truncate(20);
+        match all.as_slice() {
+            [] => format!("no image for {self}"),
+            all => format!("no image for {self} (there are {}{more}: choose one with --platform)", all.join(", ")),
+        }
+    }
+
     fn choose_of<'a>(&self, entries: &[&'a Descriptor]) -> Option<&'a Descriptor> {
         let of = |entry: &'a Descriptor, variant: Option<&str>| {
             entry.platform().as_ref().is_some_and(|platform| self.matches(platform, variant))

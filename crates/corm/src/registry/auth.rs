@@ -59,14 +59,16 @@ impl Auth {
         let values: Vec<&str> =
             response.headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()).collect();
         let Some(challenge) = challenge::choose(values.into_iter()) else {
-            let error = response.into_http_error();
-            return Err(anyhow::Error::new(error).context("no supported authentication method is offered"));
+            return Err(response.into_error().context("no supported authentication method is offered"));
         };
         let new = match challenge {
             Challenge::Basic => {
                 let Some(basic) = self.credentials.as_ref().and_then(Credentials::basic) else {
+                    let host = response.url.authority().map(ToString::to_string).unwrap_or_default();
                     let error = response.into_error();
-                    return Err(error.context("authentication is required, and no credentials were found"));
+                    return Err(error.context(format!(
+                        "authentication is required, and no credentials were found (`corm login {host}` stores them)"
+                    )));
                 };
                 basic
             }

@@ -130,7 +130,7 @@ impl Client {
             (false, true) => &["https"],
             (false, false) => &["https", "http"],
         };
-        let base = probe(&http, host, schemes).with_context(|| format!("registry {registry}"))?;
+        let base = probe(&http, host, schemes).map_err(|err| name_ca(err, registry))?;
         let auth = Auth::new(credentials, scopes);
         Ok(Self { origin: Origin::of(&base)?, http, base, path: at.path.clone(), auth })
     }
@@ -196,7 +196,13 @@ impl Client {
     ) -> Result<HttpResponse, RetryError> {
         for left in (0..=MAX_LOGINS).rev() {
             let header = self.auth.header();
-            let response = request(header.clone().map(|header| (&self.origin, header)))?;
+            let response = request(header.clone().map(|header| (&self.origin, header))).map_err(|err| match err {
+                RetryError::Permanent(error) if is_of_tls(&error) => RetryError::Permanent(name_ca(
+                    error,
+                    self.base.authority().map_or("", |authority| authority.as_str()),
+                )),
+                err => err,
+            })?;
             // a refusal by the target of a redirect is not answered
             if response.status != 401 || Origin::of(&response.url)? != self.origin {
                 return Ok(response);
@@ -236,6 +242,9 @@ impl Client {
             Ok((response.bytes(MAX_DOCUMENT)?, declared, promised))
         })?;
         let digest = Digest::of(&bytes);
+        if declared.as_deref().is_some_and(|kind| kind.starts_with("text/html")) || bytes.starts_with(b"<") {
+            bail!(coded!(RegistryAnswer, "{}: a web page answers there, no manifest", url::shown(&url)));
+        }
         // a manifest by digest must match it, whatever a header states
         let requested = Digest::parse(version).ok();
         let promised = promised.and_then(|text| Digest::parse(&text).ok());
@@ -383,7 +392,12 @@ fn copy(
             return if left == 0 {
                 Ok(())
             } else {
-                Err(RetryError::transient(anyhow!(coded!(RegistryCut, "ended {left} bytes early"))))
+                Err(RetryError::transient(anyhow!(coded!(
+                    RegistryCut,
+                    "cut after {} of {} bytes",
+                    into.len(),
+                    into.len() + left
+                ))))
             };
         }
         into.write_all(bytes).context("write the download")?;
@@ -407,9 +421,27 @@ fn check_range(response: &HttpResponse, start: u64, size: u64) -> Result<()> {
     }
 }
 
+/// Adds the name of the registry to an error, and for a certificate the place of its CA's.
+fn name_ca(err: anyhow::Error, registry: &str) -> anyhow::Error {
+    if is_of_tls(&err) {
+        let place = format!("/etc/containers/certs.d/{registry}/ca.crt");
+        let text = base::error::describe(&err);
+        return anyhow!(coded!(
+            RegistryTls,
+            "registry {registry}: {text} (put the CA's certificate into {place}, or use --tls-verify=false)"
+        ));
+    }
+    err.context(format!("registry {registry}"))
+}
+
 /// Returns whether an error may be the answer of a server that requires TLS to a request without.
 fn asks_for_tls(error: &anyhow::Error) -> bool {
     error.downcast_ref::<HttpError>().is_some_and(|error| error.status == 400)
+}
+
+/// Returns whether an error is about the certificate of a server.
+fn is_of_tls(error: &anyhow::Error) -> bool {
+    base::error::Report::of(error).code == Code::RegistryTls
 }
 
 /// Returns the registry's own place after a redirect of `/v2/`: the same host with a scheme that may be used, so that the
@@ -446,13 +478,17 @@ fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
             }
             // servers that require TLS respond so; the error of the TLS connection says more
             Ok(response) => {
-                let refused = response.into_error().context("the response is not that of a registry");
+                let refused = response.into_error();
+                let refused = refused.context(coded!(RegistryAnswer, "the response is not that of a registry"));
                 last_error.get_or_insert(refused);
             }
-            Err(failure) if last_error.as_ref().is_none_or(asks_for_tls) => {
-                last_error = Some(failure.into_error());
+            Err(failure) => {
+                let error = failure.into_error();
+                // a refused certificate is the cause, whatever plain HTTP answers before or after it
+                if last_error.as_ref().is_none_or(|last| asks_for_tls(last) || is_of_tls(&error) && !is_of_tls(last)) {
+                    last_error = Some(error);
+                }
             }
-            Err(_) => {}
         }
     }
     Err(last_error.unwrap_or_else(|| anyhow!(coded!(RegistryAnswer, "no scheme to try"))))

@@ -161,7 +161,7 @@ pub struct HttpError {
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HTTP status {}", self.status)?;
-        if self.text.is_empty() { Ok(()) } else { write!(f, " ({})", self.text) }
+        if self.text.is_empty() { Ok(()) } else { write!(f, ", {}", self.text) }
     }
 }
 
@@ -362,12 +362,25 @@ fn classify(error: ureq::Error) -> RetryError {
         }
         ureq::Error::Protocol(error) => RetryError::transient(anyhow!(coded!(RegistryAnswer, "not HTTP: {error}"))),
         ureq::Error::HostNotFound => anyhow!(coded!(RegistryUnreachable, "no such host")).into(),
-        ureq::Error::Rustls(error) => Code::RegistryTls.attach(error.into()).into(),
+        ureq::Error::Rustls(error) => of_tls(&error).into(),
         other => anyhow::Error::new(other).into(),
     }
 }
 
+/// Returns the error of a TLS connection: a certificate that is not trusted, or a server that does not speak TLS.
+fn of_tls(error: &rustls::Error) -> anyhow::Error {
+    match error {
+        rustls::Error::InvalidMessage(_) => {
+            anyhow!(coded!(RegistryPlain, "the server does not speak TLS but probably plain HTTP: {error}"))
+        }
+        _ => anyhow!(coded!(RegistryTls, "{error}")),
+    }
+}
+
 fn classify_io(error: io::Error) -> RetryError {
+    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return of_tls(error).into();
+    }
     let lost = [
         io::ErrorKind::ConnectionReset,
         io::ErrorKind::ConnectionAborted,
@@ -380,7 +393,7 @@ fn classify_io(error: io::Error) -> RetryError {
     if lost.contains(&error.kind()) {
         RetryError::transient(error)
     } else {
-        RetryError::Permanent(Code::RegistryFailed.attach(error.into()))
+        RetryError::Permanent(Code::RegistryUnreachable.attach(error.into()))
     }
 }
 

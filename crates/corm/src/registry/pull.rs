@@ -105,8 +105,9 @@ fn choose(
     let mut outermost = None;
     for _ in 0..MAX_DEPTH {
         let Document::Index(index) = &found.document else { return Ok((outermost, found)) };
-        let entry =
-            platform.choose(index).with_code(Code::ImagePlatform, || format!("{name} has no image for {platform}"))?;
+        let entry = platform
+            .choose(index)
+            .with_code(Code::ImagePlatform, || format!("{name} has {}", platform.lacking(index)))?;
         let (digest, size, declared) = (manifest::digest_of(entry)?, entry.size(), entry.media_type().to_string());
         let next = match store.has_blob(&digest) {
             Some(_) => {

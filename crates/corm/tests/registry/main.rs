@@ -6,6 +6,7 @@
 mod archives;
 mod copies;
 mod documents;
+mod failures;
 mod fixture;
 mod hostile;
 mod interop;
