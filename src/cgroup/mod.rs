@@ -18,6 +18,7 @@ pub(crate) mod oom;
 mod parents;
 pub(crate) mod plan;
 pub(crate) mod proc;
+pub(crate) mod leftovers;
 mod record;
 pub(crate) mod resources;
 mod signal;

@@ -44,9 +44,18 @@ impl Cgroup {
 
     /// Returns how many forks failed so far because the pids limit of the cgroup was reached.
     pub(crate) fn refused_forks(&self) -> u64 {
-        let path = if self.record.is_pure_v2() { self.unified_path() } else { self.controller_path("pids") };
+        let path = self.pids_path();
         let text = path.and_then(|path| try_read(&format!("{path}/pids.events")).ok());
         text.and_then(|text| value_of(&text, "max")).unwrap_or_default()
+    }
+
+    /// Returns the limit of processes of the container's own cgroup; `None`: there is none.
+    pub(crate) fn pids_limit(&self) -> Option<u64> {
+        try_read(&format!("{}/pids.max", self.pids_path()?)).ok()?.trim().parse().ok()
+    }
+
+    fn pids_path(&self) -> Option<String> {
+        if self.record.is_pure_v2() { self.unified_path() } else { self.controller_path("pids") }
     }
 
     /// Starts the watch. `None` where the container has no memory controller.

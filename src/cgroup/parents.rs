@@ -28,7 +28,7 @@ pub(super) fn mark(path: &str) {
 }
 
 /// Returns whether [`mark`] has marked a cgroup; one that does not exist is not.
-fn is_marked(path: &str) -> Result<bool> {
+pub(super) fn is_marked(path: &str) -> Result<bool> {
     let place = CString::new(path)?;
     for name in MARKS {
         match file::get_xattr(&place, name) {

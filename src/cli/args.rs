@@ -91,6 +91,8 @@ pub enum Verb {
     Wait(Vec<String>),
     /// `why`
     Why(Why),
+    /// `gc`
+    Gc(Gc),
     /// `validate`
     Validate(Validate),
     /// `plan`
@@ -136,6 +138,13 @@ pub struct Kill {
     pub all: bool,
     /// `--regex`
     pub regex: bool,
+}
+
+/// `gc`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gc {
+    /// `--dry-run`
+    pub dry_run: bool,
 }
 
 /// `why`

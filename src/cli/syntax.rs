@@ -217,6 +217,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
             &[
                 switch("detach", Some('d'), "Do not wait for the container to exit"),
                 switch("keep", None, "Do not delete the container when it exits"),
+                one("record-seccomp", None, "FILE", "Write the smallest linux.seccomp that allows this run to FILE"),
             ],
             HELP,
         ],
@@ -388,6 +389,15 @@ pub(super) const VERBS: &[VerbSpec] = &[
         has_trailing_args: false,
         flags: &[&[FORMAT], HELP],
         make: convert::why,
+    },
+    VerbSpec {
+        name: "gc",
+        about: "Remove what killed runtimes have left: unfinished containers, cgroups without a state",
+        operands: "",
+        count: (0, 0),
+        has_trailing_args: false,
+        flags: &[&[switch("dry-run", None, "Only list what would be removed")], HELP],
+        make: convert::gc,
     },
     VerbSpec {
         name: "validate",

@@ -63,7 +63,11 @@ fn status_after_exit(container: &LoadedContainer) -> Result<Status> {
     }
 }
 
-fn remove(context: &Context<'_>, container: &LoadedContainer) -> Result<()> {
+/// Deletes a locked container.
+///
+/// # Errors
+/// As [`destroy::destroy`].
+pub(super) fn remove(context: &Context<'_>, container: &LoadedContainer) -> Result<()> {
     // with a damaged copy of the configuration the container is deleted without its hooks
     let hooks = match destroy::stored_hooks(&container.entry, &container.record) {
         Ok(stored) => stored,

@@ -7,6 +7,7 @@ mod events;
 pub(crate) mod exec;
 mod explain;
 mod features;
+mod gc;
 pub(crate) mod kill;
 mod list;
 mod mounts;
@@ -170,6 +171,7 @@ fn dispatch(context: &Context<'_>, command: &Command) -> Result<i32> {
         Verb::Features => features::features(),
         Verb::Wait(ids) => wait::wait(context, ids),
         Verb::Why(args) => why::why(context, args),
+        Verb::Gc(args) => gc::gc(context, args),
         Verb::Validate(args) => validate::validate(context, args),
         Verb::Plan(args) => plan::plan(context, args),
         Verb::Explain(words) => explain::explain(words),

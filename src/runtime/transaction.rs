@@ -159,6 +159,7 @@ impl<'a> Transaction<'a> {
         let (entry, record) = (&self.entry, &self.record);
         let mut journal = |cgroup: &CgroupRecord| entry.save(&Record { cgroup: cgroup.clone(), ..record.clone() });
         let mut cgroup = cgroup::create(&prepared.cgroup, &mut journal)?;
+        cgroup.mark(&entry.path);
         step(|| format!("cgroup created: {:?}", cgroup.record()));
         self.record.cgroup = cgroup.record().clone();
         prepared.cgroup.warnings.append(&mut cgroup.take_warnings());

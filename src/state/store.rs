@@ -12,6 +12,7 @@
 
 use base::coded;
 use base::error::{Code, Coding as _, HasErrno as _};
+use nix::fcntl::AtFlags;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::args::{
+use super::args::{Gc, 
     CgroupManager, Create, Delete, Document, Events, Exec, Format, Global, Kill, List, LogFormat, LogLevel, Plan, Ps,
     Run, SpecArgs, State, Update, Validate, Verb, Why,
 };
@@ -85,6 +85,7 @@ fn creation(args: &mut ParsedArgs) -> Result<Create> {
         preserve_fds: preserve_fds(args)?,
         no_subreaper: args.switch("no-subreaper")?,
         no_verify: args.switch("no-verify")?,
+        record_seccomp: args.path("record-seccomp"),
         id: args.id(),
     })
 }
@@ -99,7 +100,12 @@ pub(super) fn create(args: &mut ParsedArgs) -> Result<Verb> {
 
 pub(super) fn run(args: &mut ParsedArgs) -> Result<Verb> {
     let (detach, keep) = (args.switch("detach")?, args.switch("keep")?);
-    Ok(Verb::Run(Run { create: creation(args)?, detach, keep }))
+    let create = creation(args)?;
+    ensure!(
+        !(detach && create.record_seccomp.is_some()),
+        coded!(UsageArguments, "--record-seccomp excludes --detach, because croci must see the program's calls")
+    );
+    Ok(Verb::Run(Run { create, detach, keep }))
 }
 
 pub(super) fn start(args: &mut ParsedArgs) -> Result<Verb> {
@@ -253,6 +259,10 @@ pub(super) fn spec(args: &mut ParsedArgs) -> Result<Verb> {
 
 pub(super) fn wait(args: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Wait(std::mem::take(&mut args.operands)))
+}
+
+pub(super) fn gc(args: &mut ParsedArgs) -> Result<Verb> {
+    Ok(Verb::Gc(Gc { dry_run: args.switch("dry-run")? }))
 }
 
 pub(super) fn why(args: &mut ParsedArgs) -> Result<Verb> {
