@@ -133,3 +133,42 @@ fn a_plan_has_the_steps_and_takes_none() {
     );
     c.nothing_left();
 }
+
+/// Runs a container with a new profile, and again under it; returns the names of its calls.
+fn recorded(args: &[&str], change: impl Fn(&mut Value)) -> Vec<String> {
+    let c = Container::new(args).edit(&change);
+    let file = c.sandbox.path("profile.json");
+    let first = c.run_with(&["--record-seccomp", file.to_str().unwrap()]).out().ok();
+    let profile: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let again = Container::within(&c.sandbox, args).edit(&change).edit(|config| {
+        config["linux"]["seccomp"] = profile.clone();
+    });
+    for _ in 0..3 {
+        assert_eq!(again.run().ok().stdout, first.stdout, "{profile}");
+    }
+    // another call is refused, and create and start need no more than run
+    let refused = Container::within(&c.sandbox, &["sh", "-c", "mkdir /recorded"]).edit(&change).edit(|config| {
+        config["linux"]["seccomp"] = profile.clone();
+    });
+    assert_ne!(refused.run().code, Some(0), "{profile}");
+    assert!(!refused.file("/recorded").exists());
+    let in_steps = again.up();
+    in_steps.wait_status("stopped");
+    in_steps.delete().ok();
+    c.nothing_left();
+    let names = profile["syscalls"][0]["names"].as_array().unwrap().clone();
+    names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_profile_is_recorded_and_fits() {
+    need_root!();
+    for no_new_privs in [true, false] {
+        let change = |config: &mut Value| config["process"]["noNewPrivileges"] = json!(no_new_privs);
+        let names = recorded(&["sh", "-c", "echo one; cat /etc/passwd | wc -l; uname"], change);
+        assert!(names.iter().any(|name| name == "uname"), "{names:?}");
+        assert!(names.len() < 90 && !names.iter().any(|name| name.starts_with("mkdir")), "{names:?}");
+        // init's own calls after the filter
+        assert_eq!(!no_new_privs, names.iter().any(|name| name == "capset"), "{names:?}");
+    }
+}

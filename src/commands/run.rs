@@ -1,5 +1,6 @@
 //! `run`: creates and starts a container; without `--detach` waits until it exits, and deletes it.
 
+use crate::state::store::CONFIG;
 use base::coded;
 use base::error::Report;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -56,7 +57,7 @@ pub(super) fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
         return Ok(0);
     }
     let console = created.console.take();
-    wait(created, console, notify, context, args.keep)
+    wait(created, console, notify, context, args)
 }
 
 /// Starts the program and runs the poststart hooks. For a service manager the notify socket is bound before, because
@@ -95,9 +96,9 @@ fn wait(
     console: Option<Foreground>,
     mut notify: Option<Notify>,
     context: &Context<'_>,
-    keep: bool,
+    args: &args::Run,
 ) -> Result<i32> {
-    let Created { container: Committed { entry, lock, record, hooks, .. }, init, interrupt, .. } = created;
+    let Created { container: Committed { entry, lock, record, hooks, .. }, init, interrupt, recorder, .. } = created;
     // other verbs work on the running container
     drop(lock);
     if let Some(notify) = &mut notify
@@ -107,16 +108,23 @@ fn wait(
     }
     let ended = terminal::wait_relaying(init.pid, &init.pidfd, console);
     report_oom_kill(context, &record, 0, &ended);
+    report_refusals(context, (&entry, &record), &ended);
+    // before the deletion, which may fail; an error is returned after it
+    let recorded = match (recorder, &args.create.record_seccomp) {
+        (Some(recorder), Some(file)) => recorder.finish(file),
+        _ => Ok(()),
+    };
     // keep the signals blocked, because a signal must not interrupt the deletion
     std::mem::forget(interrupt);
     if let Some(notify) = notify {
         notify.finish();
     }
-    if keep {
+    if args.keep {
         keep_exit(&entry, &init.pidfd, &ended);
-        return ended;
+        return recorded.and(ended);
     }
-    cleanup(context, &entry, &record, &hooks, ended)
+    let ended = cleanup(context, &entry, &record, &hooks, ended);
+    recorded.and(ended)
 }
 
 /// Keeps the end of a container that stays, for `state`, `wait` and `why`.
@@ -138,6 +146,35 @@ pub(super) fn report_oom_kill(context: &Context<'_>, record: &Record, before: u6
         && Cgroup::open(&record.cgroup).oom_kills() > before
     {
         let error = coded!(CgroupMemory, "killed by the OOM killer: the memory limit of the container is reached");
+        context.log.error(&Report::of(&error.into()));
+    }
+}
+
+/// Logs why a program may have failed that ended with an error: the seccomp filter killed it, or forks failed because the
+/// pids limit was reached.
+fn report_refusals(context: &Context<'_>, (entry, record): (&Entry, &Record), ended: &Result<i32>) {
+    let Ok(status) = ended else { return };
+    let config = || serde_json::from_slice::<serde_json::Value>(&entry.read(CONFIG).ok()?).ok();
+    let filtered =
+        || config().is_some_and(|config| config.pointer("/linux/seccomp").is_some_and(|seccomp| !seccomp.is_null()));
+    if *status == 128 + libc::SIGSYS && filtered() {
+        let error = coded!(
+            SeccompKilled,
+            "linux.seccomp: killed by SIGSYS: the filter forbids a system call that the program made"
+        );
+        context.log.error(&Report::of(&error.into()));
+    }
+    if *status == 0 {
+        return;
+    }
+    let cgroup = Cgroup::open(&record.cgroup);
+    let refused = cgroup.refused_forks();
+    if refused > 0 {
+        let limit = cgroup.pids_limit().map(|limit| format!(" of {limit}")).unwrap_or_default();
+        let error = coded!(
+            CgroupPidsLimit,
+            "linux.resources.pids.limit: {refused} forks failed, because the limit{limit} was reached"
+        );
         context.log.error(&Report::of(&error.into()));
     }
 }

@@ -263,7 +263,16 @@ fn create_fs(step: Step<'_>, new: &NewFs, covered: Covered<'_>, context: Option<
     if covered.existed && new.fs.as_c_str() == c"tmpfs" {
         inherit_attributes(&fs, new, covered.fd)?;
     }
-    fs.create().map_err(|err| explain(&fs, err, || format!("{:?} with {}", new.fs, format_options(&new.options))))?;
+    fs.create().map_err(|err| {
+        let foreign =
+            err.is_errno(&[libc::EPERM]) && super::in_user_namespace(step.plan) && !in_user_namespaces(&new.fs);
+        let err = explain(&fs, err, || format!("{:?} with {}", new.fs, format_options(&new.options)));
+        if foreign {
+            Code::MountDenied.add_to(err, format!("{:?} cannot be mounted in a user namespace", new.fs))
+        } else {
+            err
+        }
+    })?;
     let deferred = if new.late_readonly { ATTR_RDONLY } else { 0 };
     let tree = fs.mount(step.planned.attr.set & !deferred).with_context(|| format!("{:?}", new.fs))?;
     if new.copyup {
@@ -292,6 +301,15 @@ fn inherit_attributes(fs: &FsContext, new: &NewFs, covered: BorrowedFd<'_>) -> R
 /// (LX-4).
 fn accepts_label(fs: &CStr) -> bool {
     ![c"proc", c"sysfs", c"cgroup", c"cgroup2", c"devtmpfs", c"nsfs"].contains(&fs)
+}
+
+/// Reports whether the kernel lets user namespaces mount a file system (FS_USERNS_MOUNT), if only under conditions.
+fn in_user_namespaces(fs: &CStr) -> bool {
+    const KNOWN: &[&CStr] = &[
+        c"proc", c"sysfs", c"tmpfs", c"ramfs", c"devpts", c"mqueue", c"cgroup", c"cgroup2", c"overlay", c"fuse",
+        c"binder",
+    ];
+    KNOWN.contains(&fs)
 }
 
 fn explain_fsopen(err: io::Error, fs: &CStr) -> anyhow::Error {

@@ -1,5 +1,7 @@
 //! `create` and `run`: the steps of the transaction that creates a container from a root file system.
 
+use super::record_seccomp;
+use super::record_seccomp::Recorder;
 use base::coded;
 use base::error::{Code, Coding as _, HasErrno as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -46,6 +48,8 @@ pub(crate) struct Created {
     pub console: Option<Foreground>,
     /// Blocks the signals that ask the runtime to stop, until dropped.
     pub interrupt: SignalGuard,
+    /// What records the system calls of the program.
+    pub recorder: Option<Recorder>,
 }
 
 /// Plans and creates a container.
@@ -60,7 +64,15 @@ pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups:
     let keep = preserved(args.preserve_fds)?;
     let console = open_console(args, &bundle, mode)?;
     let notify = wants_notify(&mut bundle, &store.dir_of(&id))?;
-    let prepared = prepare::prepare(&id, &bundle, args, &keep, cgroups).or_code(Code::ConfigInvalid)?;
+    let records = args.record_seccomp.is_some();
+    if records {
+        record_seccomp::check()?;
+        record_seccomp::prepare(&mut bundle.config.spec)?;
+    }
+    let mut prepared = prepare::prepare(&id, &bundle, args, &keep, cgroups).or_code(Code::ConfigInvalid)?;
+    if records {
+        record_seccomp::plan(&mut prepared.plan);
+    }
     step(|| format!("planned: namespace flags {:#x}", prepared.plan.namespaces.flags()));
     let mut opened = prepared.open()?;
     if !notify {
@@ -73,13 +85,14 @@ pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups:
     outputs.sized = prepared.plan.process.as_ref().is_some_and(|process| process.console_size.is_some());
     let interrupt = SignalGuard::block()?;
     let transaction = Transaction::begin(store, &id, record, &interrupt)?;
-    let mut creation = Creation { transaction, prepared, opened, mode, moved: None, warnings: Vec::new() };
+    let mut creation =
+        Creation { transaction, prepared, opened, mode, moved: None, warnings: Vec::new(), records, recorder: None };
     let result = creation.run(&bundle, notify, outputs);
-    let Creation { transaction, prepared, opened, warnings, .. } = creation;
+    let Creation { transaction, prepared, opened, warnings, recorder, .. } = creation;
     bundle.config.warnings.extend(warnings);
     bundle.config.warnings.extend(plan::annotation::unknown(&bundle.config.spec));
     let (container, (init, console)) = transaction.finish(result, prepared, opened, bundle.config.warnings)?;
-    Ok(Created { container, init, console, interrupt })
+    Ok(Created { container, init, console, interrupt, recorder })
 }
 
 /// Adds the notify socket to the configuration if a service manager waits for readiness (CL-11); returns whether it
@@ -104,6 +117,9 @@ struct Creation<'a> {
     moved: Option<Moved>,
     /// Fallbacks that init took.
     warnings: Vec<String>,
+    /// The filter notifies of every call, for `recorder`.
+    records: bool,
+    recorder: Option<Recorder>,
 }
 
 impl Creation<'_> {
@@ -206,10 +222,15 @@ impl Creation<'_> {
 
     /// Answers init until it is ready; `built` is the handover of a separate builder of its root file system.
     fn serve(&mut self, init: &Init, built: Option<InitHandover>) -> Result<InitHandover> {
-        let Creation { transaction, prepared, opened, moved, .. } = self;
+        let Creation { transaction, prepared, opened, moved, records, recorder, .. } = self;
         let plan = &prepared.plan;
-        let to_agent =
-            |listener: OwnedFd| outputs::send_listener(listener.as_fd(), plan, "creating", init.pid, init.pid);
+        let mut to_agent = |listener: OwnedFd| {
+            if *records {
+                *recorder = Some(Recorder::start(listener)?);
+                return Ok(());
+            }
+            outputs::send_listener(listener.as_fd(), plan, "creating", init.pid, init.pid)
+        };
         let interrupt = transaction.interrupt;
         let mut work = |work| match work {
             sync::Work::MountsDone => {
@@ -218,7 +239,7 @@ impl Creation<'_> {
             }
             sync::Work::MountPoint(path) => transaction.record_mount_point(prepared, &path),
         };
-        let mut handover = sync::wait_until_ready(init, (plan, opened), interrupt, &mut work, &to_agent)?;
+        let mut handover = sync::wait_until_ready(init, (plan, opened), interrupt, &mut work, &mut to_agent)?;
         if let Some(built) = built {
             (handover.console, handover.namespaces) = (built.console, built.namespaces);
             handover.warnings.splice(0..0, built.warnings);

@@ -174,8 +174,8 @@ fn prepare_program(
     }
     sync::oom_score(init, plan, opened)?;
     init.send_go()?;
-    let to_agent = |listener: OwnedFd| send_listener(listener.as_fd(), plan, "running", target.pid, init.pid);
-    let handover = sync::wait_until_ready(init, (plan, opened), interrupt, &mut |_| Ok(()), &to_agent)?;
+    let mut to_agent = |listener: OwnedFd| send_listener(listener.as_fd(), plan, "running", target.pid, init.pid);
+    let handover = sync::wait_until_ready(init, (plan, opened), interrupt, &mut |_| Ok(()), &mut to_agent)?;
     verify::before_program(init, (plan, opened), cgroups, Depth::Below)?;
     Ok(handover)
 }

@@ -20,6 +20,7 @@ pub(crate) mod outputs;
 pub(crate) mod prepare;
 pub(crate) mod preview;
 pub(crate) mod rdt;
+pub(crate) mod record_seccomp;
 pub(crate) mod restore;
 pub(crate) mod seccomp_listener;
 pub(crate) mod spawn;

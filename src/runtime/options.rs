@@ -78,6 +78,8 @@ pub struct Create {
     pub no_subreaper: bool,
     /// `--no-verify`: no self-check.
     pub no_verify: bool,
+    /// `--record-seccomp` of `run`: the file for a profile of the calls that the program makes.
+    pub record_seccomp: Option<PathBuf>,
 }
 
 /// Options of `exec`.

@@ -41,8 +41,8 @@ pub(crate) enum Work {
     MountPoint(PathBuf),
 }
 
-/// Answers init until it is ready. `work` does the runtime's own part while init waits. `to_agent` gets the seccomp listener at once, because the next step of init may need the agent's
-/// answer.
+/// Answers init until it is ready. `work` does the runtime's own part while init waits. `to_agent` gets the seccomp
+/// listener at once, because the next step of init may need the agent's answer.
 ///
 /// # Errors
 /// Init failed (the message is init's) or was killed; a callback failed; a signal arrived.
@@ -51,7 +51,7 @@ pub(crate) fn wait_until_ready(
     (plan, opened): (&ContainerPlan, &Opened),
     interrupt: &SignalGuard,
     work: &mut dyn FnMut(Work) -> Result<()>,
-    to_agent: &dyn Fn(OwnedFd) -> Result<()>,
+    to_agent: &mut dyn FnMut(OwnedFd) -> Result<()>,
 ) -> Result<InitHandover> {
     let mut handover = InitHandover::default();
     // a thread of init sends it, and so it may arrive after `Ready`

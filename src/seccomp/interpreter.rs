@@ -1,4 +1,4 @@
-//! An interpreter of filters for tests and fuzz targets: returns the verdict for a call and the number of instructions.
+//! An interpreter of filters: returns the verdict for a call and the number of instructions.
 
 use libc::sock_filter;
 

@@ -16,14 +16,16 @@ mod compare;
 mod filter;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
-#[cfg(any(test, feature = "fuzzing"))]
 mod interpreter;
 mod multiplex;
 mod profile;
+mod recording;
 mod rule;
 mod tables;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use recording::{profile_for, recording};
 
 use anyhow::{Result, ensure};
 use base::coded;
@@ -83,6 +85,16 @@ fn compile_for(family: &abi::Family, seccomp: &LinuxSeccomp) -> Result<Filter> {
         listener_path: seccomp.listener_path().clone(),
         listener_metadata: seccomp.listener_metadata().clone(),
     })
+}
+
+/// Returns the action of a filter for a system call of the native ABI, by name, if no argument of the call changes it.
+pub(crate) fn action_for(filter: &Filter, name: &str) -> Option<u32> {
+    let number = tables::find(abi::NATIVE.rows, name)?.numbers.first().copied()?;
+    let action = |args| {
+        let call = interpreter::Call { arch: abi::NATIVE.abis.first()?.audit, number, args: [args; 6] };
+        interpreter::run(&filter.program, &call).map(|(verdict, _)| verdict)
+    };
+    action(0).filter(|first| action(u64::MAX) == Some(*first))
 }
 
 /// Returns the name of a system call of the native ABI.

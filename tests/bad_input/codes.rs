@@ -177,6 +177,17 @@ fn values_of_linux() {
             "config.unknown_value",
             "linux.personality.domain",
         ),
+        // no process could report it: such a filter forbids the report and the exit too
+        (|c| set(c, "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ERRNO"})), "seccomp.exec", "linux.seccomp"),
+        (|c| set(c, "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_KILL"})), "seccomp.exec", "linux.seccomp"),
+        (
+            |c| {
+                let rule = json!({"names": ["execve"], "action": "SCMP_ACT_TRAP"});
+                set(c, "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
+            },
+            "seccomp.exec",
+            "linux.seccomp",
+        ),
         (|c| set(c, "/linux/maskedPaths", json!(["proc/kcore"])), "config.invalid", "linux.maskedPaths[0]"),
         (|c| set(c, "/linux/netDevices", json!({"nosuchdev0": {}})), "network.device", ""),
         (
@@ -282,4 +293,50 @@ fn the_program() {
         ),
         (|c| set(c, "/process/terminal", json!(true)), "terminal.missing", ""),
     ]);
+}
+
+/// What `run` adds on standard error when the program has failed for a reason that croci knows.
+#[test]
+fn a_foreground_run_tells_why_its_program_ended() {
+    need_root!();
+    let c = Container::sh("for i in 1 2 3 4 5 6; do sleep 1 & done; wait; exit 3").edit(|config| {
+        config["linux"]["resources"]["pids"] = json!({"limit": 3});
+    });
+    let out = c.run().no_panic();
+    assert_ne!(out.code, Some(0));
+    let line = out.stderr.lines().last().unwrap_or_default();
+    assert!(
+        line.starts_with("croci: error: linux.resources.pids.limit: ") && line.contains("the limit of 3 was"),
+        "{line}"
+    );
+    assert!(line.ends_with(" [cgroup.pids_limit]"), "{line}");
+    let c = Container::within(&c.sandbox, &["mkdir", "/x"]).edit(|config| {
+        let rule = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"});
+        config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+    });
+    let out = c.run().no_panic().one_line();
+    assert_eq!(out.code, Some(128 + libc::SIGSYS));
+    assert!(
+        out.stderr.contains("linux.seccomp: killed by SIGSYS") && out.stderr.contains("[seccomp.killed]"),
+        "{out:?}"
+    );
+    // as seccomp, but nothing is configured
+    let plain = Container::within(&c.sandbox, &["sh", "-c", "kill -SYS $$; exec sleep 0"]);
+    assert_eq!(plain.run().no_panic().stderr, "");
+    c.nothing_left();
+}
+
+/// The words of refusals whose errno alone misleads.
+#[test]
+fn refusals_name_their_cause() {
+    need_root!();
+    let c = Container::new(&["/script"]);
+    std::fs::write(c.file("/script"), "#!/bin/sh\n").unwrap();
+    c.run().fails().one_line().stderr_contains("mode 0644 of user 0 and group 0: permission denied");
+    let c = Container::within(&c.sandbox, &["true"]).edit(|config| {
+        maps(config, json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]));
+        mount(config, json!({"destination": "/a", "type": "ext4", "source": "/dev/loop0"}));
+    });
+    c.run().fails().one_line().stderr_contains("\"ext4\" cannot be mounted in a user namespace");
+    c.nothing_left();
 }

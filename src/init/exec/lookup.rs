@@ -95,13 +95,16 @@ fn access(path: &CStr) -> nix::Result<()> {
     faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)
 }
 
-fn explain_refusal(path: &CStr) -> Option<&'static str> {
+fn explain_refusal(path: &CStr) -> Option<String> {
     let stat = nix::sys::stat::stat(path).ok()?;
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
-        return Some("not a regular file");
+        return Some("not a regular file".to_owned());
     }
     let noexec = statvfs(path).is_ok_and(|fs| fs.flags().contains(FsFlags::ST_NOEXEC));
-    noexec.then_some("the file system is mounted noexec")
+    if noexec {
+        return Some("the file system is mounted noexec".to_owned());
+    }
+    Some(format!("mode {:04o} of user {} and group {}", stat.st_mode & 0o7777, stat.st_uid, stat.st_gid))
 }
 
 /// Checks that the file's interpreter or dynamic loader exists. An unknown format is left to the kernel.

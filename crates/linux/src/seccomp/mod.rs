@@ -3,12 +3,14 @@
 //! croci's `seccomp` compiles the program.
 
 mod handover;
+mod notify;
 
 use super::cvt;
 use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd as _, OwnedFd, RawFd};
 
 pub use handover::Handover;
+pub use notify::{Call, continue_next};
 
 /// Installs `program` for the calling thread (and with `SECCOMP_FILTER_FLAG_TSYNC` for its siblings).
 /// [seccomp(2)](https://man7.org/linux/man-pages/man2/seccomp.2.html)

@@ -5,8 +5,6 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
-use crate::cvt;
-
 /// Receives one message into `buffer`; returns its length and all of its descriptors, at most 16.
 ///
 /// # Errors
@@ -31,16 +29,5 @@ pub fn receive_with_fds(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result
 /// # Errors
 /// `ENOENT` where the process that made the call was killed, or no process has the filter any more.
 pub fn continue_next(listener: BorrowedFd<'_>) -> io::Result<i32> {
-    // `SECCOMP_IOCTL_NOTIF_RECV` and `SECCOMP_IOCTL_NOTIF_SEND`
-    const RECV: libc::c_ulong = 0xc050_2100;
-    const SEND: libc::c_ulong = 0xc018_2101;
-    // SAFETY: all-zero is a valid seccomp_notif, and the kernel requires it.
-    let mut notification: libc::seccomp_notif = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel stores one seccomp_notif, which stays valid during the call.
-    cvt(unsafe { libc::ioctl(listener.as_raw_fd(), RECV, &raw mut notification) }.into())?;
-    let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
-    let mut answer = libc::seccomp_notif_resp { id: notification.id, val: 0, error: 0, flags };
-    // SAFETY: the kernel reads one seccomp_notif_resp, which stays valid during the call.
-    cvt(unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut answer) }.into())?;
-    Ok(notification.data.nr)
+    Ok(crate::seccomp::continue_next(listener)?.number as i32)
 }
