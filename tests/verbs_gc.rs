@@ -10,6 +10,10 @@ fn gc(c: &Container, flags: &[&str]) -> String {
     c.croci(["gc"]).args(flags).out().ok().stdout
 }
 
+fn kill(pid: i32) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
 #[test]
 fn a_create_that_was_killed_is_removed() {
     need_root!();
@@ -39,7 +43,7 @@ fn a_create_that_was_killed_is_removed() {
     assert_eq!(living.status(), "running");
     // the hook is not a process of croci's any more
     for (pid, _) in host::processes_with(&c.sandbox.token).into_iter().filter(|(pid, _)| *pid != living.pid()) {
-        unsafe { libc::kill(pid, libc::SIGKILL) };
+        kill(pid);
     }
     living.delete_force().ok();
 }
@@ -59,7 +63,7 @@ fn cgroups_without_their_state_are_removed_when_nothing_runs_in_them() {
     assert!(!out.contains(&c.id), "a cgroup with a process was taken: {out}");
     assert!(!out.contains(&stopped.id), "a container that has a state was taken: {out}");
     assert!(host::alive(pid) && !cgroup::dirs_with(&stopped.id).is_empty());
-    unsafe { libc::kill(pid, libc::SIGKILL) };
+    kill(pid);
     wait_for("its processes have ended", || cgroup::dirs_with(&c.id).iter().all(|dir| cgroup::procs(dir).is_empty()));
     let dry = gc(&c, &["--dry-run"]);
     assert!(dry.contains(&c.id) && dry.contains("the state directory"), "{dry}");

@@ -106,7 +106,7 @@ pub(super) fn explain(err: io::Error, path: &str, text: &str, missing: bool) -> 
         Some(libc::EBUSY) if path.contains("limit_in_bytes") => ": more is in use",
         _ => "",
     };
-    anyhow!(err).context(format!("{}{why}", write_context(path, text)))
+    Code::CgroupValue.add_to(err.into(), format!("{}{why}", write_context(path, text)))
 }
 
 /// Refuses a memory limit below the current usage (`checkBeforeUpdate`, ME-4).

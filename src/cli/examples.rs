@@ -21,6 +21,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("restore", "croci restore --image-path ./images --bundle ./bundle --detach hello"),
     ("wait", "croci wait hello"),
     ("why", "croci why hello"),
+    ("gc", "croci gc --dry-run"),
     ("validate", "croci validate --bundle ./bundle --host"),
     ("plan", "croci plan --bundle ./bundle"),
     ("explain", "croci explain exec.not_found"),

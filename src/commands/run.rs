@@ -173,7 +173,7 @@ fn report_refusals(context: &Context<'_>, (entry, record): (&Entry, &Record), en
         let limit = cgroup.pids_limit().map(|limit| format!(" of {limit}")).unwrap_or_default();
         let error = coded!(
             CgroupPidsLimit,
-            "linux.resources.pids.limit: {refused} forks failed, because the limit{limit} was reached"
+            "linux.resources.pids.limit: forks failed: {refused}, because the limit{limit} was reached"
         );
         context.log.error(&Report::of(&error.into()));
     }

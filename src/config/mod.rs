@@ -84,6 +84,17 @@ fn add_runcs_words(err: anyhow::Error) -> anyhow::Error {
     err
 }
 
+/// Puts a profile that allows every call in the place of the configured one.
+///
+/// # Errors
+/// The configuration has no `linux`.
+pub(crate) fn allow_all_calls(spec: &mut Spec) -> Result<()> {
+    let mut linux = spec.linux().clone().code(Code::ConfigRequired, "linux: is required with --record-seccomp")?;
+    linux.set_seccomp(Some(serde_json::from_value(serde_json::json!({"defaultAction": "SCMP_ACT_ALLOW"}))?));
+    spec.set_linux(Some(linux));
+    Ok(())
+}
+
 /// Parses the text of the file of `exec --process`.
 ///
 /// # Errors

@@ -179,11 +179,8 @@ fn run_to_end(
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
             tree::kill(&child, &pidfd, procfs)?;
-            bail!(coded!(
-                HookTimeout,
-                "took longer than its timeout of {} s and was killed",
-                timeout.unwrap_or_default().as_secs()
-            ));
+            let seconds = timeout.unwrap_or_default().as_secs();
+            bail!(coded!(HookTimeout, "took longer than its timeout of {seconds} s and was killed"));
         }
         if let Err(err) = interrupt.map_or(Ok(()), SignalGuard::check) {
             tree::kill(&child, &pidfd, procfs)?;

@@ -5,8 +5,8 @@
 use crate::plan::process::ProcessPlan;
 use crate::rootfs::mask::is_null;
 use anyhow::{Context as _, Result, ensure};
-use base::error::HasErrno as _;
 use base::coded;
+use base::error::HasErrno as _;
 use base::error::{Code, Coding as _};
 use linux::term;
 use nix::fcntl::{OFlag, ResolveFlag};

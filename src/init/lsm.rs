@@ -6,8 +6,8 @@
 
 use crate::plan::process::ProcessPlan;
 use anyhow::{Context as _, Result, ensure};
-use base::error::HasErrno as _;
 use base::coded;
+use base::error::HasErrno as _;
 use base::error::{Code, Coding as _};
 use nix::fcntl::{OFlag, ResolveFlag};
 use std::ffi::CStr;

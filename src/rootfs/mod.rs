@@ -174,7 +174,8 @@ fn root_fd(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<OwnedFd> {
         RootSource::Tree(tree) => {
             // cloned in the child, because then flags of the host's mount stay locked for the user namespace
             let own = if plan.user_ns { own_clone(plan, tree.as_fd())? } else { None };
-            own.map_or_else(|| sys_path::dup(tree.as_fd()), Ok).code(Code::RootfsInvalid, "root.path: copy its descriptor")
+            own.map_or_else(|| sys_path::dup(tree.as_fd()), Ok)
+                .code(Code::RootfsInvalid, "root.path: copy its descriptor")
         }
         RootSource::Dir(dir) if !plan.mount_ns => {
             sys_path::dup(dir.as_fd()).code(Code::RootfsInvalid, "root.path: copy its descriptor")
@@ -251,7 +252,8 @@ pub(crate) fn protect_paths(plan: &RootfsPlan, root: &Root) -> Result<Vec<String
     let mut masks = mask::Masks::new(root)?;
     let mut warnings = Vec::new();
     for path in &plan.readonly_paths {
-        let exists = masks.readonly(path).with_code(Code::RootfsInvalid, || format!("linux.readonlyPaths: {path:?}"))?;
+        let exists =
+            masks.readonly(path).with_code(Code::RootfsInvalid, || format!("linux.readonlyPaths: {path:?}"))?;
         if exists && !path.to_bytes().starts_with(b"/") {
             warnings.push(format!("linux.readonlyPaths: {path:?} is relative: taken below the container's root"));
         }

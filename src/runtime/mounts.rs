@@ -52,10 +52,8 @@ pub(crate) fn change(
     let mut plan = stored_rootfs(&config, &record).with_context(context)?;
     plan.live = true;
     if !plan.mount_ns || record.host_mounts {
-        bail!(coded!(
-            ConfigUnsupported,
-            "the container has no mount namespace of its own: the host's mounts would change"
-        ));
+        let why = "the container has no mount namespace of its own: the host's mounts would change";
+        bail!(coded!(ConfigUnsupported, "{why}"));
     }
     if !args.remove {
         check(&plan).with_context(context)?;

@@ -12,7 +12,6 @@ use base::error::{Code, Coding as _, HasErrno as _};
 use linux::place::Place;
 use linux::seccomp::{Call, continue_next};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use oci_spec::runtime::Spec;
 
 use crate::plan::ContainerPlan;
 use crate::seccomp;
@@ -23,17 +22,6 @@ pub(crate) struct Recorder {
     thread: JoinHandle<Result<BTreeSet<Call>>>,
     /// Closed to stop the thread.
     stop: OwnedFd,
-}
-
-/// Puts a profile in the place of the configured one, so that the process is planned as one with a filter.
-///
-/// # Errors
-/// The configuration has no `linux`.
-pub(super) fn prepare(spec: &mut Spec) -> Result<()> {
-    let mut linux = spec.linux().clone().code(Code::ConfigRequired, "linux: is required with --record-seccomp")?;
-    linux.set_seccomp(Some(serde_json::from_value(serde_json::json!({"defaultAction": "SCMP_ACT_ALLOW"}))?));
-    spec.set_linux(Some(linux));
-    Ok(())
 }
 
 /// Puts the filter that notifies of every call into a plan.

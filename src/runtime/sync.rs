@@ -235,7 +235,8 @@ fn by_helper(helper: &str, pid: i32, map: &IdMappings) -> Result<()> {
     for range in map.iter() {
         command.args([range.container.to_string(), range.host.to_string(), range.size.to_string()]);
     }
-    let output = base::child::output(&mut command).with_code(Code::IdMapping, || format!("run {helper} (Debian: package uidmap)"))?;
+    let output = base::child::output(&mut command)
+        .with_code(Code::IdMapping, || format!("run {helper} (Debian: package uidmap)"))?;
     if !output.status.success() {
         bail!(coded!(IdMapping, "{helper}: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }

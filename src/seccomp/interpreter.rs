@@ -3,6 +3,7 @@
 use libc::sock_filter;
 
 /// `struct seccomp_data`.
+#[allow(unreachable_pub, reason = "fuzz targets use it")]
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
     /// The audit value of the ABI.

@@ -1,6 +1,6 @@
 //! The filter that lets a supervisor see every call, and the profile that allows the calls that it has seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use linux::seccomp::Call;
 use oci_spec::runtime::Arch;
@@ -31,29 +31,29 @@ pub(crate) fn recording() -> Filter {
 
 /// Returns `linux.seccomp` of the smallest profile that allows the calls; the others fail with EPERM.
 pub(crate) fn profile_for(calls: &BTreeSet<Call>) -> Value {
-    let mut names: BTreeMap<Arch, BTreeSet<&str>> = BTreeMap::new();
-    let native = abi::NATIVE.abis.first().map(|abi| abi.arch);
-    for (arch, name) in calls.iter().filter_map(name_of) {
-        names.entry(arch).or_default().insert(name);
+    // the native one is always allowed
+    let mut columns = BTreeSet::from([0]);
+    let mut names: BTreeSet<&str> = ALWAYS.iter().chain(OF_INIT).copied().collect();
+    for (column, name) in calls.iter().filter_map(name_of) {
+        columns.insert(column);
+        names.insert(name);
     }
-    if let Some(native) = native {
-        names.entry(native).or_default();
-    }
-    let all: BTreeSet<&str> = names.values().flatten().copied().chain(ALWAYS.iter().chain(OF_INIT).copied()).collect();
+    let architectures: Vec<Arch> =
+        columns.iter().filter_map(|column| abi::NATIVE.abis.get(*column)).map(|abi| abi.arch).collect();
     json!({
         "defaultAction": "SCMP_ACT_ERRNO",
-        "architectures": names.keys().collect::<Vec<_>>(),
-        "syscalls": [{"names": all, "action": "SCMP_ACT_ALLOW"}],
+        "architectures": architectures,
+        "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}],
     })
 }
 
-/// Returns the architecture and the name of a call; `None` for one that no table of this build has.
-fn name_of(call: &Call) -> Option<(Arch, &'static str)> {
+/// Returns the column of the ABI in the tables and the name of a call; `None` for one that no table of this build has.
+fn name_of(call: &Call) -> Option<(usize, &'static str)> {
     let fits = |abi: &abi::Abi| abi.audit == call.arch && (abi.first == 0 || call.number >= abi.first);
     // the last: x32 has the audit value of x86_64
-    let (column, abi) = abi::NATIVE.abis.iter().enumerate().rev().find(|(_, abi)| fits(abi))?;
+    let (column, _) = abi::NATIVE.abis.iter().enumerate().rev().find(|(_, abi)| fits(abi))?;
     let row = abi::NATIVE.rows.iter().find(|row| row.numbers.get(column) == Some(&call.number))?;
-    Some((abi.arch, std::str::from_utf8(row.name()).ok()?))
+    Some((column, std::str::from_utf8(row.name()).ok()?))
 }
 
 #[cfg(test)]

@@ -320,6 +320,38 @@ impl Entry {
         Ok(nix::sys::stat::fstat(&self.dir).with_context(context)?.st_nlink == 0)
     }
 
+    /// Locks the container if no other process holds the lock; `None`: one does, or the container was deleted.
+    ///
+    /// # Errors
+    /// As flock(2).
+    pub fn lock_if_free(&self) -> Result<Option<Locked>> {
+        if !linux::file::try_lock_exclusive(self.dir.as_fd())? {
+            return Ok(None);
+        }
+        let lock = Locked(self.dir.clone());
+        Ok((nix::sys::stat::fstat(&self.dir)?.st_nlink > 0).then_some(lock))
+    }
+
+    /// Returns how long ago something in the directory was created, renamed or removed.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub fn unchanged_for(&self) -> Result<std::time::Duration> {
+        let changed = std::time::UNIX_EPOCH
+            + std::time::Duration::from_secs(nix::sys::stat::fstat(&self.dir)?.st_mtime.try_into().unwrap_or_default());
+        Ok(changed.elapsed().unwrap_or_default())
+    }
+
+    /// Removes the next record of a verb that was killed; returns whether there was one. The container must be locked.
+    pub fn remove_next_record(&self) -> bool {
+        unlinkat(&self.dir, NEXT_RECORD, UnlinkatFlags::NoRemoveDir).is_ok()
+    }
+
+    /// Returns whether a verb that was killed has left its next record.
+    pub fn has_next_record(&self) -> bool {
+        nix::sys::stat::fstatat(&self.dir, NEXT_RECORD, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    }
+
     /// Borrows the directory, to open files in it.
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()

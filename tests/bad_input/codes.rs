@@ -337,6 +337,8 @@ fn refusals_name_their_cause() {
         maps(config, json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]));
         mount(config, json!({"destination": "/a", "type": "ext4", "source": "/dev/loop0"}));
     });
+    // its mount point cannot be made by the mapped root
+    std::fs::create_dir(c.file("/a")).unwrap();
     c.run().fails().one_line().stderr_contains("\"ext4\" cannot be mounted in a user namespace");
     c.nothing_left();
 }

@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn cl_3_a_json_line_is_one_object_on_one_line() {
-        let report = Report::of_text("--bundle \"/x\": no such file or directory");
+        let report = Report::of_text("croci: error: --bundle \"/x\": no such file or directory [bundle.missing]");
         let text = line(LogFormat::Json, LogLevel::Error, "a \"b\"\nc\u{1}", Some(&report), UNIX_EPOCH);
         assert_eq!(text.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();

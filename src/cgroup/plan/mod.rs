@@ -281,9 +281,12 @@ fn check_controllers(plan: &CgroupPlan) -> Result<()> {
     for setting in &plan.settings {
         ensure!(
             dirs.iter().any(|dir| dir.has(&setting.controller)),
-            "linux.resources.{}: the cgroup controller {:?} is not mounted on this machine",
-            setting.field,
-            setting.controller
+            coded!(
+                CgroupController,
+                "linux.resources.{}: the cgroup controller {:?} is not mounted on this machine",
+                setting.field,
+                setting.controller
+            )
         );
     }
     let enforced = dirs.iter().any(|dir| dir.unified || dir.has("devices"));

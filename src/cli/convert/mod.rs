@@ -85,7 +85,7 @@ fn creation(args: &mut ParsedArgs) -> Result<Create> {
         preserve_fds: preserve_fds(args)?,
         no_subreaper: args.switch("no-subreaper")?,
         no_verify: args.switch("no-verify")?,
-        record_seccomp: args.path("record-seccomp"),
+        record_seccomp: None,
         id: args.id(),
     })
 }
@@ -100,7 +100,7 @@ pub(super) fn create(args: &mut ParsedArgs) -> Result<Verb> {
 
 pub(super) fn run(args: &mut ParsedArgs) -> Result<Verb> {
     let (detach, keep) = (args.switch("detach")?, args.switch("keep")?);
-    let create = creation(args)?;
+    let create = Create { record_seccomp: args.path("record-seccomp"), ..creation(args)? };
     ensure!(
         !(detach && create.record_seccomp.is_some()),
         coded!(UsageArguments, "--record-seccomp excludes --detach, because croci must see the program's calls")

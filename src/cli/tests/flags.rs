@@ -62,7 +62,7 @@ fn ways(flag: &Flag) -> Vec<String> {
 fn base(verb: &str) -> &'static str {
     match verb {
         "exec" => "c1 ls",
-        "list" | "spec" | "features" | "validate" => "",
+        "list" | "spec" | "features" | "validate" | "gc" => "",
         "mounts" => "add c1 f",
         _ => "c1",
     }

@@ -177,7 +177,7 @@ pub(super) fn explain(path: &CStr, errno: Errno) -> Option<String> {
             nix::sys::stat::stat(&interpreter).err()?;
             Some(format!("{kind} {}", interpreter.display()))
         }
-        Errno::EACCES => explain_refusal(path).map(str::to_owned),
+        Errno::EACCES => explain_refusal(path),
         Errno::EAGAIN => Some("RLIMIT_NPROC of the user is reached".to_owned()),
         _ => None,
     }

@@ -35,7 +35,7 @@ fn pr_2_the_path_is_searched_as_execvp_does() {
         ("tool", format!("{a}:{b}"), Ok(at("a/tool"))),
         ("tool", format!("{b}:{a}"), Ok(at("b/tool"))),
         ("tool", format!("/nonexistent::{a}"), Ok(at("a/tool"))),
-        ("plain", format!("{a}:{b}"), Err("exec: \"plain\": permission denied")),
+        ("plain", format!("{a}:{b}"), Err("exec: \"plain\": mode 0644 of user 0 and group 0: permission denied")),
         ("onlydir", b.clone(), Err("exec: \"onlydir\": executable file not found in $PATH")),
         ("none", format!("{a}:{b}"), Err("exec: \"none\": executable file not found in $PATH")),
         ("tool", String::new(), Err("exec: \"tool\": executable file not found in $PATH")),
@@ -54,7 +54,7 @@ fn pr_2_a_name_with_a_slash_is_not_searched() {
     let missing = show(&dir.path().join("none"));
     for (path, want) in [
         (missing.clone(), format!("exec: {missing:?}: stat {missing}: no such file or directory")),
-        (show(&file), format!("exec: {:?}: permission denied", show(&file))),
+        (show(&file), format!("exec: {:?}: mode 0644 of user 0 and group 0: permission denied", show(&file))),
         (show(dir.path()), format!("exec: {:?}: is a directory: permission denied", show(dir.path()))),
         (show(&fifo), format!("exec: {:?}: not a regular file: permission denied", show(&fifo))),
         (
@@ -146,7 +146,7 @@ fn pr_2_the_file_must_be_executable_for_the_programs_user() {
             change(&mut plan);
             find_executable(&plan, &[]).map(drop).map_err(|err| describe(&err))
         };
-        assert_eq!(find(|_| {}), Err(format!("exec: {name:?}: permission denied")));
+        assert_eq!(find(|_| {}), Err(format!("exec: {name:?}: mode 0700 of user 0 and group 0: permission denied")));
         // a program with CAP_DAC_OVERRIDE is not bound by the permissions now either
         assert_eq!(find(|plan| plan.caps.effective = 1 << 1), Ok(()));
         assert_eq!(find(|plan| plan.uid = 0), Ok(()));

@@ -10,8 +10,7 @@ use anyhow::Error;
 use nix::errno::Errno;
 
 use super::code::Code;
-use super::named::errno_of_text;
-use super::report::without_code;
+use super::named::{errno_of_text, without_code};
 use super::{HasErrno as _, describe};
 
 /// An error, or the context of one, whose code its maker knows.

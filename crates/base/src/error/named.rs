@@ -4,6 +4,7 @@
 
 use nix::errno::Errno;
 
+use super::code::Code;
 use super::errno_text;
 
 /// The properties at the top of config.json.
@@ -72,6 +73,15 @@ pub(super) fn errno_of_text(message: &str) -> Option<Errno> {
         })
     };
     (1..=133).map(Errno::from_raw).filter(|errno| *errno != Errno::UnknownErrno).find(ends_with)
+}
+
+/// Returns the text without the code in brackets that `Report::line` has put at its end, and the code.
+pub(super) fn without_code(text: &str) -> (&str, Option<Code>) {
+    let split = text.strip_suffix(']').and_then(|text| text.rsplit_once(" ["));
+    match split.and_then(|(text, name)| Some((text, Code::named(name)?))) {
+        Some((text, code)) => (text, Some(code)),
+        None => (text, None),
+    }
 }
 
 #[cfg(test)]

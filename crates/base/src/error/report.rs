@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use super::code::Code;
 use super::coded::code_of;
 use super::named;
+use super::named::without_code;
 use super::{describe, escape};
 
 /// An error, ready to be logged and printed.
@@ -57,15 +58,6 @@ impl Report {
     pub fn line(&self) -> String {
         let hint = self.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
         format!("{}{hint} [{}]", self.message, self.code.name())
-    }
-}
-
-/// Returns the text without the code in brackets that [`Report::line`] has put at its end, and the code.
-pub(super) fn without_code(text: &str) -> (&str, Option<Code>) {
-    let split = text.strip_suffix(']').and_then(|text| text.rsplit_once(" ["));
-    match split.and_then(|(text, name)| Some((text, Code::named(name)?))) {
-        Some((text, code)) => (text, Some(code)),
-        None => (text, None),
     }
 }
 

@@ -138,7 +138,7 @@ impl<'a> StageRun<'a> {
         }
         // patterns with --parents may match nothing, as with BuildKit
         if let Some(first) = sources.first().filter(|_| job.found.is_empty() && job.extras.is_empty() && !job.parents) {
-            bail!("{}", tree.missing(first));
+            bail!(coded!(FileMissing, "{}", tree.missing(first)));
         }
         Ok(held)
     }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use base::coded;
+use base::error::{Code, Coding as _};
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -66,7 +67,7 @@ impl Tree<'_> {
         let wanted = pivot.join(clean(after));
         if !is_pattern(text) {
             let found = self.one(&wanted, &pivot)?.filter(|found| self.keeps(found));
-            return Ok(vec![found.with_context(|| self.missing(text))?]);
+            return Ok(vec![found.with_code(Code::FileMissing, || self.missing(text))?]);
         }
         let mut found = Vec::new();
         for path in self.matches(&wanted, deep)? {

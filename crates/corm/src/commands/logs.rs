@@ -1,6 +1,5 @@
 //! `corm logs`: prints the output of containers.
 
-use base::coded;
 use std::io::BufWriter;
 use std::sync::{Mutex, PoisonError};
 use std::thread::ScopedJoinHandle;

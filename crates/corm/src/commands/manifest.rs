@@ -34,10 +34,8 @@ pub(super) fn run(context: &Context, verb: &ManifestVerb) -> Result<u8> {
                 new.entries.extend(entries(&store, image, *all, &EntryChange::default(), remote)?);
             }
             change(&store, |lists| {
-                ensure!(
-                    *amend || !lists.contains_key(&name),
-                    coded!(ImageInvalid, "manifest list {name:?} exists (--amend replaces it)")
-                );
+                let taken = !*amend && lists.contains_key(&name);
+                ensure!(!taken, coded!(NameTaken, "manifest list {name:?} exists (--amend replaces it)"));
                 lists.insert(name.clone(), new);
                 Ok(name.clone())
             })

@@ -373,6 +373,16 @@ fn of_tls(error: &rustls::Error) -> anyhow::Error {
         rustls::Error::InvalidMessage(_) => {
             anyhow!(coded!(RegistryPlain, "the server does not speak TLS but probably plain HTTP: {error}"))
         }
+        // a certificate that is its own authority
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(_)) => {
+            anyhow!(coded!(
+                RegistryTls,
+                "the certificate is not trusted: it is self-signed, or its form is not accepted ({error:?})"
+            ))
+        }
+        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
+            anyhow!(coded!(RegistryTls, "the certificate is not trusted: it is signed by an unknown authority"))
+        }
         _ => anyhow!(coded!(RegistryTls, "{error}")),
     }
 }

@@ -64,11 +64,11 @@ impl Store {
     /// # Errors
     /// There is none, or its record is damaged.
     pub fn find_volume(&self, name: &str) -> Result<VolumeRecord> {
-        let missing = || format!("no volume with name {name:?} found: no such volume");
+        let missing = || coded!(VolumeNotFound, "no volume with name {name:?} found: no such volume");
         // before the name is used as that of a file
-        names::check(name).ok().with_context(missing)?;
+        names::check(name).ok().ok_or_else(missing)?;
         let bytes = match std::fs::read(self.volume_dir(name).join(RECORD)) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => bail!("{}", missing()),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => bail!(missing()),
             other => other.with_context(|| format!("volume {name}"))?,
         };
         serde_json::from_slice(&bytes).with_context(|| format!("the record of volume {name} is damaged"))
