@@ -11,7 +11,6 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-use base::error::HasErrno;
 use linux::open::open;
 use linux::path as sys_path;
 

@@ -93,7 +93,7 @@ impl Freezer {
             return Ok(Freezer { path, unified: false });
         }
         // v2, or a hybrid layout without the v1 freezer: freezing is part of every v2 hierarchy
-        let path = unified().context("the container has no cgroup that could be frozen")?;
+        let path = unified().code(Code::CgroupFailed, "the container has no cgroup that could be frozen")?;
         Ok(Freezer { path, unified: true })
     }
 

@@ -14,11 +14,11 @@ mod freeze;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 pub(crate) mod layout;
+pub(crate) mod leftovers;
 pub(crate) mod oom;
 mod parents;
 pub(crate) mod plan;
 pub(crate) mod proc;
-pub(crate) mod leftovers;
 mod record;
 pub(crate) mod resources;
 mod signal;
@@ -178,7 +178,7 @@ impl Cgroup {
 
 fn open_dir(path: &str) -> Result<OwnedFd> {
     let dir = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-    dir.with_context(|| format!("open cgroup {path}"))
+    dir.with_code(Code::CgroupFailed, || format!("open cgroup {path}"))
 }
 
 #[cfg(test)]

@@ -86,9 +86,15 @@ impl CgroupRecord {
         }
         // of a user's scope the path is known only after it was created
         let unknown = self.path.is_empty() && self.dirs.is_empty();
-        ensure!(unknown || is_below_root(&self.path), "{:?} is not the cgroup of a container", self.path);
+        ensure!(
+            unknown || is_below_root(&self.path),
+            coded!(CgroupFailed, "{:?} is not the cgroup of a container", self.path)
+        );
         for dir in &self.dirs {
-            ensure!(dir.created_depth <= self.depth(), "cgroup {:?} is not {} deep", self.path, dir.created_depth);
+            ensure!(
+                dir.created_depth <= self.depth(),
+                coded!(CgroupFailed, "cgroup {:?} is not {} deep", self.path, dir.created_depth)
+            );
             check_mount(&dir.mount)?;
         }
         Ok(())

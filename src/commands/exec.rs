@@ -33,7 +33,7 @@ pub(crate) fn begin(context: &Context<'_>, args: &args::Exec) -> Result<(Execute
     let LoadedContainer { entry, record, status, init } = context.find(&args.id)?;
     let action = if args.ignore_paused { Action::ExecPaused } else { Action::Exec };
     status::check(action, status, &args.id)?;
-    let Some(target) = init else { bail!("container not running: {}", args.id) };
+    let Some(target) = init else { bail!(coded!(ContainerNotRunning, "container not running: {}", args.id)) };
     let before = Cgroup::open(&record.cgroup).oom_kills();
     // words of runc, which conmon's and runc's own tests look for
     let executed = exec::exec(&entry, &record, target, args).context("exec failed")?;

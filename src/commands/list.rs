@@ -1,7 +1,7 @@
 //! `list`: lists all containers of the state root.
 
-use std::borrow::Cow;
 use base::coded;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -2,7 +2,6 @@
 
 use base::coded;
 use base::error::{Code, Coding as _};
-use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::LinuxResources;
@@ -46,7 +45,9 @@ const SCHEMAS: [&str; 2] = ["l3-cache-schema", "mem-bw-schema"];
 /// Writes the limits to the cgroup and to the record.
 pub(crate) fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
     let wanted = match &args.resources {
-        Some(document) => config::parse_resources(&document.read("--resources")?).context("--resources")?,
+        Some(document) => {
+            config::parse_resources(&document.read("--resources")?).code(Code::UsageValue, "--resources")?
+        }
         None => {
             let text = serde_json::to_vec(&from_flags(&args.settings)?)?;
             config::parse_resources(&text)?

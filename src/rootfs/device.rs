@@ -1,7 +1,7 @@
 //! Creation of device nodes, the symlinks in /dev, and the console (DV-1 … DV-5), by the descriptor of their directory.
 
 use base::coded;
-use base::error::{Code, Coding as _};
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -15,7 +15,6 @@ use super::root::Root;
 use crate::plan::device::Device;
 use crate::plan::device::LINKS;
 use crate::plan::mount::SymlinkPolicy;
-use base::error::HasErrno as _;
 use linux::mount as sys_mount;
 use linux::path as sys_path;
 use linux::path::Stat;
@@ -50,7 +49,7 @@ pub(super) fn create_all(
         }
         link(root, &dev, name, target).with_context(|| format!("/dev/{}", name.to_string_lossy()))?;
     }
-    ptmx(root, &dev).context("/dev/ptmx")
+    ptmx(root, &dev).code(Code::TerminalFailed, "/dev/ptmx")
 }
 
 /// Returns whether the kernel shows its memory as /proc/kcore.

@@ -120,8 +120,8 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
 fn outputs(process: &Process, args: &options::Exec) -> Result<Outputs> {
     let console = match (&args.console_socket, process.terminal().unwrap_or(false)) {
         (None, true) if args.console.is_some() => args.console.as_ref().map(Console::of).transpose()?,
-        (Some(_), false) => bail!("--console-socket: the process has no terminal (--tty)"),
-        (None, true) if args.detach => bail!("--tty: a detached process needs --console-socket"),
+        (Some(_), false) => bail!(coded!(TerminalNone, "--console-socket: the process has no terminal (--tty)")),
+        (None, true) if args.detach => bail!(coded!(TerminalNone, "--tty: a detached process needs --console-socket")),
         (Some(path), true) => Some(Console::connect(path)?),
         (None, _) => None,
     };
@@ -185,7 +185,7 @@ fn prepare_program(
 fn process(spec: &Spec, target: ProcessId, args: &options::Exec) -> Result<(Process, Vec<String>)> {
     if let Some(document) = &args.process {
         let text = document.read("--process")?;
-        let mut parsed = config::parse_process(&text).with_context(|| document.name("--process"))?;
+        let mut parsed = config::parse_process(&text).with_code(Code::UsageValue, || document.name("--process"))?;
         if args.tty {
             parsed.process.set_terminal(Some(true));
         }

@@ -268,7 +268,7 @@ fn pid_of(opened: &Opened, pidfd: &OwnedFd) -> Result<i32> {
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     // without pidfds it is the directory of the process
     let pid = pid.or_else(|| linux::handle::pid(pidfd.as_fd()).ok());
-    pid.filter(|pid| *pid > 0).context("init has ended at once")
+    pid.filter(|pid| *pid > 0).code(Code::ContainerKilled, "init has ended at once")
 }
 
 /// Adds to a failed clone the limit that it reached, because the errno alone misleads.

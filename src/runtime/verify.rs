@@ -160,7 +160,8 @@ impl Process<'_> {
             "status" | "cgroup" => linux::file::read_record(&file),
             _ => linux::file::read_text(std::fs::File::from(file)),
         };
-        file.and_then(read).with_context(|| format!("self-check: {name} of process {}{}", self.pid, hidden()))
+        file.and_then(read)
+            .with_code(Code::VerifyDiffers, || format!("self-check: {name} of process {}{}", self.pid, hidden()))
     }
 
     fn credentials(&self, plan: &ProcessPlan, filter: bool, moment: Moment) -> Result<Vec<Check>> {

@@ -7,10 +7,6 @@ use oci_spec::runtime::LinuxSeccompOperator as Op;
 
 use super::abi::Width;
 use super::compare::{self, Comparison};
-use anyhow::{Result, anyhow};
-use base::coded;
-use oci_spec::runtime::LinuxSeccompOperator as Op;
-use seccompiler::{BpfProgram, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
 /// The condition `argument[index] & mask  op  value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

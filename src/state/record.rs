@@ -4,12 +4,12 @@
 //! and as the commit, when init is complete. A record without `init` whose runtime has ended is that of an interrupted
 //! `create`, and names every resource outside the state directory that this `create` may have left.
 
+use anyhow::Result;
 use base::coded;
 use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupRecord;
@@ -136,7 +136,9 @@ impl Record {
         // alone where the whole is no record of this format, because each verb pays for the time that parsing takes
         let format = match &parsed {
             Ok(record) => record.format,
-            Err(_) => serde_json::from_slice::<Version>(bytes).context("the state is damaged")?.format,
+            Err(_) => {
+                serde_json::from_slice::<Version>(bytes).code(Code::ContainerDamaged, "the state is damaged")?.format
+            }
         };
         anyhow::ensure!(
             format == FORMAT,
@@ -146,8 +148,8 @@ impl Record {
                 if format < FORMAT { "an older" } else { "a newer" }
             )
         );
-        let record = parsed.context("the state is damaged")?;
-        record.check().context("the state is damaged")?;
+        let record = parsed.code(Code::ContainerDamaged, "the state is damaged")?;
+        record.check().code(Code::ContainerDamaged, "the state is damaged")?;
         Ok(record)
     }
 

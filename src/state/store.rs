@@ -12,7 +12,6 @@
 
 use base::coded;
 use base::error::{Code, Coding as _, HasErrno as _};
-use nix::fcntl::AtFlags;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -89,10 +88,11 @@ impl Found {
     pub fn or_error(self, id: &ContainerId) -> Result<Record> {
         match self {
             Found::Record(record) => Ok(*record),
-            Found::Missing => bail!(
+            Found::Missing => bail!(coded!(
+                ContainerNotFound,
                 "container {:?} does not exist (if its state is left over, delete --force removes it)",
                 id.as_str()
-            ),
+            )),
             Found::Damaged(err) => Err(err),
         }
     }
@@ -135,7 +135,7 @@ impl Store {
         };
         let path = self.dir_of(id);
         match nix::sys::stat::mkdirat(root, id.as_str(), Mode::S_IRWXU) {
-            Err(nix::Error::EEXIST) => bail!("container with given ID already exists: {id}"),
+            Err(nix::Error::EEXIST) => bail!(coded!(ContainerExists, "container with given ID already exists: {id}")),
             Err(err @ nix::Error::EROFS) => {
                 return Err(err)
                     .with_code(Code::StateRoot, || format!("state directory {path:?} (choose another with --root)"));

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::args::{Gc, 
-    CgroupManager, Create, Delete, Document, Events, Exec, Format, Global, Kill, List, LogFormat, LogLevel, Plan, Ps,
-    Run, SpecArgs, State, Update, Validate, Verb, Why,
+use super::args::{
+    CgroupManager, Create, Delete, Document, Events, Exec, Format, Gc, Global, Kill, List, LogFormat, LogLevel, Plan,
+    Ps, Run, SpecArgs, State, Update, Validate, Verb, Why,
 };
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;

@@ -124,13 +124,16 @@ impl<'a> Repository<'a> {
                 "commit" | "checksum" => found.commit = Some(value),
                 "keep-git-dir" => found.keep_git_dir = switch(),
                 "submodules" => found.submodules = switch(),
-                _ => bail!("{address:?}: {name:?} is unknown there, or given twice"),
+                _ => bail!(coded!(BuildInvalid, "{address:?}: {name:?} is unknown there, or given twice")),
             }
         }
         if found.reference.is_empty() {
             found.reference = found.commit.unwrap_or("HEAD");
         }
-        ensure!(!url.starts_with('-') && !found.reference.starts_with('-'), "{address:?}: is no repository");
+        ensure!(
+            !url.starts_with('-') && !found.reference.starts_with('-'),
+            coded!(BuildInvalid, "{address:?}: is no repository")
+        );
         Ok(found)
     }
 }
@@ -145,7 +148,7 @@ fn git(store: &Store, address: &str, keep: bool, commit: Option<&str>) -> Result
         run(dir, &["checkout", "--quiet", "--detach", &name])?;
         for commit in commit.into_iter().chain(wanted.commit) {
             let found = run(dir, &["rev-parse", "HEAD"])?;
-            ensure!(found.trim() == commit, "--checksum: the commit is {}", found.trim());
+            ensure!(found.trim() == commit, coded!(UsageValue, "--checksum: the commit is {}", found.trim()));
         }
         if wanted.submodules && dir.join(".gitmodules").symlink_metadata().is_ok() {
             run(dir, &["submodule", "--quiet", "update", "--init", "--recursive", "--depth", "1"])
@@ -218,7 +221,7 @@ fn run(dir: &Path, args: &[&str]) -> Result<String> {
     let text = String::from_utf8_lossy(&output.stderr);
     // what follows the first is of what did not happen then
     let cause = text.lines().find(|line| line.starts_with("fatal: ")).or(text.lines().last());
-    ensure!(output.status.success(), "git: {}", cause.unwrap_or("failed"));
+    ensure!(output.status.success(), coded!(BuildInvalid, "git: {}", cause.unwrap_or("failed")));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -225,7 +225,7 @@ impl<'a> StageRun<'a> {
         let mut keys = Vec::new();
         let all = run.mounts.iter().map(|mount| {
             let expanded = mount.expanded(&|text| self.word(text));
-            expanded.with_context(|| format!("--mount={:?}", mount.text))
+            expanded.with_code(Code::UsageValue, || format!("--mount={:?}", mount.text))
         });
         let all = all.collect::<Result<Vec<RunMount>>>()?;
         for mount in &all {
@@ -245,7 +245,9 @@ impl<'a> StageRun<'a> {
                 mounts.script(shared, script.as_bytes(), &words.first().cloned().unwrap_or_default())?;
             }
             for mount in &all {
-                stage.mount(&mut mounts, shared, mount).with_context(|| format!("--mount {:?}", mount.kind))?;
+                stage
+                    .mount(&mut mounts, shared, mount)
+                    .with_code(Code::UsageValue, || format!("--mount {:?}", mount.kind))?;
             }
             let proxies = stage.build.given.proxies().map(|(name, value)| format!("{name}={value}"));
             let job = command::Job {

@@ -2,9 +2,9 @@
 //!
 //! The tree is hostile: paths are resolved below its root to ones without symlinks, and opened without following any.
 
-use std::collections::BTreeSet;
 use base::coded;
 use base::error::{Code, Coding as _};
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -63,7 +63,7 @@ impl Tree<'_> {
     pub fn find(&self, text: &str, deep: bool) -> Result<Vec<Found>> {
         let (before, after) = text.split_once("/./").unwrap_or(("", text));
         let pivot = clean(before);
-        ensure!(!deep || pivot.iter().all(|part| part != "**"), "{text:?}: `**` is before `/./`");
+        ensure!(!deep || pivot.iter().all(|part| part != "**"), coded!(BuildInvalid, "{text:?}: `**` is before `/./`"));
         let wanted = pivot.join(clean(after));
         if !is_pattern(text) {
             let found = self.one(&wanted, &pivot)?.filter(|found| self.keeps(found));

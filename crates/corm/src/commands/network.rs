@@ -1,7 +1,6 @@
 //! `corm network`: lists, creates, shows and removes networks, and connects containers.
 
 use anyhow::Result;
-use base::error::{Code, Coding as _, escape};
 use serde_json::{Value, json};
 
 use super::{Context, exists, for_each, port, print, prune};
@@ -13,9 +12,6 @@ use crate::container::network::{connection, networks};
 use crate::container::run_dir::RunDir;
 use crate::view::filter::Filters;
 use crate::view::listing::Listing;
-use crate::container::network::networks;
-use crate::view::listing::{Format, Listing};
-use crate::view::template::Template;
 
 /// Does what the arguments name.
 ///

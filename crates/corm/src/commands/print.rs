@@ -1,7 +1,6 @@
 //! Output on standard output: tables, lines and JSON, with control characters escaped.
 
-use base::coded;
-use base::error::escape;
+use base::error::{Code, Coding as _, escape};
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
@@ -10,7 +9,6 @@ use serde_json::Value;
 
 use crate::view::listing::{Format, Listing};
 use crate::view::template::Template;
-use base::error::escape;
 
 /// Prints a table of these headers and rows.
 pub fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
@@ -28,9 +26,9 @@ pub fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> R
 /// Prints documents: a JSON array, or each by a template.
 pub fn documents(format: &Format, all: &[Value]) -> Result<()> {
     let (Format::Rows(text) | Format::Table(text)) = format else { return json(&all) };
-    let template = Template::parse(text).context("--format")?;
+    let template = Template::parse(text).code(Code::UsageValue, "--format")?;
     for one in all {
-        let text = template.render_line(one).context("--format")?;
+        let text = template.render_line(one).code(Code::UsageValue, "--format")?;
         write(escape::output(&text).as_bytes())?;
     }
     Ok(())

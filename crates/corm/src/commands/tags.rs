@@ -1,9 +1,8 @@
 //! `corm tags`, `corm delete`: tags of a repository, and the removal of images from registries.
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
 use base::coded;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Context, for_each, print, remote};
 use crate::cli::args;

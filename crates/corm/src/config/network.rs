@@ -266,10 +266,10 @@ impl Attachment {
                 }
                 Some(("interface_name", value)) => {
                     check_name(value).with_context(|| option.to_owned())?;
-                    ensure!(value.len() < 16, "{option:?}: an interface has 15 characters at most");
+                    ensure!(value.len() < 16, coded!(UsageValue, "{option:?}: an interface has 15 characters at most"));
                     made.interface = Some(value.to_owned());
                 }
-                _ => bail!("{option:?}: must be ip=, ip6=, mac=, alias= or interface_name="),
+                _ => bail!(coded!(UsageValue, "{option:?}: must be ip=, ip6=, mac=, alias= or interface_name=")),
             }
         }
         Ok(made)
@@ -401,17 +401,20 @@ fn modes(texts: &[String]) -> Result<(Mode, Vec<Attachment>)> {
         for name in name.split(',') {
             let parsed = Mode::parse(name).with_context(context)?;
             if let Mode::Bridge(name) = &parsed {
-                ensure!(!attachments.iter().any(|other| other.name == *name), "{}: is there twice", context());
+                ensure!(
+                    !attachments.iter().any(|other| other.name == *name),
+                    coded!(UsageValue, "{}: is there twice", context())
+                );
                 attachments.push(Attachment::parse(name, options).with_context(context)?);
             } else {
-                ensure!(options.is_empty(), "{}: this mode has no options", context());
+                ensure!(options.is_empty(), coded!(UsageValue, "{}: this mode has no options", context()));
             }
             let several = mode.is_some()
                 && mode
                     .as_ref()
                     .zip(Some(&parsed))
                     .is_none_or(|(one, other)| !matches!((one, other), (Mode::Bridge(_), Mode::Bridge(_))));
-            ensure!(!several, "{}: only networks with a bridge can be several", context());
+            ensure!(!several, coded!(UsageValue, "{}: only networks with a bridge can be several", context()));
             mode.get_or_insert(parsed);
         }
     }
@@ -425,7 +428,7 @@ impl NetworkFlags {
     /// A malformed name or address.
     pub fn place(&self, network: &str) -> Result<Attachment> {
         let mode = Mode::parse(network)?;
-        let Mode::Bridge(name) = &mode else { bail!("{network:?}: is no network with a bridge") };
+        let Mode::Bridge(name) = &mode else { bail!(coded!(UsageValue, "{network:?}: is no network with a bridge")) };
         let mut place = Attachment { name: name.clone(), ..Attachment::default() };
         self.attach(&mode, std::slice::from_mut(&mut place))?;
         Ok(place)
@@ -440,16 +443,22 @@ impl NetworkFlags {
             (self.mac.is_some(), "--mac-address"),
             (!self.aliases.is_empty(), "--network-alias"),
         ] {
-            ensure!(!given || count > 0, "{flag}: only with --network bridge or a network's name, not {mode}");
+            ensure!(
+                !given || count > 0,
+                coded!(UsageValue, "{flag}: only with --network bridge or a network's name, not {mode}")
+            );
             ensure!(
                 !given || count == 1 || flag == "--network-alias",
-                "{flag}: not with several networks: --network NAME:ip="
+                coded!(UsageValue, "{flag}: not with several networks: --network NAME:ip=")
             );
         }
         for (flag, ip) in [("--ip", &self.ip), ("--ip6", &self.ip6)] {
             let Some(text) = ip else { continue };
             let ip: IpAddr = text.parse().with_context(|| format!("{flag} {text:?}"))?;
-            ensure!(ip.is_ipv6() == (flag == "--ip6"), "{flag} {text:?}: is an address of the other version");
+            ensure!(
+                ip.is_ipv6() == (flag == "--ip6"),
+                coded!(UsageValue, "{flag} {text:?}: is an address of the other version")
+            );
             attachments.iter_mut().for_each(|attachment| attachment.ips.push(ip));
         }
         if let Some(text) = &self.mac {
@@ -457,7 +466,7 @@ impl NetworkFlags {
             attachments.iter_mut().for_each(|attachment| attachment.mac = Some(mac.clone()));
         }
         for alias in &self.aliases {
-            check_name(alias).with_context(|| format!("--network-alias {alias:?}"))?;
+            check_name(alias).with_code(Code::UsageValue, || format!("--network-alias {alias:?}"))?;
             attachments.iter_mut().for_each(|attachment| attachment.aliases.push(alias.clone()));
         }
         Ok(())

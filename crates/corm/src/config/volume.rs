@@ -137,7 +137,7 @@ fn parse_options(given: &[&str]) -> Result<Volume> {
             "U" => chown = true,
             "O" => overlay = true,
             "idmap" => options.push(option.to_owned()),
-            _ => bail!("{option:?}: unknown option"),
+            _ => bail!(coded!(UsageValue, "{option:?}: unknown option")),
         }
     }
     let read_only = access == Some("ro");

@@ -1,7 +1,6 @@
 //! Tags of a repository, and the removal of a manifest.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use anyhow::{Context as _, Result, bail};
 use base::coded;
 use serde_json::Value;
 use ureq::http::{Method, Uri};
@@ -27,7 +26,7 @@ impl Client {
         let mut tags: Vec<String> = Vec::new();
         self.pages(self.url("tags/list")?, "list of tags", &mut |bytes| {
             tags.extend(read_tags(bytes).context("list of tags")?);
-            ensure!(tags.len() <= MAX_TAGS, "list of tags: more than {MAX_TAGS}");
+            ensure!(tags.len() <= MAX_TAGS, coded!(RegistryAnswer, "list of tags: more than {MAX_TAGS}"));
             Ok(true)
         })?;
         Ok(tags)
@@ -52,7 +51,7 @@ impl Client {
             let link = link.and_then(|link| next_page(&link));
             next = link.map(|link| page(&url, &link).with_context(|| what.to_owned())).transpose()?;
         }
-        bail!("{what}: more than {MAX_PAGES} pages")
+        bail!(coded!(FileInvalid, "{what}: more than {MAX_PAGES} pages"))
     }
 
     /// Removes a manifest or index by the digest that a reference has now; returns the digest.
@@ -84,10 +83,10 @@ impl Client {
 fn page(before: &Uri, link: &str) -> Result<Uri> {
     let next = url::resolve(before, link).context("next page")?;
     if url::Origin::of(&next)? != url::Origin::of(before)? {
-        bail!("the next page is on another server, {}", url::shown(&next));
+        bail!(coded!(RegistryAnswer, "the next page is on another server, {}", url::shown(&next)));
     }
     if next == *before {
-        bail!("the next page is the same one");
+        bail!(coded!(RegistryAnswer, "the next page is the same one"));
     }
     Ok(next)
 }

@@ -1,10 +1,9 @@
 //! Conversion of the flags of verbs on containers.
 
+use anyhow::{Result, bail, ensure};
 use base::coded;
 use base::error::{Code, Coding as _};
 use std::path::PathBuf;
-
-use anyhow::{Result, bail, ensure};
 
 use super::common::format;
 use crate::cli::args::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Verb, Wait};
@@ -124,7 +123,10 @@ pub(in crate::cli) fn rm(given: &mut ParsedArgs) -> Result<Verb> {
     // the volumes that belong to one container are removed with it, with and without the flag
     let _ = given.switch("volumes")?;
     let (force, timeout) = (given.switch("force")?, seconds(given)?);
-    ensure!(timeout.is_none() || force, "--force option must be specified to use the --time option");
+    ensure!(
+        timeout.is_none() || force,
+        coded!(UsageValue, "--force option must be specified to use the --time option")
+    );
     // with --force a missing one is no error, as in Docker and Podman
     let (all, ignore) = (given.switch("all")?, given.switch("ignore")? || force);
     Ok(ContainerVerb::Rm(Rm { force, timeout, which: selection_with_files(given, all, ignore)? }).into())

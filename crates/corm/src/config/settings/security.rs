@@ -1,10 +1,10 @@
 //! `--privileged`, `--cap-add`, `--cap-drop` and `--security-opt`.
 
+use anyhow::{Result, bail, ensure};
 use base::coded;
 use base::error::{Code, Coding as _};
 use std::path::PathBuf;
 
-use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::capabilities::Changes;
@@ -194,9 +194,9 @@ fn apparmor(profile: &str) -> Result<Option<String>> {
     const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
     let enabled = match std::fs::read_to_string(ENABLED) {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => String::new(),
-        text => text.with_context(|| format!("is AppArmor enabled: {ENABLED}"))?,
+        text => text.with_code(Code::UsageValue, || format!("is AppArmor enabled: {ENABLED}"))?,
     };
-    ensure!(enabled.trim() == "Y", "AppArmor is not enabled on this machine");
+    ensure!(enabled.trim() == "Y", coded!(UsageValue, "AppArmor is not enabled on this machine"));
     Ok(Some(profile.to_owned()))
 }
 

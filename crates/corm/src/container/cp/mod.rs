@@ -130,7 +130,7 @@ pub fn from_tar(
     warn: &dyn Fn(&str),
 ) -> Result<()> {
     let found = view.find(to.path)?.filter(|place| place.stat.is_some()).ok_or_else(|| to.missing())?;
-    ensure!(found.is_dir(), "destination must be a directory when copying from stdin");
+    ensure!(found.is_dir(), coded!(FileInvalid, "destination must be a directory when copying from stdin"));
     let rules = &Rules { into: view.mapping(), ..*rules };
     rules.become_root()?;
     // a volume of a stopped container is another tree

@@ -1,15 +1,13 @@
 //! netavark: called with a request on its standard input, and again with the same one for the removal.
 
+use anyhow::{Result, ensure};
 use base::coded;
 use base::error::{Code, Coding as _};
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
 use serde_json::{Map, Value, json};
-use anyhow::{Result, ensure};
-use serde_json::{Value, json};
 
 use super::programs::{self, AARDVARK, NETAVARK};
 use super::{Made, addresses, networks};
@@ -27,7 +25,10 @@ const INTERFACE: &str = "eth";
 /// # Errors
 /// One does not exist, netavark is missing, the caller is not root.
 pub(super) fn check(store: &Store, attachments: &[Attachment]) -> Result<()> {
-    ensure!(!userns::unprivileged(), "a bridge needs root: choose --network pasta or slirp4netns");
+    ensure!(
+        !userns::unprivileged(),
+        coded!(NetworkFailed, "a bridge needs root: choose --network pasta or slirp4netns")
+    );
     for Attachment { name, ips, .. } in attachments {
         let network = networks::find(store, name)?;
         programs::find(&NETAVARK)?;
@@ -37,7 +38,7 @@ pub(super) fn check(store: &Store, attachments: &[Attachment]) -> Result<()> {
         let pools = network.pools()?;
         for ip in ips {
             let inside = pools.iter().any(|pool| pool.subnet.has(*ip));
-            ensure!(inside, "--ip {ip}: not an address for a container of the network {name:?}");
+            ensure!(inside, coded!(UsageValue, "--ip {ip}: not an address for a container of the network {name:?}"));
         }
     }
     Ok(())
@@ -140,7 +141,8 @@ fn call(run: &RunDir, verb: &str, netns: &Path, request: &Value) -> Result<Vec<u
 /// netavark's.
 pub(super) fn setup(run: &RunDir, netns: &Path, request: &Value, made: &mut Made) -> Result<()> {
     let output = call(run, "setup", netns, request)?;
-    let answer: Map<String, Value> = serde_json::from_slice(&output).context("the answer of netavark")?;
+    let answer: Map<String, Value> =
+        serde_json::from_slice(&output).code(Code::NetworkFailed, "the answer of netavark")?;
     for (name, network) in answer {
         made.answer[name] = network;
     }

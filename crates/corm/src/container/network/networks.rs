@@ -1,10 +1,9 @@
 //! Networks with a bridge: files of Podman's format in `STORE/networks`, and one that is always there.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use base::coded;
 use base::error::{Code, Coding as _};
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
@@ -85,10 +84,13 @@ impl Description {
     /// # Errors
     /// There is none, or one is malformed.
     pub(super) fn pools(&self) -> Result<Vec<Pool>> {
-        ensure!(!self.subnets.is_empty(), "network {:?} has no subnet", self.name);
+        ensure!(!self.subnets.is_empty(), coded!(NetworkFailed, "network {:?} has no subnet", self.name));
         let pool = |own: &NetworkSubnet| {
             let subnet = Subnet::parse(&own.subnet).with_context(|| format!("network {:?}", self.name))?;
-            ensure!(subnet.has(own.gateway), "network {:?}: the gateway is not in the subnet", self.name);
+            ensure!(
+                subnet.has(own.gateway),
+                coded!(NetworkFailed, "network {:?}: the gateway is not in the subnet", self.name)
+            );
             let range = own.lease_range.as_ref().map(|range| (range.start_ip, range.end_ip));
             Ok(Pool { subnet, gateway: own.gateway, range })
         };
@@ -171,9 +173,9 @@ pub fn find(store: &Store, name: &str) -> Result<Description> {
 fn subnets(wanted: &NewNetwork, is_free: &dyn Fn(&Subnet) -> bool) -> Result<Vec<NetworkSubnet>> {
     let mut parsed: Vec<(String, Subnet)> = Vec::new();
     for text in &wanted.subnets {
-        let subnet = Subnet::parse(text).context("--subnet")?;
+        let subnet = Subnet::parse(text).code(Code::UsageValue, "--subnet")?;
         let own = parsed.iter().all(|(_, other)| !other.overlaps(subnet));
-        ensure!(own && is_free(&subnet), "--subnet {text}: another network has a part of it");
+        ensure!(own && is_free(&subnet), coded!(UsageValue, "--subnet {text}: another network has a part of it"));
         parsed.push((text.clone(), subnet));
     }
     let mut free = |form: fn(u32) -> String| -> Result<()> {
@@ -201,9 +203,13 @@ fn subnets(wanted: &NewNetwork, is_free: &dyn Fn(&Subnet) -> bool) -> Result<Vec
 /// Sets the addresses of the bridge in the subnets that have them.
 fn set_gateways(gateways: &[String], made: &mut [NetworkSubnet]) -> Result<()> {
     for text in gateways {
-        let ip: IpAddr = text.parse().with_context(|| format!("--gateway {text:?}: not an IP address"))?;
+        let ip: IpAddr =
+            text.parse().with_code(Code::UsageValue, || format!("--gateway {text:?}: not an IP address"))?;
         let has = |own: &&mut NetworkSubnet| Subnet::parse(&own.subnet).is_ok_and(|subnet| subnet.has(ip));
-        made.iter_mut().find(has).with_context(|| format!("--gateway {text}: is in no subnet"))?.gateway = ip;
+        made.iter_mut()
+            .find(has)
+            .with_code(Code::UsageValue, || format!("--gateway {text}: is in no subnet"))?
+            .gateway = ip;
     }
     Ok(())
 }
@@ -220,7 +226,7 @@ fn set_ranges(ranges: &[String], made: &mut [NetworkSubnet]) -> Result<()> {
             Subnet::parse(&own.subnet).is_ok_and(|subnet| subnet.has_inside(start_ip) && subnet.has_inside(end_ip))
         };
         let own = made.iter_mut().find(has).with_context(|| format!("{}: is in no subnet", context()))?;
-        ensure!(start_ip <= end_ip, "{}: is empty", context());
+        ensure!(start_ip <= end_ip, coded!(NetworkFailed, "{}: is empty", context()));
         own.lease_range = Some(LeaseRange { start_ip, end_ip });
     }
     Ok(())
@@ -238,12 +244,15 @@ pub fn create(store: &Store, name: &str, wanted: &NewNetwork) -> Result<Descript
         coded!(NetworkFailed, "{name:?}: is a mode of --network")
     );
     for option in wanted.options.keys() {
-        ensure!(["mtu", "vlan", "isolate"].contains(&option.as_str()), "--opt {option}: must be mtu, vlan or isolate");
+        ensure!(
+            ["mtu", "vlan", "isolate"].contains(&option.as_str()),
+            coded!(UsageValue, "--opt {option}: must be mtu, vlan or isolate")
+        );
     }
     let _lock = store.exclusive()?;
     let others = all(store)?;
     if let Some(there) = others.iter().find(|other| other.name == name) {
-        ensure!(wanted.ignore, "a network named '{name}' exists already");
+        ensure!(wanted.ignore, coded!(NameTaken, "a network named '{name}' exists already"));
         return Ok(there.clone());
     }
     let taken: Vec<Subnet> =
@@ -279,7 +288,10 @@ pub fn remove(store: &Store, name: &str) -> Result<()> {
     ensure!(name != DEFAULT_NETWORK, coded!(NetworkFailed, "network '{name}' is always there"));
     let _lock = store.exclusive()?;
     let users: Vec<String> = users(store, name)?.into_iter().map(|container| container.name).collect();
-    ensure!(users.is_empty(), "network '{name}' is in use by {}: remove the container first", users.join(", "));
+    ensure!(
+        users.is_empty(),
+        coded!(ImageInUse, "network '{name}' is in use by {}: remove the container first", users.join(", "))
+    );
     let path = dir(store).join(format!("{name}.json"));
     std::fs::remove_file(&path).with_context(|| format!("remove {path:?}"))
 }
