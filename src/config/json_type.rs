@@ -5,6 +5,7 @@
 //! in `validate`.
 
 use base::coded;
+use base::error::Code;
 use std::fmt;
 
 use anyhow::{Result, bail};
@@ -144,6 +145,9 @@ fn check_fields(
         let at = Path::Key(at, field.name);
         match entries.get_mut(field.name) {
             Some(value) => check(value, &field.expected, &at, warnings)?,
+            None if field.required && field.name == "ociVersion" => {
+                bail!(coded!(ConfigVersion, "{at}: is required"))
+            }
             None if field.required => bail!(coded!(ConfigRequired, "{at}: is required")),
             None => {}
         }
@@ -190,7 +194,11 @@ fn in_range(number: &Number, min: i128, max: i128, at: &Path<'_>) -> Result<()> 
     let value = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
     match value {
         Some(value) if (min..=max).contains(&value) => Ok(()),
-        Some(value) => bail!("{at}: {value} is out of range ({min} to {max})"),
+        Some(value) => {
+            // an ID of a user or group
+            let code = if at.to_string().starts_with("process.user") { Code::ProcessUser } else { Code::ConfigInvalid };
+            bail!(code.error(format!("{at}: {value} is out of range ({min} to {max})")))
+        }
         // serde_json parses an integer beyond 64 bits as a float, too
         None => bail!(coded!(ConfigType, "{at}: expected an integer from {min} to {max}, found {number}")),
     }

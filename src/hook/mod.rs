@@ -82,7 +82,7 @@ pub(crate) fn run(
     let text = String::from_utf8_lossy(&output);
     let text = text.trim();
     let excerpt: String = text.chars().skip(text.chars().count().saturating_sub(MAX_EXCERPT_CHARS)).collect();
-    Err(anyhow::Error::new(Failed { status, excerpt }).context(context()))
+    Err(Failed { status, excerpt }).with_code(Code::HookFailed, context)
 }
 
 /// The end of a hook that failed.

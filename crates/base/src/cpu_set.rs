@@ -1,5 +1,6 @@
 //! Sets of CPUs or NUMA nodes, as the "List format" of cpuset(7) writes them: `0-3,7`.
 
+use crate::coded;
 use anyhow::{Context as _, Result, ensure};
 
 /// Highest number accepted. The kernel's own limits are far below (8192 CPUs, 1024 nodes); this one bounds memory.
@@ -70,7 +71,7 @@ fn number(text: &str) -> Result<u32> {
     // `parse` alone would accept "+3"
     ensure!(
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()),
-        "expected a list such as \"0-3,7\", found {text:?}"
+        coded!(ConfigType, "expected a list such as \"0-3,7\", found {text:?}")
     );
     text.parse()
         .ok()
