@@ -121,7 +121,6 @@ fn of_registries() {
             (vec!["pull", &digest], "image.digest", "with the digest"),
             (vec!["pull", "127.0.0.1:1/a/b:1"], "registry.unreachable", "connection refused"),
             (vec!["pull", "no-such-host.invalid/a/b:1"], "registry.unreachable", "no-such-host.invalid"),
-            (vec!["tags", &unknown], "registry.not_found", "HTTP status 404"),
             (vec!["run", "--pull=always", &unknown], "registry.not_found", "HTTP status 404"),
         ],
     );
