@@ -11,7 +11,8 @@ log=$(mktemp)
 # under sudo: the user's next build needs these files
 trap 'rm -f "$log"; [ -z "${SUDO_UID:-}" ] || chown -R "$SUDO_UID:${SUDO_GID:-}" target "${CARGO_HOME:-target}"' EXIT
 status=0
-cargo test --workspace --locked "$@" 2>&1 | tee "$log" || status=$?
+# all binaries, so that one run shows everything that is wrong
+cargo test --workspace --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
 
 # sum WORD: the sum of the numbers before WORD in the lines `test result:`
 sum() { sed -n "s/^test result: .* \([0-9]*\) $1.*/\1/p" "$log" | awk '{ sum += $1 } END { print sum + 0 }'; }
