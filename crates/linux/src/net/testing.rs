@@ -1,5 +1,5 @@
 //! Support for tests that create interfaces and namespaces. Nothing here changes an interface of the machine.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::os::fd::OwnedFd;
 
