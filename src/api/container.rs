@@ -368,7 +368,7 @@ impl OomWatch {
     pub fn again(&self) -> Option<u64> {
         let longest = std::time::Duration::from_secs(3600);
         let wait = self.0.poll_timeout(longest);
-        (wait < longest).then(|| wait.as_millis() as u64)
+        (wait < longest).then_some(wait.as_millis() as u64)
     }
 
     /// Returns the number of kills since the last call; to be called after each poll.

@@ -84,11 +84,11 @@ fn remove_resources(record: &Record) -> Result<()> {
     if record.host_mounts {
         match &record.host_root {
             Some(before) => {
-                crate::rootfs::unmount::own(&record.rootfs, before).context("unmount the root file system")?
+                crate::rootfs::unmount::own(&record.rootfs, before).context("unmount the root file system")?;
             }
             // of an older croci
             None => {
-                crate::rootfs::unmount::below(&record.rootfs).context("unmount what is below the root file system")?
+                crate::rootfs::unmount::below(&record.rootfs).context("unmount what is below the root file system")?;
             }
         }
     }

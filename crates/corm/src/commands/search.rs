@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, search: &args::Search) -> Result<u8> {
     for registry in &registries {
         match registry::search(registry, word, search.limit, &options).with_context(|| format!("search {registry}")) {
             Ok(found) => {
-                rows.extend(found.iter().filter(|one| fits(search, one)).map(|one| row(registry, one, search)))
+                rows.extend(found.iter().filter(|one| fits(search, one)).map(|one| row(registry, one, search)));
             }
             Err(err) if registries.len() > 1 => {
                 context.report(LogLevel::Warning, format_args!("corm: warning: {}", describe(&err)));
