@@ -115,11 +115,11 @@ fn three_containers_within_each_other() {
         |name: &str| json!(["/croci", "--cgroup-manager", "disabled", "run", "--bundle", format!("/{name}"), name]);
     let last = json!(["sh", "-c", "echo third $$; ls /proc | grep -c '^[0-9]'"]);
     for (dir, args) in [(&second, run("third")), (&third, last)] {
-        std::fs::write(dir.join("config.json"), nested(args, json!("rootfs")).to_string()).unwrap();
+        std::fs::write(dir.join("config.json"), nested(&args, &json!("rootfs")).to_string()).unwrap();
     }
     let c = c.edit(|config| {
         let cgroup = config["linux"]["cgroupsPath"].clone();
-        *config = nested(run("second"), config["root"]["path"].clone());
+        *config = nested(&run("second"), &config["root"]["path"]);
         config["linux"]["cgroupsPath"] = cgroup;
     });
     let out = c.run().ok();
@@ -128,7 +128,7 @@ fn three_containers_within_each_other() {
 }
 
 /// A configuration with the capabilities and mounts that a runtime needs in the container.
-fn nested(args: Value, rootfs: Value) -> Value {
+fn nested(args: &Value, rootfs: &Value) -> Value {
     let names = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "MKNOD", "SETGID", "SETUID", "SETPCAP", "SYS_ADMIN"];
     let caps: Vec<String> =
         names.iter().chain(&["SYS_CHROOT", "SYS_PTRACE", "SYS_RESOURCE"]).map(|name| format!("CAP_{name}")).collect();

@@ -27,7 +27,7 @@ pub fn command_line(data: &[u8]) {
     match parse(words.map(|word| OsStr::from_bytes(word).to_owned())) {
         Outcome::Usage { error, .. } => {
             let message = error.message;
-            assert!(!message.is_empty() && !message.contains('\n'), "{message:?}")
+            assert!(!message.is_empty() && !message.contains('\n'), "{message:?}");
         }
         Outcome::Print(text) => assert!(!text.is_empty()),
         Outcome::Run(_) => {}

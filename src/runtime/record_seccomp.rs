@@ -52,7 +52,7 @@ impl Recorder {
         let mut text = serde_json::to_string_pretty(&seccomp::profile_for(&calls))?;
         text.push('\n');
         let context = || format!("--record-seccomp {file:?}");
-        let written = Place::find(file).and_then(|place| Ok(place.renew(text.as_bytes(), 0o644)?));
+        let written = Place::find(file).and_then(|place| place.renew(text.as_bytes(), 0o644));
         written.with_code(Code::UsageValue, context)
     }
 }

@@ -116,7 +116,7 @@ fn mount_long(one: &Mount, target: &Path, flags: u64) -> Result<()> {
                 }
             }
             Some((key, value)) => {
-                fs.option(&text(key)?, Some(&text(value)?)).with_context(|| format!("option {key}"))?
+                fs.option(&text(key)?, Some(&text(value)?)).with_context(|| format!("option {key}"))?;
             }
             None => fs.option(&text(option)?, None).with_context(|| format!("option {option}"))?,
         }

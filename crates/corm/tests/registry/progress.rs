@@ -64,11 +64,10 @@ fn bars_fit_the_terminal_and_name_what_is_done() {
 fn each_try_is_reported() {
     let fixture = fixture::Fixture::new();
     let failures = AtomicU32::new(0);
-    let answered = fixture.clone();
     let server = Server::new(move |request| match failures.fetch_add(1, Ordering::Relaxed) {
         1 => Response::new(500, &[], "a failure"),
         3 => Response::new(429, &[("retry-after", "1")], "slow down"),
-        _ => answered.answer(request),
+        _ => fixture.answer(request),
     });
     let (sandbox, name) = (Sandbox::new(), format!("{}/team/web:v1", server.address));
     let out = corm(&sandbox, &["pull", "--tls-verify=false", &name]).out().ok();
@@ -85,10 +84,7 @@ fn each_try_is_reported() {
 #[test]
 fn a_verb_that_prints_nothing_has_one_line_on_a_terminal() {
     let fixture = Fixture::new();
-    let server = Server::new({
-        let fixture = fixture.clone();
-        move |request| fixture.answer(request)
-    });
+    let server = Server::new(move |request| fixture.answer(request));
     let (sandbox, name) = (Sandbox::new(), format!("{}/team/web:v1", server.address));
     corm(&sandbox, &["pull", "--quiet", "--tls-verify=false", &name]).out().ok();
     for where_to in ["file", "terminal"] {

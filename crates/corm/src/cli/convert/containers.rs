@@ -73,7 +73,9 @@ fn selection_with_files(given: &mut ParsedArgs, all: bool, ignore: bool) -> Resu
         match std::fs::read_to_string(file) {
             Err(err) if ignore && err.kind() == std::io::ErrorKind::NotFound => {}
             id => {
-                given.operands.push(id.with_code(Code::UsageValue, || format!("--cidfile {file:?}"))?.trim().to_owned())
+                given
+                    .operands
+                    .push(id.with_code(Code::UsageValue, || format!("--cidfile {file:?}"))?.trim().to_owned());
             }
         }
     }

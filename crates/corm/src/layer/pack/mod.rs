@@ -49,19 +49,16 @@ pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
     packer.end()
 }
 
+/// A conversion of user and group.
+type Owners<'a> = &'a dyn Fn((u32, u32)) -> (u32, u32);
+
 /// Writes a file, or a directory with its content, as `path`. Unlike a layer's, the tree may have names of whiteouts, and
 /// mounts, of which those of the kernel's own file systems are written without their content. `owners` converts user and
 /// group.
 ///
 /// # Errors
 /// Names the file that cannot be read.
-pub fn files(
-    dir: BorrowedFd<'_>,
-    name: &CStr,
-    path: &[u8],
-    owners: &dyn Fn((u32, u32)) -> (u32, u32),
-    out: &mut dyn Write,
-) -> Result<()> {
+pub fn files(dir: BorrowedFd<'_>, name: &CStr, path: &[u8], owners: Owners<'_>, out: &mut dyn Write) -> Result<()> {
     let mut packer = Packer { of_layer: false, crosses: true, owners: Some(owners), ..Packer::new(out)? };
     packer.subtree(dir, name, path)?;
     packer.end()
@@ -140,7 +137,7 @@ struct Packer<'a> {
     /// Whether what is mounted in the tree is read, too.
     crosses: bool,
     /// Conversion of user and group.
-    owners: Option<&'a dyn Fn((u32, u32)) -> (u32, u32)>,
+    owners: Option<Owners<'a>>,
 }
 
 /// What was written for an entry.
