@@ -214,7 +214,6 @@ fn paths_propagation_and_personality() {
     need_root!();
     check(&[
         ("masked path relative", |c| set(c, "/linux/maskedPaths", json!(["proc/kcore"])), "maskedPaths"),
-        ("readonly path relative", |c| set(c, "/linux/readonlyPaths", json!(["proc/sys"])), "readonlyPaths"),
         ("propagation unknown", |c| set(c, "/linux/rootfsPropagation", json!("sideways")), "rootfsPropagation"),
         ("personality unknown", |c| set(c, "/linux/personality", json!({"domain": "BSD"})), "personality"),
         (

@@ -406,8 +406,9 @@ mod tests {
         assert_eq!(local_name("localhost:5000/web").unwrap(), "localhost:5000/web:latest");
         assert!(local_name(&format!("web@{DIGEST}")).is_err());
         assert!(local_name("../web").is_err());
-        assert_eq!(candidates("web"), ["web", "web:latest", "docker.io/library/web:latest"]);
-        assert_eq!(candidates("web:1"), ["web:1", "docker.io/library/web:1"]);
+        assert_eq!(candidates("web"), ["web", "web:latest", "localhost/web:latest", "docker.io/library/web:latest"]);
+        assert_eq!(candidates("web:1"), ["web:1", "localhost/web:1", "docker.io/library/web:1"]);
+        assert_eq!(candidates("localhost/web:1"), ["localhost/web:1", "web:1", "localhost/web:1"]);
         assert_eq!(candidates("0123abc/"), ["0123abc/"]);
     }
 }
