@@ -102,7 +102,7 @@ def main():
         if registry:
             registry.kill()
             registry.wait()
-        subprocess.run("corm rm -fa; croci list -q | xargs -r croci delete --force", shell=True, cwd=work, check=False,
+        subprocess.run("croci list -q | xargs -r croci delete --force; corm unbundle b; corm rm -fa", shell=True, cwd=work, check=False,
                        env={"PATH": f"{work}/bin:/usr/bin:/bin", "CORM_ROOT": f"{work}/store", "HOME": work},
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         shutil.rmtree(work, ignore_errors=True)

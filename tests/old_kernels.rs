@@ -86,8 +86,8 @@ fn of_kernel(version: Option<Version>, script: &str, userns: bool) -> String {
     mount_tmpfs(&host.join("below"));
     let c = c.edit(|config| {
         // a user namespace may not change the access times of the host's mounts
-        let times = if userns { "relatime" } else { "noatime" };
-        add_mount(config, bind(&host, "/ro", &["rbind", "rro", "nosuid", times]));
+        let times = if userns { &[][..] } else { &["noatime"] };
+        add_mount(config, bind(&host, "/ro", &[&["rbind", "rro", "nosuid"], times].concat()));
         add_mount(config, bind(&host.join("marker"), "/file", &["bind", "ro", "noexec"]));
         let options = json!(["ro", "size=64k", "nodev"]);
         add_mount(config, json!({"destination": "/t", "type": "tmpfs", "source": "t", "options": options}));
