@@ -84,6 +84,11 @@ fn of_kernel(version: Option<Version>, script: &str, userns: bool) -> String {
     let host = c.host_dir("source");
     std::fs::create_dir(host.join("below")).unwrap();
     mount_tmpfs(&host.join("below"));
+    // made here, because the root belongs to none of the user namespace's users
+    for dir in ["ro", "t"] {
+        std::fs::create_dir(c.rootfs.join(dir)).unwrap();
+    }
+    std::fs::write(c.rootfs.join("file"), "").unwrap();
     let c = c.edit(|config| {
         // a user namespace may not change the access times of the host's mounts
         let times = if userns { &[][..] } else { &["noatime"] };

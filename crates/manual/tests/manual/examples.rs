@@ -7,6 +7,8 @@ use test_support::report_skip;
 const NOT_RUN: &[(&str, &str)] = &[
     ("croci checkpoint", "needs a CRIU that knows the kernel; tests/checkpoint runs it"),
     ("croci restore", "needs a CRIU that knows the kernel; tests/checkpoint runs it"),
+    ("corm network connect", "needs Podman's netavark; tests/legacy_tools/network.rs runs it"),
+    ("corm network disconnect", "needs Podman's netavark; tests/legacy_tools/network.rs runs it"),
 ];
 
 /// What runs before the example of a verb of corm.
@@ -19,8 +21,9 @@ const BEFORE: &[(&[&str], &str)] = &[
     (&["unbundle"], "corm bundle busybox ./b"),
     (&["manifest add", "manifest inspect", "manifest rm", "manifest exists"], "corm manifest create all:1"),
     (&["manifest annotate", "manifest push", "manifest remove"], "corm manifest create all:1 busybox"),
-    (&["volume inspect", "volume rm", "volume exists"], "corm volume create data"),
-    (&["network inspect", "network rm"], "corm network create back"),
+    (&["volume inspect", "volume rm", "volume exists", "volume export"], "corm volume create data"),
+    (&["network inspect", "network rm", "network exists"], "corm network create back"),
+    (&["volume import"], "corm volume create data; corm volume export --output data.tar data"),
     (&["wait", "attach"], "corm run --detach --name sleeper busybox sleep 3"),
     (&["unpause"], "corm run --detach --name web busybox sleep 1000; corm pause web"),
     (&["start"], "corm create --name web busybox sleep 1000"),
@@ -48,7 +51,7 @@ const BEFORE: &[(&[&str], &str)] = &[
 ];
 
 /// Verbs whose examples need a registry.
-const REGISTRY: &[&str] = &["pull", "push", "copy", "tags", "login", "logout", "delete", "manifest push"];
+const REGISTRY: &[&str] = &["pull", "push", "copy", "search", "tags", "login", "logout", "delete", "manifest push"];
 
 /// Returns whether an example is run; prints why it is not.
 fn is_run(name: &str) -> bool {

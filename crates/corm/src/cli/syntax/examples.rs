@@ -25,6 +25,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("login", "echo secret | corm login --username me --password-stdin localhost:5000"),
     ("logout", "corm logout localhost:5000"),
     ("copy", "corm copy docker://busybox oci:layout:latest"),
+    ("search", "corm search --limit 5 localhost:5000/busybox"),
     ("tags", "corm tags localhost:5000/library/busybox"),
     ("delete", "corm delete docker://localhost:5000/me/busybox:1"),
     ("manifest create", "corm manifest create all:1 busybox"),
@@ -66,6 +67,8 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("volume rm", "corm volume rm data"),
     ("volume prune", "corm volume prune --force"),
     ("volume exists", "corm volume exists data"),
+    ("volume export", "corm volume export --output data.tar data"),
+    ("volume import", "corm volume import data data.tar"),
     ("system df", "corm system df --verbose"),
     ("system prune", "corm system prune --all --volumes"),
     ("fsck", "corm fsck --repair"),
@@ -77,6 +80,10 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("network create", "corm network create --subnet 10.91.0.0/24 back"),
     ("network inspect", "corm network inspect back"),
     ("network rm", "corm network rm back"),
+    ("network exists", "corm network exists back"),
+    ("network prune", "corm network prune --force"),
+    ("network connect", "corm network connect --alias shop back web"),
+    ("network disconnect", "corm network disconnect back web"),
 ];
 
 /// Exit statuses by verb.
@@ -88,7 +95,10 @@ pub(super) const STATUSES: &[(&[&str], &str)] = &[
     ),
     (&["create"], "0; 125 after an error"),
     (&["attach", "start"], "0; of one container in the foreground that of its program; 1 after an error"),
-    (&["container exists", "image exists", "manifest exists", "volume exists"], "0 if it exists, else 1"),
+    (
+        &["container exists", "image exists", "manifest exists", "network exists", "volume exists"],
+        "0 if it exists, else 1",
+    ),
     (&["fsck"], "0; 1 after an error, and if a problem is not repaired"),
     (&[], "0; 1 after an error"),
 ];
