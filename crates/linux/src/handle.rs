@@ -67,7 +67,7 @@ fn counter() -> io::Result<OwnedFd> {
 /// Returns the handle of a process that another process of this program has sent: a counter's process by its directory.
 ///
 /// # Errors
-/// As [`open`].
+/// As `open`.
 pub fn claim(received: OwnedFd) -> io::Result<OwnedFd> {
     match in_use().then(|| pid(received.as_fd())).transpose()? {
         Some(pid) if !is_directory(received.as_fd()) => open(pid),

@@ -1,7 +1,7 @@
 //! Mounts on kernels without mount_setattr(2) (Linux 5.12), or without the mount API at all (5.2): by mount(2), through the
 //! links of descriptors in the host's procfs.
 //!
-//! Chosen once, when the kernel answers ENOSYS. What is detached elsewhere is on the [stage](super::stage) here, where
+//! Chosen once, when the kernel answers ENOSYS. What is detached elsewhere is on the [stage] here, where
 //! flags can be set. This works only in a mount namespace of the container's own.
 
 use std::ffi::{CStr, CString};
