@@ -76,17 +76,9 @@ pub fn parse(text: &[u8]) -> Vec<Mount> {
     text.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect()
 }
 
-/// Decodes the octal escapes of blanks, tabs, newlines, backslashes and number signs.
+/// Decodes the octal escapes.
 fn unescape(field: &[u8]) -> PathBuf {
-    let mut path = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, tail)) = rest.split_first() {
-        let digits = (*first == b'\\').then(|| tail.get(..3)).flatten();
-        let octal = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        path.push(octal.unwrap_or(*first));
-        rest = if octal.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
-    }
-    OsString::from_vec(path).into()
+    OsString::from_vec(linux::procfs::unescape(field)).into()
 }
 
 #[cfg(test)]

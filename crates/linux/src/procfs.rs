@@ -116,8 +116,8 @@ pub(crate) fn entry(line: &[u8]) -> Option<(u64, u64, Vec<u8>)> {
     Some((id, parent, unescape(fields.nth(2)?)))
 }
 
-/// Decodes the octal escapes of a mount table.
-fn unescape(field: &[u8]) -> Vec<u8> {
+/// Decodes the octal escapes of a mount table: those of blanks, tabs, newlines, backslashes and number signs.
+pub fn unescape(field: &[u8]) -> Vec<u8> {
     let mut path = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, tail)) = rest.split_first() {
