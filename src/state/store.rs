@@ -312,12 +312,7 @@ impl Entry {
     /// # Errors
     /// As flock(2) and fstat(2).
     pub fn is_changing(&self) -> Result<bool> {
-        let context = || format!("lock {:?}", self.path);
-        if !file::try_lock_exclusive(self.dir.as_fd()).with_context(context)? {
-            return Ok(true);
-        }
-        let _lock = Locked(self.dir.clone());
-        Ok(nix::sys::stat::fstat(&self.dir).with_context(context)?.st_nlink == 0)
+        Ok(self.lock_if_free().with_context(|| format!("lock {:?}", self.path))?.is_none())
     }
 
     /// Locks the container if no other process holds the lock; `None`: one does, or the container was deleted.
