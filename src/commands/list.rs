@@ -71,7 +71,7 @@ fn in_two_threads(ids: &[ContainerId], look: impl Fn(&[ContainerId]) -> Result<P
     let (first, second) = ids.split_at(ids.len() / 2);
     std::thread::scope(|scope| {
         // without a thread where the limit of processes allows none
-        let other = std::thread::Builder::new().spawn_scoped(scope, || look(second)).ok();
+        let other = base::thread::start(scope, "list", || look(second)).ok();
         let mut all = look(first)?;
         let rest = match other.map(std::thread::ScopedJoinHandle::join) {
             Some(Ok(rest)) => rest?,
