@@ -20,11 +20,7 @@ pub(crate) fn script(program: &Manual) -> String {
     let mut cases = String::new();
     arm(&mut cases, "''", &flag_words(program.flags), &values(program.flags), "");
     for verb in &program.verbs {
-        let mut names = vec![format!("'{}'", verb.name)];
-        for group in program.groups {
-            let other = group.words.iter().filter(|(_, of)| *of == verb.name);
-            names.extend(other.map(|(word, _)| format!("'{} {word}'", group.name)));
-        }
+        let names: Vec<String> = words::names_of(program, verb).iter().map(|name| format!("'{name}'")).collect();
         arm(&mut cases, &names.join(" | "), &flag_words(verb.flags), &values(verb.flags), &operands(program, verb));
     }
     for group in program.groups {

@@ -45,11 +45,7 @@ pub(crate) fn script(program: &Manual) -> String {
 /// Writes the flags and operands of a verb, under its names.
 fn of_verb(text: &mut String, program: &Manual, verb: &Verb) {
     let own = program.name;
-    let mut names = vec![verb.name.replace(' ', "\\ ")];
-    for group in program.groups {
-        let other = group.words.iter().filter(|(_, of)| *of == verb.name);
-        names.extend(other.map(|(word, _)| format!("{}\\ {word}", group.name)));
-    }
+    let names: Vec<String> = words::names_of(program, verb).iter().map(|name| name.replace(' ', "\\ ")).collect();
     let when = format!("contains -- \"$(__{own}_verb)\" {}", names.join(" "));
     flags(text, own, verb.flags, &when);
     for offer in std::iter::once(words::of_operands(program, verb)).chain(words::of_second(verb)) {

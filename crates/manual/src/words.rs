@@ -54,6 +54,16 @@ pub(crate) fn of_flag(flag: &Flag) -> Offer {
     }
 }
 
+/// Returns all names of a verb, also those in groups: `rm`, `container rm`.
+pub(crate) fn names_of(program: &Manual, verb: &Verb) -> Vec<String> {
+    let mut names = vec![verb.name.to_owned()];
+    for group in program.groups {
+        let other = group.words.iter().filter(|(_, of)| *of == verb.name);
+        names.extend(other.map(|(word, _)| format!("{} {word}", group.name)));
+    }
+    names
+}
+
 /// Returns what is offered for the operands of a verb.
 pub(crate) fn of_operands(program: &Manual, verb: &Verb) -> Offer {
     let (first, rest) = verb.operands.split_once(' ').unwrap_or((verb.operands, ""));

@@ -51,12 +51,8 @@ fn main(text: &mut String, program: &Manual) {
 /// Writes the case of a verb, under its names.
 fn of_verb(text: &mut String, program: &Manual, verb: &Verb) {
     let own = program.name;
-    let mut names = vec![verb.name.replace(' ', "\\ ")];
-    for group in program.groups {
-        let other = group.words.iter().filter(|(_, of)| *of == verb.name);
-        names.extend(other.map(|(word, _)| format!("{}\\ {word}", group.name)));
-    }
-    let _ = writeln!(text, "        ({})\n            _arguments -S \\", names.join("|"));
+    let names = words::names_of(program, verb);
+    let _ = writeln!(text, "        ({})\n            _arguments -S \\", names.join("|").replace(' ', "\\ "));
     flags(text, own, verb.flags, "                ");
     let action = action(own, &words::of_operands(program, verb));
     let second = words::of_second(verb).map(|second| format!("'1: :{action}' '2: :{}'", self::action(own, &second)));
