@@ -44,14 +44,19 @@ impl Cgroup {
         bail!(coded!(CgroupFailed, "cgroup {} did not thaw: one above it is frozen", freezer.path))
     }
 
-    /// Moves a process back into the container's v1 freezer, which is thawed: in a frozen one, where another program may
-    /// have put it, not even SIGKILL ends it.
+    /// Moves init and the other processes of its pid namespace back into the container's v1 freezer, which is thawed: in a
+    /// frozen one, where another program may have put them, not even SIGKILL ends them, and init waits for their end.
     ///
     /// # Errors
-    /// As write(2); the process has ended.
-    pub(crate) fn take_back(&self, pid: i32) -> Result<()> {
+    /// As write(2) for init; it has ended.
+    pub(crate) fn take_back(&self, init: i32) -> Result<()> {
         let Some(path) = self.controller_path("freezer") else { return Ok(()) };
-        write(&format!("{path}/cgroup.procs"), &pid.to_string())
+        let procs = format!("{path}/cgroup.procs");
+        // one that has ended meanwhile is an error, and no reason to leave the others
+        for pid in base::pid_namespace::members(init).unwrap_or_default() {
+            let _ = write(&procs, &pid.to_string());
+        }
+        write(&procs, &init.to_string())
     }
 
     /// Reports whether the container is frozen, as [`is_frozen`].

@@ -16,7 +16,9 @@ pub(super) fn ps(context: &Context<'_>, args: &args::Ps) -> Result<i32> {
     let cgroup = Cgroup::open(&record.cgroup);
     let pids = match init {
         // a rootless container may have no cgroup
-        Some(init) if cgroup.is_none() && record.own_pid_namespace => in_namespace_of(init.pid),
+        Some(init) if cgroup.is_none() && record.own_pid_namespace => {
+            base::pid_namespace::members(init.pid).context("list the processes of the pid namespace")?
+        }
         _ => cgroup.pids().context("list the container's processes")?,
     };
     if args.format == Format::Json {
@@ -31,17 +33,6 @@ pub(super) fn ps(context: &Context<'_>, args: &args::Ps) -> Result<i32> {
     }
     print(&filter(&String::from_utf8_lossy(&output.stdout), &pids.into_iter().collect())?)?;
     Ok(0)
-}
-
-/// Returns the pids of all processes in the pid namespace of `init`, in ascending order.
-fn in_namespace_of(init: i32) -> Vec<i32> {
-    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let Some(wanted) = namespace(init) else { return Vec::new() };
-    let names = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let mut pids: Vec<i32> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
-    pids.retain(|pid| namespace(*pid).as_ref() == Some(&wanted));
-    pids.sort_unstable();
-    pids
 }
 
 /// Returns the header and the lines of `table` whose PID column is one of `pids`.

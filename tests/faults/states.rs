@@ -113,20 +113,31 @@ fn de_2_a_cgroup_that_was_there_before_stays() {
 fn ft_38_another_program_has_moved_init_into_a_frozen_cgroup() {
     need_croci!("the release of runc here does not end");
     need_own_cgroups!();
-    let c = Container::new(&["sh", "-c", "trap '' TERM; while :; do sleep 0.01; done"]).up();
-    let pid = c.pid();
-    let path = format!("/{}-ice", c.sandbox.token);
-    let dirs = cgroup::create(&path);
-    for dir in &dirs {
-        std::fs::write(dir.join("cgroup.procs"), pid.to_string()).unwrap();
+    // init alone, whose next child is in its new cgroup; init and its children, one of them in a pid namespace below
+    for (script, members) in [
+        ("echo > /ready; trap '' TERM; while :; do sleep 0.01; done", 1),
+        ("sleep 1000 & unshare -Urpf sleep 1000 & echo > /ready; wait", 4),
+    ] {
+        let c = Container::sh(script).up();
+        c.wait_file("/ready");
+        let pid = c.pid();
+        let path = format!("/{}-ice", c.sandbox.token);
+        let dirs = cgroup::create(&path);
+        let members_now = || cgroup::procs(&cgroup::dir_of(pid, "freezer").unwrap());
+        wait_for("all processes are there", || members_now().len() >= members);
+        let all = members_now();
+        let moved = if members == 1 { &[pid][..] } else { &all[..] };
+        for (dir, pid) in dirs.iter().flat_map(|dir| moved.iter().map(move |pid| (dir, pid))) {
+            std::fs::write(dir.join("cgroup.procs"), pid.to_string()).unwrap();
+        }
+        cgroup::freeze(&path, true);
+        c.delete_force().ok();
+        assert!(!host::alive(pid), "init has ended");
+        cgroup::freeze(&path, false);
+        wait_for("the other cgroup is empty", || dirs.iter().all(|dir| cgroup::procs(dir).is_empty()));
+        dirs.iter().for_each(|dir| std::fs::remove_dir(dir).unwrap());
+        c.nothing_left();
     }
-    cgroup::freeze(&path, true);
-    c.delete_force().ok();
-    assert!(!host::alive(pid), "init has ended");
-    cgroup::freeze(&path, false);
-    wait_for("the other cgroup is empty", || dirs.iter().all(|dir| cgroup::procs(dir).is_empty()));
-    dirs.iter().for_each(|dir| std::fs::remove_dir(dir).unwrap());
-    c.nothing_left();
 }
 
 /// Callers that poll see what the peers show next, created; a hook that asks is not held up for long.

@@ -16,6 +16,7 @@ pub mod host;
 pub mod json;
 pub mod log;
 pub mod mountinfo;
+pub mod pid_namespace;
 pub mod run_dir;
 pub mod signal;
 pub mod signal_guard;

@@ -295,6 +295,18 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> io::Result<i32> {
     Ok(kind as i32)
 }
 
+/// Opens the namespace in which a user or pid namespace was created.
+///
+/// # Errors
+/// `EPERM`: it is outside the caller's own, or there is none.
+pub fn parent_namespace(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const NS_GET_PARENT: libc::Ioctl = 0xb702;
+    // SAFETY: this request takes no argument.
+    let parent = cvt(unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_PARENT) }.into())?;
+    // SAFETY: the call has returned a new descriptor, which nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(parent as RawFd) })
+}
+
 /// Sets close-on-exec on every descriptor from `first` on.
 ///
 /// One by one before Linux 5.11, or where a filter refuses close_range(2).
