@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod failing;
+mod full_disk;
 mod many;
 
 use std::path::PathBuf;
