@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from harness import (Failure, Skip, alive, call, cgroup_dir, counters, first_in_path, holds, limit, matches, nothing_left,
-                     on_terminal, operation, same, wait_for, working_criu)
+                     on_terminal, operation, same, wait_for, working_criu, TERMINAL)
 from image import NAME
 
 OPERATIONS = []
@@ -117,7 +117,7 @@ def _(c):
 @op("run -t: terminal, its size, exit status")
 def _(c):
     _, argv = c.run_argv("--rm", "-t", command=["sh"])
-    code, seen = on_terminal([*c.argv(), *argv], env=c.env, typed=[(r"# ", "tty; stty size; exit 5\n")])
+    code, seen = on_terminal([*c.argv(), *argv], env=c.env, typed=[(r"# ", TERMINAL + "exit 5\n")])
     same(code, 5, "exit status")
     matches(seen, r"\n/dev/pts/0\n40 100\n", "terminal")
 
@@ -143,7 +143,7 @@ def _(c):
 @op("task exec -t: terminal")
 def _(c):
     name = c.up()
-    code, seen = on_terminal([*c.argv(), "task", "exec", "-t", "--exec-id", "t", name, "sh"], env=c.env, typed=[(r"# ", "tty; stty size; exit 6\n")])
+    code, seen = on_terminal([*c.argv(), "task", "exec", "-t", "--exec-id", "t", name, "sh"], env=c.env, typed=[(r"# ", TERMINAL + "exit 6\n")])
     same(code, 6, "exit status")
     matches(seen, r"\n/dev/pts/\d\n40 100\n", "terminal")
 

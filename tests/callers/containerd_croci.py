@@ -1,13 +1,14 @@
 """containerd by `ctr` with croci's own shim, io.containerd.croci.v2, on the operations of containerd.py and on some more."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import containerd
-from harness import Failure, Skip, alive, call, counters, holds, matches, nothing_left, on_terminal, operation, same, wait_for
+from harness import DEADLINE, Failure, Skip, alive, counters, holds, matches, nothing_left, on_terminal, operation, same, wait_for
 
 OPERATIONS = list(containerd.OPERATIONS)
 SHIM = "containerd-shim-croci-v2"
@@ -36,6 +37,10 @@ class Caller(containerd.Caller):
         """Returns the pids of the shims."""
         return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if "serve" in arguments(pid) and SHIM in arguments(pid)[0]]
 
+    def without_shims(self):
+        """Waits until the shims of the operations before have ended, which is after the end of their tasks."""
+        wait_for("no shim", lambda: not self.shims())
+
     def restart(self):
         """Kills containerd and starts it again."""
         self.daemon.kill()
@@ -43,6 +48,40 @@ class Caller(containerd.Caller):
         self.daemon = subprocess.Popen(["containerd", "--config", str(self.work / "config.toml")], stdout=self.log, stderr=self.log,
                                        env=self.env)
         wait_for("containerd answers", lambda: self("version", expect=None).code == 0)
+
+
+class Events:
+    """`ctr events` from the first event after `with` on."""
+
+    def __init__(self, caller):
+        self.caller, self.file = caller, caller.work / "events"
+
+    def __enter__(self):
+        with open(self.file, "w") as file:
+            self.child = subprocess.Popen([*self.caller.argv(), "events"], stdout=file, stderr=file, env=self.caller.env)
+        number = iter(range(10000))
+        try:
+            # an event of our own, because nothing else tells that containerd has taken the subscription
+            wait_for("ctr events prints an event", lambda: self.caller("namespaces", "label", "callers", f"try={next(number)}")
+                     and "/namespaces/update" in self.file.read_text())
+        except Failure as failure:
+            self.__exit__()
+            raise Failure(f"{failure}: {self.text()}") from None
+        return self
+
+    def __exit__(self, *_):
+        self.child.terminate()
+        self.child.wait()
+
+    def text(self):
+        return self.file.read_text()
+
+    def until(self, pattern):
+        """Waits until the text has the pattern."""
+        try:
+            wait_for("event", lambda: re.search(pattern, self.text()))
+        except Failure:
+            raise Failure(f"no event {pattern}: {self.text()!r}; containerd: {(self.caller.work / 'log').read_text()[-2000:]}") from None
 
 
 def arguments(pid):
@@ -58,6 +97,7 @@ def op(title):
 
 @op("no program of a runtime is called; the shim has one thread")
 def _(c):
+    c.without_shims()
     name = c.up()
     shims = c.shims()
     same(len(shims), 1, "shims")
@@ -112,35 +152,37 @@ def _(c):
     seen = c.work / "seen"
     c("run", "-d", *c.how(), "--log-uri", f"binary://{script}?to={seen}", *c.run_argv(command=["sh", "-c", count])[1][1 + len(c.how()):])
     wait_for("all lines", lambda: seen.exists() and len(seen.read_text().splitlines()) == 2000)
+    wait_for("standard error", lambda: Path(f"{seen}.err").read_text())
     same(Path(f"{seen}.env").read_text(), f"callers to={seen}\n", "environment and parameters")
     same(Path(f"{seen}.err").read_text(), "err\n", "standard error")
 
 
 @op("events: create, start, exec, exit, delete in order")
 def _(c):
-    events = subprocess.Popen([*c.argv(), "events"], stdout=subprocess.PIPE, env=c.env, text=True)
-    try:
-        wait_for("events are read", lambda: Path(f"/proc/{events.pid}/net").exists())
+    with Events(c) as events:
         name = c.up()
         c("task", "exec", "--exec-id", "e", name, "true")
         c("task", "kill", "-s", "9", name)
         wait_for("stopped", lambda: c.status(name) == "STOPPED")
         c("task", "delete", name, expect=None)
         c("container", "rm", name)
-    finally:
-        events.terminate()
-    topics = re.findall(r"(/tasks/[a-z-]+)", events.communicate()[0])
+        events.until("/tasks/delete")
+    topics = re.findall(rf'(/tasks/[a-z-]+).*"{name}"', events.text())  # an event of another container may come late
     wanted = ["/tasks/create", "/tasks/start", "/tasks/exec-added", "/tasks/exec-started", "/tasks/exit", "/tasks/exit", "/tasks/delete"]
-    if topics[:1] != wanted[:1]:
-        raise Failure(f"events: {topics}")
-    same(topics, wanted, "events")
+    same(topics, wanted, f"events in {events.text()!r}")
 
 
 @op("input of the program: its end of file comes with the client's")
 def _(c):
-    words = " ".join([*c.argv(), *c.run_argv("--rm", command=["cat"])[1]])
-    # later than the start, because ctr misses an end of its input that comes before it
-    same(call(["sh", "-c", f"(sleep 1; printf 'one\\ntwo\\n') | {words}"], env=c.env).out, "one\ntwo\n", "output")
+    name, argv = c.run_argv("--rm", command=["cat"])
+    run = subprocess.Popen([*c.argv(), *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=c.env, text=True)
+    try:
+        # ctr misses an end of its input that comes before the start
+        wait_for("running", lambda: c.status(name) == "RUNNING")
+        same(run.communicate("one\ntwo\n", timeout=DEADLINE)[0], "one\ntwo\n", "output")
+    finally:
+        run.kill()
+        run.wait()
 
 
 def killed_at_points(c, kill):
@@ -159,7 +201,7 @@ def killed_at_points(c, kill):
             time.sleep(c.LONGEST * point / points)
             found += kill()
             try:
-                call.wait(20)
+                call.wait(DEADLINE)
             except subprocess.TimeoutExpired:
                 call.kill()
                 call.wait()
@@ -195,6 +237,9 @@ def _(c):
     states = c.states[:2] + c.states[3:]
     before = counters(states)
     killed_at_points(c, lambda: c.restart() or 1)
+    # containerd renames a bundle to remove it, and looks at no such name again when it is killed in between
+    for bundle in Path(states[-1]).glob(".*"):
+        shutil.rmtree(bundle)
     nothing_left(before, states)
 
 
@@ -208,6 +253,7 @@ def in_pod(c, pod, *options):
 def _(c):
     if "--annotation" not in c("run", "--help").out:
         raise Skip("this ctr has no --annotation")
+    c.without_shims()
     one, two = c.up(*in_pod(c, "p1")), c.up(*in_pod(c, "p1"))
     other = c.up(*in_pod(c, "p2"))
     same(len(c.shims()), 2, "shims")
@@ -217,19 +263,16 @@ def _(c):
     same((len(c.shims()), c.status(two)), (2, "RUNNING"), "shims and the second container")
     for name in (two, other):
         c("task", "delete", "-f", name, expect=None)
-    wait_for("no shim", lambda: not c.shims())
+    c.without_shims()
 
 
 @op("events: the kernel kills for memory")
 def _(c):
-    events = subprocess.Popen([*c.argv(), "events"], stdout=subprocess.PIPE, env=c.env, text=True)
-    try:
-        name = c.up("--memory-limit", str(16 << 20), command=["sh", "-c", "sleep 0.5; tail /dev/zero; sleep 100"])
-        c("task", "exec", "--exec-id", "e", name, "true")
-        call(["sleep", "3"])
-    finally:
-        events.terminate()
-    matches(events.communicate()[0], f"/tasks/oom.*{name}", "events")
+    with Events(c) as events:
+        script = "until [ -e /tmp/go ]; do sleep 0.1; done; tail /dev/zero; sleep 100"
+        name = c.up("--memory-limit", str(16 << 20), command=["sh", "-c", script])
+        c("task", "exec", "--exec-id", "e", name, "touch", "/tmp/go")
+        events.until(f'/tasks/oom.*"{name}"')
 
 
 @op("attach: output after the start, input to a terminal")
@@ -250,5 +293,5 @@ def _(c):
         argv = c.run_argv("--rm", command=["sh", "-c", f"echo {number}; exit {number}"])[1]
         runs.append(subprocess.Popen([*c.argv(), *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=c.env, text=True))
     for number, run in enumerate(runs):
-        same((run.communicate(timeout=60)[0], run.returncode), (f"{number}\n", number), "output and status")
+        same((run.communicate(timeout=4 * DEADLINE)[0], run.returncode), (f"{number}\n", number), "output and status")
     nothing_left(before, c.states)

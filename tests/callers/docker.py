@@ -2,7 +2,7 @@
 import subprocess
 
 from harness import (Failure, Skip, alive, call, cgroup_dir, counters, first_in_path, holds, limit, matches, nothing_left,
-                     on_terminal, operation, same, wait_for)
+                     on_terminal, operation, same, wait_for, TERMINAL)
 
 OPERATIONS = []
 IMAGE = "callers"
@@ -77,16 +77,17 @@ def _(d):
 @op("run -it: terminal, its size, exit status")
 def _(d):
     code, seen = on_terminal(["docker", "-H", d.socket, "run", "--rm", "-it", "--runtime", "tested", "--network", "none", IMAGE, "sh"],
-                             env=d.env, typed=[(r"# ", "sleep 0.5; tty; stty size; exit 5\n")])
+                             env=d.env, typed=[(r"# ", TERMINAL + "exit 5\n")])
     same(code, 5, "exit status")
     matches(seen, r"\n/dev/pts/0\n40 100\n", "terminal")
 
 
 @op("run -d, ps, logs, top, wait")
 def _(d):
-    c = d.up(command=["sh", "-c", "echo logged; sleep 0.7; exit 7"])
+    c = d.up(command=["sh", "-c", "echo logged; until [ -e /tmp/go ]; do sleep 0.05; done; exit 7"])
     matches(d("ps").out, c[:12], "ps")
     matches(d("top", c).out, "sleep|sh -c", "top")
+    d("exec", c, "touch", "/tmp/go", expect=None)  # the container may end before the exec does
     same(d("wait", c).text, "7", "wait")
     same(d("logs", c).out, "logged\n", "logs")
 

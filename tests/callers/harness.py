@@ -125,6 +125,10 @@ def on_terminal(argv, typed=(), env=None, seconds=DEADLINE):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.replace("\r", "")
 
 
+# typed into a shell: the caller gives the terminal its size after the program was started
+TERMINAL = "until stty size | grep -q '40 100'; do sleep 0.1; done; tty; stty size; "
+
+
 # ---- programs that are not the installed ones
 
 def first_in_path(*directories):

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from harness import (DEADLINE, Skip, alive, call, cgroup_dir, counters, holds, limit, matches, nothing_left, on_terminal, operation,
-                     same, wait_for, working_criu)
+                     same, wait_for, working_criu, TERMINAL)
 from image import NAME
 from podman_base import Podman as Caller  # noqa: F401  (run looks for this name)
 
@@ -53,7 +53,7 @@ def _(p):
 @op("run -it: terminal, its size, exit status")
 def _(p):
     code, seen = on_terminal([*p.argv, "run", "--rm", "-it", NAME, "sh"], env=p.env,
-                             typed=[(r"# ", "tty; stty size; exit 5\n")])
+                             typed=[(r"# ", TERMINAL + "exit 5\n")])
     same(code, 5, "exit status")
     matches(seen, r"\n/dev/pts/0\n40 100\n", "terminal")
 
@@ -86,7 +86,7 @@ def _(p):
 @op("exec -it: terminal")
 def _(p):
     c = p.up()
-    code, seen = on_terminal([*p.argv, "exec", "-it", c, "sh"], env=p.env, typed=[(r"# ", "tty; stty size; exit 6\n")])
+    code, seen = on_terminal([*p.argv, "exec", "-it", c, "sh"], env=p.env, typed=[(r"# ", TERMINAL + "exit 6\n")])
     same(code, 6, "exit status")
     matches(seen, r"\n/dev/pts/\d\n40 100\n", "terminal")
 
@@ -115,7 +115,8 @@ def _(p):
 
 @op("stop: TERM is heard; KILL after the timeout")
 def _(p):
-    polite = p.up(command=("sh", "-c", "trap 'exit 4' TERM; while :; do sleep 0.05; done"))
+    polite = p.up(command=("sh", "-c", "trap 'exit 4' TERM; echo ready; while :; do sleep 0.05; done"))
+    wait_for("ready", lambda: "ready" in p("logs", polite).out)
     p("stop", "-t", "10", polite)
     same(p.field(polite, "{{.State.ExitCode}}"), "4", "exit code")
     deaf = p.up()
@@ -186,10 +187,11 @@ def _(p):
 
 @op("inspect: status, pid, runtime, exit code")
 def _(p):
-    c = p.up(command=("sh", "-c", "sleep 0.5; exit 3"))
+    c = p.up(command=("sh", "-c", "until [ -e /tmp/go ]; do sleep 0.05; done; exit 3"))
     state = p.inspect(c)
     same((state["State"]["Status"], state["OCIRuntime"]), ("running", p.runtime), "running")
     holds(alive(state["State"]["Pid"]), "its pid is no process")
+    p("exec", c, "touch", "/tmp/go", expect=None)
     p.stopped(c)
     state = p.inspect(c)["State"]
     same((state["Pid"], state["ExitCode"], state["Running"]), (0, 3, False), "stopped")

@@ -2,7 +2,7 @@
 import os
 from pathlib import Path
 
-from harness import Skip, V2_ONLY, call, counters, holds, matches, nothing_left, on_terminal, operation, same, wait_for
+from harness import Skip, V2_ONLY, call, counters, holds, matches, nothing_left, on_terminal, operation, same, wait_for, TERMINAL
 from image import NAME
 from podman_base import CONF, Podman
 
@@ -80,7 +80,7 @@ def _(p):
 @op("run -it: terminal, its size, exit status")
 def _(p):
     os.chdir(p.home)
-    code, seen = on_terminal([*p.argv, "run", "--rm", "-it", NAME, "sh"], env=p.env, typed=[(r"# ", "tty; stty size; exit 5\n")])
+    code, seen = on_terminal([*p.argv, "run", "--rm", "-it", NAME, "sh"], env=p.env, typed=[(r"# ", TERMINAL + "exit 5\n")])
     same(code, 5, "exit status")
     matches(seen, r"\n/dev/pts/0\n40 100\n", "terminal")
 
