@@ -65,7 +65,9 @@ fn values_have_types() {
     let Verb::Image(ImageVerb::Pull(pull)) = verb("pull --tls-verify=false x") else { panic!() };
     assert_eq!(pull.remote.tls_verify, Some(false));
     assert!(matches!(verb("pull x"), Verb::Image(ImageVerb::Pull(pull)) if pull.remote.tls_verify.is_none()));
-    assert!(matches!(verb("system prune -a"), Verb::System(SystemVerb::SystemPrune { all: true, volumes: false })));
+    assert!(
+        matches!(verb("system prune -a"), Verb::System(SystemVerb::SystemPrune(args)) if args.all && !args.volumes)
+    );
     assert!(
         matches!(verb("stop -t 3 a b"), Verb::Container(ContainerVerb::Stop { timeout: Some(3), which }) if which.names == ["a", "b"])
     );

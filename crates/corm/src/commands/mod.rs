@@ -149,7 +149,7 @@ fn run_image(context: &Context, verb: ImageVerb) -> Result<u8> {
             rmi::run(context, &images, rmi::How { all, force, ignore, quiet: false })
         }
         ImageVerb::Exists(name) => exists::run(context.store()?.find_image(&name)),
-        ImageVerb::Prune { all, force } => prune::images(context, all, force),
+        ImageVerb::Prune { all, force, filters } => prune::images(context, all, force, &filters),
         ImageVerb::Build(args) => build::run(context, &args),
         ImageVerb::Pull(args) => pull::run(context, &args),
         ImageVerb::Push(args) => push::run(context, &args),
@@ -177,7 +177,7 @@ fn run_container(context: &Context, verb: ContainerVerb) -> Result<u8> {
         ContainerVerb::Pause(which) => pause::run(context, &which),
         ContainerVerb::Unpause(which) => pause::undo(context, &which),
         ContainerVerb::Exists(name) => exists::run(context.store()?.find_container(&name)),
-        ContainerVerb::Prune { force } => prune::containers(context, force),
+        ContainerVerb::Prune { force, filters } => prune::containers(context, force, &filters),
         ContainerVerb::Rm(args) => rm::run(context, &args),
         ContainerVerb::Commit(args) => commit::run(context, &args),
     }
@@ -205,7 +205,7 @@ fn run_volume(context: &Context, verb: VolumeVerb) -> Result<u8> {
         VolumeVerb::Export { name, output } => volume::export(context, &name, output.as_deref()),
         VolumeVerb::Import { name, file } => volume::import(context, &name, &file),
         VolumeVerb::Remove { names, all, force } => volume::remove(context, &names, all, force),
-        VolumeVerb::Prune { force } => prune::volumes(context, force),
+        VolumeVerb::Prune { force, filters } => prune::volumes(context, force, &filters),
         VolumeVerb::Exists(name) => exists::run(context.store()?.find_volume(&name)),
     }
 }
@@ -213,7 +213,7 @@ fn run_volume(context: &Context, verb: VolumeVerb) -> Result<u8> {
 fn run_system(context: &Context, verb: &SystemVerb) -> Result<u8> {
     match verb {
         SystemVerb::SystemDf(args) => system_df::run(context, args),
-        SystemVerb::SystemPrune { all, volumes } => prune::system(context, *all, *volumes),
+        SystemVerb::SystemPrune(args) => prune::system(context, args),
         SystemVerb::Fsck { repair } => fsck::run(context, *repair),
         SystemVerb::Explain(words) => explain::run(words),
         SystemVerb::Version { format } => version::run(format),

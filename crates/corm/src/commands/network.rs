@@ -10,7 +10,7 @@ use crate::config::short_id;
 use crate::container::cleanup;
 use crate::container::network::{connection, networks};
 use crate::container::run_dir::RunDir;
-use crate::view::filter::Filters;
+use crate::view;
 use crate::view::listing::Listing;
 
 /// Does what the arguments name.
@@ -21,7 +21,7 @@ pub(super) fn run(context: &Context, verb: &NetworkVerb) -> Result<u8> {
     let store = context.store()?;
     match verb {
         NetworkVerb::List { quiet, noheading, no_trunc, filters, format } => {
-            let all = filtered(networks::all(&store)?, filters)?;
+            let all = view::networks::that_fit(&store, filters)?;
             if *quiet {
                 all.iter().try_for_each(|network| print::line(&network.name))?;
                 return Ok(0);
@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context, verb: &NetworkVerb) -> Result<u8> {
             connection::disconnect(&store, &RunDir::of(store.root())?, &record, name)?;
         }
         NetworkVerb::Exists(name) => return exists::run(networks::find(&store, name)),
-        NetworkVerb::Prune { force } => return prune::networks(context, *force),
+        NetworkVerb::Prune { force, filters } => return prune::networks(context, *force, filters),
         NetworkVerb::Inspect { names, format } => {
             let found: Vec<Value> =
                 names.iter().map(|name| Ok(json!(networks::find(&store, name)?))).collect::<Result<_>>()?;
@@ -68,19 +68,4 @@ pub(super) fn run(context: &Context, verb: &NetworkVerb) -> Result<u8> {
         NetworkVerb::Port { container, port } => return port::run(context, container, port.as_deref()),
     }
     Ok(0)
-}
-
-/// Returns the networks that fit the filters.
-fn filtered(mut all: Vec<networks::Description>, filters: &[String]) -> Result<Vec<networks::Description>> {
-    let filters = Filters::parse(filters, &["name", "id", "driver", "label"])?;
-    let fits = |network: &networks::Description| -> Result<bool> {
-        Ok(filters.any("name", |value| Ok(network.name.contains(value)))?
-            && filters.any("id", |value| Ok(network.id.starts_with(value)))?
-            && filters.any("driver", |value| Ok(network.driver == value))?
-            && filters.labels(|key| network.labels.get(key).map(String::as_str)))
-    };
-    let kept: Vec<bool> = all.iter().map(fits).collect::<Result<_>>()?;
-    let mut kept = kept.into_iter();
-    all.retain(|_| kept.next().unwrap_or(false));
-    Ok(all)
 }

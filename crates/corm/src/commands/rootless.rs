@@ -137,14 +137,14 @@ fn enter_container(context: &Context, name: &str) -> Result<()> {
 /// Runs the verb in a fork for each container, because each has its own namespaces and a process can enter one.
 fn for_each_fork(context: Context, mut verb: Verb, which: &Selection) -> Result<Dispatch> {
     let mut names = which.names.clone();
-    if which.all {
+    if which.is_among_all() {
         // containers to which the verb does not apply are left out by the fork
         names = context.store()?.containers()?.into_iter().map(|record| record.id).collect();
     }
     let mut worst = 0;
     for name in &names {
         // one needs no fork; and what is started in the foreground needs the terminal's process
-        if names.len() > 1 || which.all {
+        if names.len() > 1 || which.is_among_all() {
             match process::clone3(0, None).context("fork")? {
                 CloneResult::Parent { pidfd, .. } => {
                     let ended = process::wait(pidfd.as_fd(), true).context("wait for a fork")?;

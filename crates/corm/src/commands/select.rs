@@ -8,15 +8,16 @@ use crate::container::Purpose;
 use crate::container::run_dir::RunDir;
 use crate::container::status::{self, Status};
 use crate::store::Store;
+use crate::view::containers;
 use base::cli_parser::LATEST_WORD;
 
-/// Returns the names; with `--all` the IDs of the containers whose status `fits`.
+/// Returns the names; with `--all` and with filters the IDs of the containers that they choose and whose status `fits`.
 ///
 /// # Errors
 /// A record is damaged.
 pub(super) fn names(store: &Store, run: &RunDir, which: &Selection, fits: fn(&Status) -> bool) -> Result<Vec<String>> {
     let mut chosen = Vec::new();
-    if !which.all {
+    if !which.is_among_all() {
         chosen = which.names.clone();
         for name in chosen.iter_mut().filter(|name| *name == LATEST_WORD) {
             *name = store.find_container(name)?.id;
@@ -26,8 +27,10 @@ pub(super) fn names(store: &Store, run: &RunDir, which: &Selection, fits: fn(&St
         }
         return Ok(chosen);
     }
+    let fitting = containers::that_fit(store, run, &which.filters)?;
     for record in store.containers()? {
         let asked = which.names.is_empty() || which.names.contains(&record.id);
+        let asked = asked && fitting.as_ref().is_none_or(|fitting| fitting.contains(&record.id));
         if asked && record.setup.purpose == Purpose::Run && fits(&status::of(store, run, &record)?) {
             chosen.push(record.id);
         }

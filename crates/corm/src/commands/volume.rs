@@ -21,8 +21,8 @@ use crate::driver::mount_util;
 use crate::layer::pack;
 use crate::store::Store;
 use crate::store::VolumeRecord;
-use crate::view::filter::Filters;
 use crate::view::listing::{Format, Listing};
+use crate::view::volumes;
 
 /// Creates a volume and prints its name.
 ///
@@ -47,25 +47,13 @@ pub(super) fn create(context: &Context, args: &VolumeCreate) -> Result<u8> {
     Ok(0)
 }
 
-/// Names of the filters of `volume ls`.
-const FILTERS: [&str; 4] = ["name", "label", "driver", "dangling"];
-
 /// Lists the volumes.
 ///
 /// # Errors
 /// A record is damaged.
 pub(super) fn list(context: &Context, args: &args::VolumeList) -> Result<u8> {
     let store = context.store()?;
-    let filters = Filters::parse(&args.filters, &FILTERS)?;
-    let mut volumes = Vec::new();
-    for volume in store.volumes()? {
-        let used = !store.users_of_volume(&volume.name)?.is_empty();
-        let fits = filters.any("name", |value| Ok(volume.name.contains(value)))?
-            && filters.any("driver", |value| Ok(value == "local"))?
-            && filters.any("dangling", |value| Ok(value.parse::<bool>()? != used))?
-            && filters.labels(|key| volume.labels.get(key).map(String::as_str));
-        volumes.extend(fits.then_some(volume));
-    }
+    let volumes = volumes::that_fit(&store, &args.filters)?;
     if args.quiet {
         volumes.iter().try_for_each(|volume| print::line(&volume.name))?;
         return Ok(0);

@@ -2,7 +2,7 @@
 
 use base::coded;
 use base::error::{Code, Coding as _};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::AsFd as _;
 
 use anyhow::{Result, ensure};
@@ -13,7 +13,7 @@ use regex_lite::Regex;
 use serde_json::{Value, json};
 
 use super::filter::Filters;
-use super::{time, units};
+use super::units;
 use crate::config::network::Port;
 use crate::config::short_id;
 use crate::container::changes;
@@ -96,6 +96,24 @@ pub fn all(store: &Store, run: &RunDir) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// Returns the IDs of the containers that the filters admit; `None` without filters: all are.
+///
+/// # Errors
+/// Those of [`all`] and of [`Conditions::new`].
+pub fn that_fit(store: &Store, run: &RunDir, filters: &Filters) -> Result<Option<HashSet<String>>> {
+    if filters.is_empty() {
+        return Ok(None);
+    }
+    let conditions = Conditions::new(store, filters)?;
+    let mut ids = HashSet::new();
+    for row in all(store, run)? {
+        if conditions.admit(&row)? {
+            ids.insert(row.record.id);
+        }
+    }
+    Ok(Some(ids))
+}
+
 /// Measures a container.
 ///
 /// # Errors
@@ -156,8 +174,7 @@ impl<'a> Conditions<'a> {
                 .parse::<i32>()
                 .with_code(Code::UsageValue, || format!("--filter exited={value:?}: not an exit status"))?;
         }
-        let until: Result<Vec<Timestamp>> = filters.values("until").iter().map(|value| time::parse(value)).collect();
-        let before = created("before")?.into_iter().chain(until.code(Code::UsageValue, "--filter until")?);
+        let before = created("before")?.into_iter().chain(filters.until()?);
         let ancestors = filters.values("ancestor").iter().filter_map(|name| store.find_image(name).ok());
         Ok(Self {
             filters,

@@ -5,6 +5,12 @@ use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use jiff::Timestamp;
+
+use super::time;
+
+/// Names of the filters that every verb `prune` has.
+pub const OF_PRUNE: [&str; 3] = ["label", "label!", "until"];
 
 /// Filters of the command line, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +33,11 @@ impl Filters {
             all.entry(name.to_owned()).or_default().push(value.to_owned());
         }
         Ok(Self(all))
+    }
+
+    /// Returns whether there is no filter at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Returns whether there are filters of this name.
@@ -57,6 +68,16 @@ impl Filters {
         Ok(found)
     }
 
+    /// Returns the earliest time of the filters `until`.
+    ///
+    /// # Errors
+    /// One is no time.
+    pub fn until(&self) -> Result<Option<Timestamp>> {
+        let parse =
+            |value: &String| time::parse(value).with_code(Code::UsageValue, || format!("--filter until={value:?}"));
+        Ok(self.values("until").iter().map(parse).collect::<Result<Vec<_>>>()?.into_iter().min())
+    }
+
     /// Returns whether all labels `K` or `K=V` of the filters are there, and none of `label!`.
     pub fn labels<'a>(&self, get: impl Fn(&str) -> Option<&'a str>) -> bool {
         let matches = |text: &String| match text.split_once('=') {
@@ -65,6 +86,11 @@ impl Filters {
         };
         self.values("label").iter().all(matches) && !self.values("label!").iter().any(matches)
     }
+}
+
+/// Returns whether something was created (RFC 3339) before `bound`; true without one.
+pub fn is_older(created: &str, bound: Option<Timestamp>) -> bool {
+    bound.is_none_or(|bound| created.parse::<Timestamp>().is_ok_and(|created| created < bound))
 }
 
 /// Parses a truth value of a filter.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::filter::{self, Filters};
-use super::{time, units};
+use super::units;
 use crate::model::digest::Digest;
 use crate::model::manifest;
 use crate::store::{ImageRecord, Store};
@@ -114,11 +114,9 @@ impl Bounds {
         };
         let times =
             |name: &str| filters.values(name).iter().map(|value| of_image(name, value)).collect::<Result<Vec<_>>>();
-        let until =
-            filters.values("until").iter().map(|value| time::parse(value).code(Code::UsageValue, "--filter until"));
-        let before = times("before")?.into_iter().map(Ok).chain(until).collect::<Result<Vec<_>>>()?;
+        let before = times("before")?.into_iter().chain(filters.until()?);
         let since = times("since")?.into_iter().chain(times("after")?);
-        Ok(Self { before: before.into_iter().min(), since: since.max() })
+        Ok(Self { before: before.min(), since: since.max() })
     }
 }
 

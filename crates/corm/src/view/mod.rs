@@ -11,6 +11,8 @@ mod functions;
 pub mod images;
 pub mod listing;
 pub mod log;
+pub mod networks;
 pub mod template;
 pub mod time;
 pub mod units;
+pub mod volumes;

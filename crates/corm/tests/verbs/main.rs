@@ -14,6 +14,7 @@ mod user;
 
 mod attach;
 mod copies;
+mod filters;
 mod groups;
 mod images;
 mod lifecycle;

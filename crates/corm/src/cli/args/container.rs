@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::run::Run;
 use super::views;
+use crate::view::filter::Filters;
 use crate::view::listing::Format;
 
 /// Arguments of `exec`.
@@ -126,6 +127,15 @@ pub struct Selection {
     pub all: bool,
     /// Names of no container are no error (`--ignore`).
     pub ignore: bool,
+    /// What the containers must fit (`--filter`), of all.
+    pub filters: Filters,
+}
+
+impl Selection {
+    /// Returns whether the containers are chosen among all of the store.
+    pub fn is_among_all(&self) -> bool {
+        self.all || !self.filters.is_empty()
+    }
 }
 
 /// Arguments of `start`.
@@ -226,6 +236,8 @@ pub enum ContainerVerb {
     Prune {
         /// Do not ask.
         force: bool,
+        /// What a container must fit.
+        filters: Filters,
     },
 }
 

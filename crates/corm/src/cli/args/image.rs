@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::registry::{Recompress, Remote};
 use super::views;
+use crate::view::filter::Filters;
 
 /// Formats of a saved image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -186,5 +187,7 @@ pub enum ImageVerb {
         all: bool,
         /// Do not ask.
         force: bool,
+        /// What an image must fit.
+        filters: Filters,
     },
 }

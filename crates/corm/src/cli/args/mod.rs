@@ -20,7 +20,7 @@ pub use manifest::{EntryChange, ManifestVerb};
 pub use network::NetworkVerb;
 pub use registry::{Copy, Login, Logout, Recompress, RegistryVerb, Remote, Search};
 pub use run::{PullPolicy, Run};
-pub use system::SystemVerb;
+pub use system::{SystemPrune, SystemVerb};
 pub use volume::{VolumeCreate, VolumeList, VolumeVerb};
 
 /// A verb with its arguments.

@@ -2,6 +2,7 @@
 
 use crate::config::network::Attachment;
 use crate::config::new_network::NewNetwork;
+use crate::view::filter::Filters;
 use crate::view::listing::Format;
 
 /// A verb on networks.
@@ -16,7 +17,7 @@ pub enum NetworkVerb {
         /// Whole IDs.
         no_trunc: bool,
         /// `NAME=VALUE` that a network must fit.
-        filters: Vec<String>,
+        filters: Filters,
         /// Format.
         format: Format,
     },
@@ -42,6 +43,8 @@ pub enum NetworkVerb {
     Prune {
         /// Ask no question.
         force: bool,
+        /// What a network must fit.
+        filters: Filters,
     },
     /// `network inspect NAME...`
     Inspect {

@@ -1,6 +1,7 @@
 //! Arguments of the verbs on volumes.
 use std::path::PathBuf;
 
+use crate::view::filter::Filters;
 use crate::view::listing::Format;
 
 /// Arguments of `volume create`.
@@ -22,7 +23,7 @@ pub struct VolumeList {
     /// Without the line of headings.
     pub noheading: bool,
     /// `NAME=VALUE` that a volume must fit.
-    pub filters: Vec<String>,
+    pub filters: Filters,
     /// Format.
     pub format: Format,
 }
@@ -70,6 +71,8 @@ pub enum VolumeVerb {
     Prune {
         /// Do not ask.
         force: bool,
+        /// What a volume must fit.
+        filters: Filters,
     },
     /// `volume exists NAME`
     Exists(String),

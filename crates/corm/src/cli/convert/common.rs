@@ -4,12 +4,18 @@ use anyhow::{Result, ensure};
 use base::coded;
 
 use crate::model::platform::Platform;
+use crate::view::filter::Filters;
 use crate::view::listing::Format;
 use base::cli_parser::ParsedArgs;
 
 /// Converts `--format`.
 pub(super) fn format(given: &mut ParsedArgs) -> Result<Format> {
     Ok(given.text("format")?.map(|text| Format::parse(&text)).unwrap_or_default())
+}
+
+/// Converts `--filter`, of these names.
+pub(super) fn filters(given: &mut ParsedArgs, names: &[&str]) -> Result<Filters> {
+    Filters::parse(&given.texts("filter")?, names)
 }
 
 /// Converts `--platform`, or `--os`, `--arch` and `--variant` in its place.

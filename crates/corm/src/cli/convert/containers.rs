@@ -5,8 +5,9 @@ use base::coded;
 use base::error::{Code, Coding as _};
 use std::path::PathBuf;
 
-use super::common::format;
+use super::common::{filters, format};
 use crate::cli::args::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Verb, Wait};
+use crate::view::{containers, filter};
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
 
@@ -61,9 +62,14 @@ pub(in crate::cli) fn wait(given: &mut ParsedArgs) -> Result<Verb> {
 /// Converts `--all`, `--ignore` and the names of containers: one of the two is given.
 fn selection(given: &mut ParsedArgs, all: bool, ignore: bool) -> Result<Selection> {
     let names = std::mem::take(&mut given.operands);
-    ensure!(all || !names.is_empty(), coded!(UsageArguments, "you must provide at least one name or id"));
+    let filters = filters(given, &containers::FILTERS)?;
+    ensure!(filters.is_empty() || names.is_empty(), coded!(UsageArguments, "--filter takes no arguments"));
+    ensure!(
+        all || !filters.is_empty() || !names.is_empty(),
+        coded!(UsageArguments, "you must provide at least one name or id")
+    );
     ensure!(!all || names.is_empty(), coded!(UsageArguments, "--all and containers exclude each other"));
-    Ok(Selection { names, all, ignore })
+    Ok(Selection { names, all, ignore, filters })
 }
 
 /// As [`selection`], also with the containers of `--cidfile`; with `--ignore` a missing file names none.
@@ -184,7 +190,7 @@ pub(in crate::cli) fn exists(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ContainerVerb::Prune { force: given.switch("force")? }.into())
+    Ok(ContainerVerb::Prune { force: given.switch("force")?, filters: filters(given, &filter::OF_PRUNE)? }.into())
 }
 
 pub(in crate::cli) fn commit(given: &mut ParsedArgs) -> Result<Verb> {

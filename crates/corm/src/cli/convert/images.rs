@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
-use super::common::platform;
+use super::common::{filters, platform};
 use super::registry::{compression, remote};
 use crate::cli::args::{Archive, Config, ImageVerb, Pull, Push, Save, Verb};
+use crate::view::images;
 use base::cli_parser::ParsedArgs;
 
 pub(in crate::cli) fn init(given: &mut ParsedArgs) -> Result<Verb> {
@@ -115,5 +116,10 @@ pub(in crate::cli) fn exists(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(ImageVerb::Prune { all: given.switch("all")?, force: given.switch("force")? }.into())
+    Ok(ImageVerb::Prune {
+        all: given.switch("all")?,
+        force: given.switch("force")?,
+        filters: filters(given, &images::FILTERS)?,
+    }
+    .into())
 }

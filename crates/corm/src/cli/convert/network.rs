@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail, ensure};
 
-use super::common::format;
+use super::common::{filters, format};
 use crate::cli::args::{NetworkVerb, Verb};
 use crate::config::network::NetworkFlags;
 use crate::config::new_network::NewNetwork;
+use crate::view::{filter, networks};
 use base::cli_parser::ParsedArgs;
 
 /// Converts the flags of `run` about the network.
@@ -31,7 +32,7 @@ pub(in crate::cli) fn port(given: &mut ParsedArgs) -> Result<Verb> {
 pub(in crate::cli) fn list(given: &mut ParsedArgs) -> Result<Verb> {
     let (quiet, noheading) = (given.switch("quiet")?, given.switch("noheading")?);
     let no_trunc = given.switch("no-trunc")?;
-    let filters = given.texts("filter")?;
+    let filters = filters(given, &networks::FILTERS)?;
     Ok(NetworkVerb::List { quiet, noheading, no_trunc, filters, format: format(given)? }.into())
 }
 
@@ -93,7 +94,7 @@ pub(in crate::cli) fn exists(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(NetworkVerb::Prune { force: given.switch("force")? }.into())
+    Ok(NetworkVerb::Prune { force: given.switch("force")?, filters: filters(given, &filter::OF_PRUNE)? }.into())
 }
 
 pub(in crate::cli) fn inspect(given: &mut ParsedArgs) -> Result<Verb> {

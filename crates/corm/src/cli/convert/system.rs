@@ -2,13 +2,19 @@
 
 use anyhow::Result;
 
-use super::common::format;
-use crate::cli::args::{SystemVerb, Verb};
+use super::common::{filters, format};
+use crate::cli::args::{SystemPrune, SystemVerb, Verb};
+use crate::view::filter;
 use base::cli_parser::ParsedArgs;
 
 pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
     given.switch("force")?;
-    Ok(SystemVerb::SystemPrune { all: given.switch("all")?, volumes: given.switch("volumes")? }.into())
+    let prune = SystemPrune {
+        all: given.switch("all")?,
+        volumes: given.switch("volumes")?,
+        filters: filters(given, &filter::OF_PRUNE)?,
+    };
+    Ok(SystemVerb::SystemPrune(prune).into())
 }
 
 pub(in crate::cli) fn fsck(given: &mut ParsedArgs) -> Result<Verb> {

@@ -3,13 +3,12 @@
 use anyhow::{Result, ensure};
 use base::coded;
 
-use super::common::format;
+use super::common::{self, format};
 use super::registry;
 use crate::cli::args::views::{
     ContainerOrder, Diff, History, ImageOrder, Images, Inspect, Kind, List, Logs, Ps, SystemDf,
 };
 use crate::cli::args::{ContainerVerb, ImageVerb, Remote, SystemVerb, Verb};
-use crate::view::filter::Filters;
 use crate::view::listing::Format;
 use crate::view::{containers, images as image_rows, time};
 use base::cli_parser::ParsedArgs;
@@ -20,7 +19,7 @@ fn list(given: &mut ParsedArgs, filters: &[&str]) -> Result<List> {
         quiet: given.switch("quiet")?,
         no_trunc: given.switch("no-trunc")?,
         noheading: given.switch("noheading")?,
-        filters: Filters::parse(&given.texts("filter")?, filters)?,
+        filters: common::filters(given, filters)?,
         format: format(given)?,
     })
 }

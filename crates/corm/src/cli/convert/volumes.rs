@@ -3,8 +3,9 @@
 use anyhow::{Result, ensure};
 use base::coded;
 
-use super::common::format;
+use super::common::{filters, format};
 use crate::cli::args::{Verb, VolumeCreate, VolumeList, VolumeVerb};
+use crate::view::volumes;
 use base::cli_parser::ParsedArgs;
 
 pub(in crate::cli) fn create(given: &mut ParsedArgs) -> Result<Verb> {
@@ -25,7 +26,7 @@ pub(in crate::cli) fn list(given: &mut ParsedArgs) -> Result<Verb> {
     let list = VolumeList {
         quiet: given.switch("quiet")?,
         noheading: given.switch("noheading")?,
-        filters: given.texts("filter")?,
+        filters: filters(given, &volumes::FILTERS)?,
         format: format(given)?,
     };
     Ok(VolumeVerb::List(list).into())
@@ -58,7 +59,7 @@ pub(in crate::cli) fn remove(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
-    Ok(VolumeVerb::Prune { force: given.switch("force")? }.into())
+    Ok(VolumeVerb::Prune { force: given.switch("force")?, filters: filters(given, &volumes::FILTERS)? }.into())
 }
 
 pub(in crate::cli) fn exists(given: &mut ParsedArgs) -> Result<Verb> {

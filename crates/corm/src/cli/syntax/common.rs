@@ -32,6 +32,14 @@ pub(super) const TTY: Flag = switch("tty", Some('t'), "Allocate a pseudo-termina
 
 pub(super) const OUTPUT: Flag = one("output", Some('o'), "PATH", "Output file or directory");
 
+/// `--filter` of verbs on several containers.
+pub(super) const SELECT: Flag =
+    many("filter", Some('f'), "NAME=VALUE", "The containers that ps lists with this filter (repeatable)");
+
+/// `--filter` of `prune`.
+pub(super) const PRUNE_FILTER: Flag =
+    many("filter", None, "NAME=VALUE", "Remove only what fits: label=K[=V], label!=K[=V], until=TIME (repeatable)");
+
 /// Defines a verb without trailing arguments; one with a command after its operands has a literal.
 pub(super) const fn verb(
     name: &'static str,

@@ -1,6 +1,8 @@
 //! The verbs on containers.
 
-use super::common::{ANY, DETACH, ENV, ENV_FILE, FORMAT, INTERACTIVE, TTY, USER, VerbSpec, WORKDIR, verb};
+use super::common::{
+    ANY, DETACH, ENV, ENV_FILE, FORMAT, INTERACTIVE, PRUNE_FILTER, SELECT, TTY, USER, VerbSpec, WORKDIR, verb,
+};
 use super::views;
 use crate::cli::convert;
 use base::cli_parser::Flag;
@@ -72,6 +74,8 @@ const REMOVE: &[Flag] = &[
     switch("volumes", Some('v'), "Also volumes without a name, which are removed in any case"),
     IGNORE,
     CIDFILE,
+    // -f is --force here
+    many("filter", None, "NAME=VALUE", "The containers that ps -a lists with this filter (repeatable)"),
     one("time", Some('t'), "SECONDS", "Seconds to wait before SIGKILL [default: none]"),
 ];
 
@@ -108,7 +112,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Stop containers by their stop signal, then by SIGKILL",
         "CONTAINER...",
         (0, ANY),
-        &[&[TIME, switch("all", Some('a'), "All running containers"), IGNORE, CIDFILE, LATEST], HELP],
+        &[&[TIME, switch("all", Some('a'), "All running containers"), IGNORE, CIDFILE, SELECT, LATEST], HELP],
         convert::containers::stop,
     ),
     verb(
@@ -132,7 +136,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Start stopped containers",
         "CONTAINER...",
         (0, ANY),
-        &[START, &[LATEST], HELP],
+        &[START, &[SELECT, LATEST], HELP],
         convert::containers::start,
     ),
     verb(
@@ -146,6 +150,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
                 CIDFILE,
                 switch("all", Some('a'), "All containers"),
                 switch("running", None, "Those that run, of the named or of all"),
+                SELECT,
                 LATEST,
             ],
             HELP,
@@ -220,7 +225,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Freeze all processes of containers",
         "CONTAINER...",
         (0, ANY),
-        &[&[switch("all", Some('a'), "All running containers"), CIDFILE, LATEST], HELP],
+        &[&[switch("all", Some('a'), "All running containers"), CIDFILE, SELECT, LATEST], HELP],
         convert::containers::pause,
     ),
     verb(
@@ -228,7 +233,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Thaw all processes of containers",
         "CONTAINER...",
         (0, ANY),
-        &[&[switch("all", Some('a'), "All paused containers"), CIDFILE, LATEST], HELP],
+        &[&[switch("all", Some('a'), "All paused containers"), CIDFILE, SELECT, LATEST], HELP],
         convert::containers::unpause,
     ),
     verb("rm", "Remove containers", "CONTAINER...", (0, ANY), &[REMOVE, &[LATEST], HELP], convert::containers::rm),
@@ -245,7 +250,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Remove all containers that do not run",
         "",
         (0, 0),
-        &[&[switch("force", Some('f'), "Do not ask")], HELP],
+        &[&[switch("force", Some('f'), "Do not ask"), PRUNE_FILTER], HELP],
         convert::containers::prune,
     ),
     verb(

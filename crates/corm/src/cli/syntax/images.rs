@@ -153,6 +153,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
             &[
                 switch("all", Some('a'), "Also named images that no container uses"),
                 switch("force", Some('f'), "Do not ask"),
+                many("filter", None, "NAME=VALUE", "Only images that images lists with this filter (repeatable)"),
             ],
             HELP,
         ],

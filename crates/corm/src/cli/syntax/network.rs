@@ -1,6 +1,6 @@
 //! The verbs on networks, and the flags of `run` about them.
 
-use super::common::{ANY, VerbSpec, verb};
+use super::common::{ANY, PRUNE_FILTER, VerbSpec, verb};
 use crate::cli::convert::network;
 use base::cli_parser::Flag;
 use base::cli_parser::HELP;
@@ -50,7 +50,7 @@ const LIST: &[Flag] = &[
     switch("noheading", Some('n'), "Without the line of headings"),
     switch("no-trunc", None, "Print whole IDs"),
     // -f is that of the filter here, as in Podman
-    many("filter", Some('f'), "NAME=VALUE", "Only networks that fit: name, id, driver, label (repeatable)"),
+    many("filter", Some('f'), "NAME=VALUE", "Only networks that fit: name, id, driver, label, until (repeatable)"),
     one("format", None, "FORMAT", "Output format: json, or a template of Go"),
 ];
 
@@ -93,7 +93,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Remove networks that no container uses",
         "",
         (0, 0),
-        &[&[force("Do not ask")], HELP],
+        &[&[force("Do not ask"), PRUNE_FILTER], HELP],
         network::prune,
     ),
     verb("network exists", "Check whether a network exists", "NAME", (1, 1), &[HELP], network::exists),

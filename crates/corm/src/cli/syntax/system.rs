@@ -1,6 +1,6 @@
 //! The verbs on the store as a whole.
 
-use super::common::{FORMAT, VerbSpec, verb};
+use super::common::{FORMAT, PRUNE_FILTER, VerbSpec, verb};
 use super::views;
 use crate::cli::convert;
 use base::cli_parser::HELP;
@@ -19,6 +19,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
                 switch("all", Some('a'), "Also remove named images that no container uses"),
                 switch("force", Some('f'), "Do not ask, which is never done"),
                 switch("volumes", None, "Also remove volumes that no container uses"),
+                PRUNE_FILTER,
             ],
             HELP,
         ],

@@ -1,6 +1,6 @@
 //! The verbs on volumes.
 
-use super::common::{ANY, FORMAT, LABEL, OUTPUT, VerbSpec, verb};
+use super::common::{ANY, FORMAT, LABEL, OUTPUT, PRUNE_FILTER, VerbSpec, verb};
 use crate::cli::convert;
 use base::cli_parser::Flag;
 use base::cli_parser::HELP;
@@ -19,7 +19,7 @@ const CREATE: &[Flag] = &[
 const LIST: &[Flag] = &[
     switch("quiet", Some('q'), "Print only names"),
     switch("noheading", Some('n'), "Without the line of headings"),
-    many("filter", Some('f'), "NAME=VALUE", "Only volumes that fit: name, label, driver, dangling (repeatable)"),
+    many("filter", Some('f'), "NAME=VALUE", "Only volumes that fit: name, label, driver, dangling, until (repeatable)"),
     FORMAT,
 ];
 
@@ -60,7 +60,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Remove volumes that no container uses",
         "",
         (0, 0),
-        &[&[switch("force", Some('f'), "Do not ask")], HELP],
+        &[&[switch("force", Some('f'), "Do not ask"), PRUNE_FILTER], HELP],
         convert::volumes::prune,
     ),
     verb(
