@@ -58,6 +58,48 @@ fn a_container_lives_its_whole_life_on_an_older_kernel() {
     }
 }
 
+/// Hooks of init are in the container's pid namespace, where neither pidfds nor the host's procfs have their pids.
+#[test]
+fn hooks_in_the_container_run_and_are_killed_after_their_timeout_on_an_older_kernel() {
+    need_root!();
+    for version in PROFILES {
+        let c = Container::new(&["true"]);
+        let log = c.sandbox.path("hooks");
+        // a grandchild keeps the streams of the hook open, so that their end does not tell that of the hook
+        let outside = c.sandbox.script("hook", &format!("#!/bin/sh\nsleep 300 &\necho \"$1\" >>{}\n", log.display()));
+        let slow = c.sandbox.script("slow", "#!/bin/sh\nexec sleep 300\n");
+        let inside = ["sh", "-c", "sleep 300 & echo ran >/inside"];
+        let hooks = json!({
+            "createContainer": [{"path": outside, "args": ["hook", "createContainer"]}],
+            "startContainer": [{"path": "/bin/busybox", "args": inside, "timeout": 60}],
+        });
+        let c = c.edit(|config| config["hooks"] = hooks.clone());
+        on(version, c.run_with(&[])).out().ok();
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "createContainer\n", "{version:?}");
+        assert_eq!(std::fs::read_to_string(c.file("/inside")).unwrap(), "ran\n", "{version:?}");
+        for (kind, hook) in [
+            ("createContainer", json!({"path": slow, "timeout": 1})),
+            ("startContainer", json!({"path": "/bin/busybox", "args": ["sleep", "300"], "timeout": 1})),
+        ] {
+            let c = Container::within(&c.sandbox, &["true"]).edit(|config| config["hooks"] = json!({kind: [hook]}));
+            let out = on(version, c.run_with(&[])).out().fails();
+            assert!(out.stderr.contains("took longer than its timeout of 1 s"), "{version:?} {kind}: {out:#?}");
+        }
+        c.sandbox.nothing_left();
+    }
+}
+
+#[test]
+fn a_container_with_a_terminal_runs_on_an_older_kernel() {
+    need_root!();
+    for version in PROFILES {
+        let c = Container::sh("test -t 1 && echo terminal").edit(|config| config["process"]["terminal"] = json!(true));
+        let out = on(version, c.run_with(&[])).out().ok();
+        assert!(out.stdout.contains("terminal"), "{version:?}: {out:#?}");
+        c.sandbox.nothing_left();
+    }
+}
+
 fn mount_tmpfs(dir: &std::path::Path) {
     let flags = nix::mount::MsFlags::MS_NODEV;
     nix::mount::mount(Some("below"), dir, Some("tmpfs"), flags, Some("size=64k")).unwrap();

@@ -152,7 +152,7 @@ fn run_to_end(
     procfs: Procfs<'_>,
     interrupt: Option<&SignalGuard>,
 ) -> Result<(linux::process::ExitStatus, Vec<u8>)> {
-    let pidfd = open_pidfd(&mut child)?;
+    let pidfd = open_pidfd(&mut child, procfs)?;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     // of the streams without a file
     let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
@@ -205,8 +205,12 @@ fn run_to_end(
 }
 
 /// Opens a pidfd of the hook; on a failure kills the hook, because no process would wait for it.
-fn open_pidfd(child: &mut Child) -> Result<OwnedFd> {
-    let opened = linux::process::pidfd_open(child.id() as i32);
+fn open_pidfd(child: &mut Child, procfs: Procfs<'_>) -> Result<OwnedFd> {
+    let pid = child.id() as i32;
+    let opened = match procfs {
+        Procfs::Runtime => linux::process::pidfd_open(pid),
+        Procfs::Host(_) | Procfs::None => linux::process::pidfd_of_child(pid),
+    };
     if opened.is_err() {
         let _ = child.kill().and_then(|()| child.wait());
     }

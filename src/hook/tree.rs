@@ -124,6 +124,8 @@ impl<'a> Table<'a> {
     fn pid_of(&self, pidfd: &OwnedFd) -> Result<i32> {
         let text = read(self.proc_dir, &format!("self/fdinfo/{}", pidfd.as_raw_fd()))?;
         let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+        // without pidfds (before Linux 5.3) a process is held by its pid, which is that of this procfs only in its namespace
+        let pid = pid.or_else(|| linux::handle::pid(pidfd.as_fd()).ok().filter(|_| self.depth == 0));
         pid.context("no Pid in the fdinfo of a process")
     }
 

@@ -242,13 +242,13 @@ pub(crate) fn open(plan: &RootfsPlan) -> Result<OpenedRootfs> {
 /// The same as [`open`].
 pub(crate) fn open_live(plan: &RootfsPlan) -> Result<OpenedRootfs> {
     let steps = open_steps(plan, |step, userns| {
-        let source = match open_step(step, userns, false, &mut 1) {
-            Err(_) if sys_mount::is_old() => {
-                return Err(sys_mount::needs_detached("a mount in a running container").into());
-            }
-            source => source?,
-        };
-        if matches!(&source, Source::Found(found) if found.tree.is_none()) {
+        let source = open_step(step, userns, false, &mut 1);
+        let lacks_tree = matches!(&source, Ok(Source::Found(found)) if found.tree.is_none());
+        if sys_mount::is_old() && (source.is_err() || lacks_tree) {
+            return Err(sys_mount::needs_detached("a mount in a running container").into());
+        }
+        let source = source?;
+        if lacks_tree {
             bail!(coded!(MountDenied, "opening the source for another mount namespace needs privilege"));
         }
         Ok(source)

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use test_support::bundle::{add_mount, bind};
@@ -159,6 +159,18 @@ fn host_root() -> String {
     std::env::var("HOST_ROOT").unwrap()
 }
 
+/// The last bytes of the copy of the runtime that the attack may damage.
+pub(crate) const EXPENDABLE: &[u8] = b"a copy that an attack may damage";
+
+/// Returns whether the open program is the copy that a test has made, or a copy of that by the runtime. Nothing else is ever
+/// written to, because a fault of the runtime would otherwise cost the machine a program.
+fn is_expendable(file: &fs::File) -> bool {
+    let mut end = [0; EXPENDABLE.len()];
+    let length = file.metadata().map_or(0, |meta| meta.len());
+    let start = length.checked_sub(EXPENDABLE.len() as u64);
+    start.is_some_and(|start| file.read_exact_at(&mut end, start).is_ok()) && end == *EXPENDABLE
+}
+
 /// Opens the program of a process, `None` where it is a program of the container or cannot be opened.
 fn open_program(pid: i32, found: &mut Found) -> Option<fs::File> {
     let end = Instant::now() + Duration::from_millis(500);
@@ -168,9 +180,14 @@ fn open_program(pid: i32, found: &mut Found) -> Option<fs::File> {
             Ok(_) => match fs::File::open(format!("/proc/{pid}/exe")) {
                 // the process has executed a program of the container since its name was read
                 Ok(file) if is_own_file(&file) => return None,
-                Ok(file) => {
+                Ok(file) if is_expendable(&file) => {
                     found.add("target");
                     return Some(file);
+                }
+                Ok(_) => {
+                    let name = program(pid).map_or_else(|err| err.to_string(), |path| path.display().to_string());
+                    found.add(format!("BAD program that is not the runtime's: {name}"));
+                    return None;
                 }
                 Err(_) => found.add("denied"),
             },

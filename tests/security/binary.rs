@@ -1,14 +1,16 @@
 //! D5: the runtime's own binary cannot be written from inside a container (SEC-6).
 
-use crate::attacker::{attacker, nothing_bad, sightings};
+use crate::attacker::{EXPENDABLE, attacker, nothing_bad, sightings};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use test_support::*;
 
-/// Copies the runtime, because the attack may damage the file.
+/// Copies the runtime, because the attack may damage the file, with the end by which the attacker knows it.
 fn copy(sandbox: &Sandbox, dir: &Path) -> PathBuf {
     let copy = dir.join("runtime-copy");
     std::fs::copy(runtime(), &copy).unwrap();
+    let mut file = std::fs::OpenOptions::new().append(true).open(&copy).unwrap();
+    std::io::Write::write_all(&mut file, EXPENDABLE).unwrap();
     assert!(copy.starts_with(&sandbox.dir));
     copy
 }

@@ -50,7 +50,7 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
 /// Interval between two looks at a process that is held by its directory in procfs.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Waits for an event of one of `set`. A process that is held by its directory in procfs, because the kernel has no pidfds, is
+/// Waits for an event of one of `set`. A process that is held by its directory in procfs or by a counter, because the kernel has no pidfds, is
 /// ready when it has ended, as a pidfd is. [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
 ///
 /// # Errors
@@ -60,12 +60,13 @@ pub fn poll(set: &mut [PollFd<'_>], timeout: impl Into<PollTimeout>) -> nix::Res
     if !super::handle::in_use() {
         return nix::poll::poll(set, timeout);
     }
-    let deadline = timeout.duration().map(|time| Instant::now() + time);
+    // `PollTimeout::duration` panics for one that never ends
+    let deadline = if timeout.is_none() { None } else { timeout.duration() }.map(|time| Instant::now() + time);
     loop {
         let wanted: Vec<PollFlags> = set.iter().map(PollFd::events).collect();
         let mut looks = false;
-        // a directory is always ready
-        for fd in set.iter_mut().filter(|fd| super::handle::is_directory(fd.as_fd())) {
+        // a directory and a counter are always ready
+        for fd in set.iter_mut().filter(|fd| super::handle::stands_for_process(fd.as_fd())) {
             if !super::handle::has_ended(fd.as_fd()) {
                 fd.set_events(PollFlags::empty());
                 looks = true;

@@ -1,4 +1,5 @@
-//! A process by its directory in procfs, where the kernel has no pidfds (before Linux 5.3).
+//! A process by its directory in procfs, where the kernel has no pidfds (before Linux 5.3); or, a child of a process that has no procfs
+//! of its own pid namespace, by an event counter with its pid.
 //!
 //! Such a directory stays that of its process: after a reuse of the pid its files cannot be read. It is no file that
 //! becomes readable at the end of the process; [`crate::event::poll`] looks at the state instead.
@@ -10,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, fstatfs};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::procfs;
 
@@ -30,6 +32,11 @@ pub(crate) fn choose() -> io::Result<()> {
     procfs::dir()?;
     CHOSEN.store(true, Ordering::Relaxed);
     Ok(())
+}
+
+/// Chooses counters for the children of this process, which may have no procfs.
+pub(crate) fn choose_counters() {
+    CHOSEN.store(true, Ordering::Relaxed);
 }
 
 /// Opens the directory of the process `pid`.
@@ -53,9 +60,34 @@ pub(crate) fn of_child(pid: i32) -> io::Result<OwnedFd> {
     if procfs::is_open() {
         return open(pid);
     }
+    of_own_child(pid)
+}
+
+/// Returns an event counter with the pid of a child of this process, of which it is that of another process only after the
+/// child was reaped.
+///
+/// # Errors
+/// As eventfd(2).
+pub(crate) fn of_own_child(pid: i32) -> io::Result<OwnedFd> {
     let counter = counter()?;
+    // the mark by which `is_counter` knows it, without another effect on a counter
+    rustix::fs::fcntl_setfl(&counter, rustix::fs::OFlags::APPEND | rustix::fs::OFlags::NONBLOCK)?;
     nix::unistd::write(&counter, &u64::from(pid.unsigned_abs()).to_ne_bytes())?;
     Ok(counter)
+}
+
+/// File system of event counters.
+const ANON_INODE_FS: FsType = FsType(0x0904_1934);
+
+/// Returns whether `fd` is a counter of [`of_own_child`].
+fn is_counter(fd: BorrowedFd<'_>) -> bool {
+    fstatfs(fd).is_ok_and(|fs| fs.filesystem_type() == ANON_INODE_FS)
+        && rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.contains(rustix::fs::OFlags::APPEND))
+}
+
+/// Returns whether `fd` is a directory of a process or a counter, which poll(2) says nothing about.
+pub(crate) fn stands_for_process(fd: BorrowedFd<'_>) -> bool {
+    is_directory(fd) || is_counter(fd)
 }
 
 /// Creates an event counter, which is not [`crate::event::eventfd`] because that module uses this one.
@@ -121,7 +153,19 @@ fn stat(dir: BorrowedFd<'_>) -> io::Result<(i32, u8)> {
 
 /// Returns whether the process has ended: it is a zombie or was reaped.
 pub(crate) fn has_ended(dir: BorrowedFd<'_>) -> bool {
+    if is_counter(dir) {
+        return pid(dir).map_or(true, child_has_ended);
+    }
     !stat(dir).is_ok_and(|(_, state)| !matches!(state, b'Z' | b'X'))
+}
+
+/// Returns whether the child `pid` has ended, reaped or not.
+fn child_has_ended(pid: i32) -> bool {
+    let look = WaitIdOptions::EXITED
+        | WaitIdOptions::NOHANG
+        | WaitIdOptions::NOWAIT
+        | WaitIdOptions::from_bits_retain(libc::__WALL as u32);
+    Pid::from_raw(pid).is_none_or(|pid| !matches!(waitid(WaitId::Pid(pid), look), Ok(None)))
 }
 
 /// Opens the namespace file `name` of the process.
@@ -159,6 +203,27 @@ mod tests {
         child.wait().unwrap();
         assert!(has_ended(dir.as_fd()));
         assert_eq!(pid(dir.as_fd()).unwrap_err().raw_os_error(), Some(libc::ESRCH));
+    }
+
+    #[test]
+    fn poll_waits_for_the_end_of_a_child_by_its_counter() {
+        use nix::poll::{PollFd, PollFlags, PollTimeout};
+        crate::testing::forked(|| {
+            choose().unwrap();
+            let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+            let counter = of_own_child(child.id() as i32).unwrap();
+            let (reader, writer) = nix::unistd::pipe().unwrap();
+            let mut set = [&counter, &reader].map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
+            assert_eq!(crate::event::poll(&mut set, 100_u8), Ok(0));
+            nix::unistd::write(&writer, b"x").unwrap();
+            assert_eq!(crate::event::poll(&mut set, PollTimeout::NONE), Ok(1));
+            let ready = set.map(|fd| fd.revents().unwrap().contains(PollFlags::POLLIN));
+            assert_eq!(ready, [false, true]);
+            child.kill().unwrap();
+            let mut set = [PollFd::new(counter.as_fd(), PollFlags::POLLIN)];
+            assert_eq!(crate::event::poll(&mut set, PollTimeout::NONE), Ok(1));
+            child.wait().unwrap();
+        });
     }
 
     #[test]

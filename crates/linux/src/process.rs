@@ -162,6 +162,22 @@ pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     }
 }
 
+/// Opens a pidfd of a child of this process, or before Linux 5.3 a counter with its pid, because the host's procfs may be that of another
+/// pid namespace than this process's.
+///
+/// # Errors
+/// As [`pidfd_open`].
+pub fn pidfd_of_child(pid: i32) -> io::Result<OwnedFd> {
+    if !handle::in_use() {
+        let id = Pid::from_raw(pid.max(0)).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+        match rustix::process::pidfd_open(id, PidfdFlags::empty()) {
+            Err(rustix::io::Errno::NOSYS) => handle::choose_counters(),
+            pidfd => return Ok(pidfd?),
+        }
+    }
+    handle::of_own_child(pid)
+}
+
 /// Sends `signal` to the process of a pidfd, which is immune to pid reuse; before Linux 5.1 the pid is checked at once before.
 ///
 /// # Errors
