@@ -9,6 +9,8 @@ done
 scripts/apt-install shellcheck python3
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --locked -- -D warnings
+# a workspace of its own, whose lock file follows the programs' dependencies
+cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 mapfile -t shell < <(git ls-files -- .ci bench conformance scripts vm | while read -r file; do
     ! head -1 "$file" | grep -qE '^#!(/usr)?/bin/(env )?(ba)?sh|^# shellcheck shell=' || echo "$file"; done)
 shellcheck --severity=warning "${shell[@]}"
