@@ -189,11 +189,13 @@ pub fn points(verb: &str, seen: &[Call], count: usize) -> Vec<FaultPoint> {
     let placed = |(kind, points)| (place(&format!("{verb} {start} {kind:?}")), points);
     let mut order: Vec<(u64, Vec<FaultPoint>)> = kinds.into_iter().map(placed).collect();
     order.sort_by_key(|(place, _)| *place);
-    let nth = |number: usize| {
-        let (place, points) = &order[number % order.len()];
-        points[(usize::try_from(place >> 32).unwrap() + number / order.len()) % points.len()]
+    let most = order.iter().map(|(_, points)| points.len()).max().unwrap_or_default();
+    // round after round one of each kind, as long as it has another
+    let of_round = |round: usize| {
+        let has_more = order.iter().filter(move |(_, points)| round < points.len());
+        has_more.map(move |(place, points)| points[(usize::try_from(place >> 32).unwrap() + round) % points.len()])
     };
-    (0..count).map(nth).collect()
+    (0..most).flat_map(of_round).take(count).collect()
 }
 
 fn number(variable: &str) -> Option<usize> {
