@@ -76,9 +76,12 @@ fn values_have_types() {
 
 #[test]
 fn verbs_on_several_containers_take_names_or_all() {
-    for (line, names, all) in
-        [("pause a b", &["a", "b"][..], false), ("rm -fav", &[], true), ("start --all", &[], true)]
-    {
+    for (line, names, all) in [
+        ("pause a b", &["a", "b"][..], false),
+        ("rm -fav", &[], true),
+        ("start --all", &[], true),
+        ("kill a", &["a"], false),
+    ] {
         let Verb::Container(verb) = verb(line) else { panic!("{line}") };
         let which = verb.selection().unwrap_or_else(|| panic!("{line}"));
         assert_eq!(

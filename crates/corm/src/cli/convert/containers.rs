@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::common::{filters, format};
 use crate::cli::args::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Verb, Wait};
+use crate::view::filter::Filters;
 use crate::view::{containers, filter};
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
@@ -60,9 +61,8 @@ pub(in crate::cli) fn wait(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 /// Converts `--all`, `--ignore` and the names of containers: one of the two is given.
-fn selection(given: &mut ParsedArgs, all: bool, ignore: bool) -> Result<Selection> {
+fn selection(given: &mut ParsedArgs, all: bool, ignore: bool, filters: Filters) -> Result<Selection> {
     let names = std::mem::take(&mut given.operands);
-    let filters = filters(given, &containers::FILTERS)?;
     ensure!(filters.is_empty() || names.is_empty(), coded!(UsageArguments, "--filter takes no arguments"));
     ensure!(
         all || !filters.is_empty() || !names.is_empty(),
@@ -73,7 +73,7 @@ fn selection(given: &mut ParsedArgs, all: bool, ignore: bool) -> Result<Selectio
 }
 
 /// As [`selection`], also with the containers of `--cidfile`; with `--ignore` a missing file names none.
-fn selection_with_files(given: &mut ParsedArgs, all: bool, ignore: bool) -> Result<Selection> {
+fn selection_with_files(given: &mut ParsedArgs, all: bool, ignore: bool, filters: Filters) -> Result<Selection> {
     let files = given.texts("cidfile")?;
     for file in &files {
         match std::fs::read_to_string(file) {
@@ -85,10 +85,15 @@ fn selection_with_files(given: &mut ParsedArgs, all: bool, ignore: bool) -> Resu
             }
         }
     }
-    if !files.is_empty() && given.operands.is_empty() {
+    if !files.is_empty() && given.operands.is_empty() && filters.is_empty() {
         return Ok(Selection { ignore, ..Selection::default() });
     }
-    selection(given, all, ignore)
+    selection(given, all, ignore, filters)
+}
+
+/// Converts `--filter` of the verbs that have it.
+fn chosen_by(given: &mut ParsedArgs) -> Result<Filters> {
+    filters(given, &containers::FILTERS)
 }
 
 /// Converts `--time`, a number of seconds.
@@ -99,26 +104,29 @@ fn seconds(given: &mut ParsedArgs) -> Result<Option<u64>> {
 pub(in crate::cli) fn stop(given: &mut ParsedArgs) -> Result<Verb> {
     let timeout = seconds(given)?;
     let (all, ignore) = (given.switch("all")?, given.switch("ignore")?);
-    Ok(ContainerVerb::Stop { timeout, which: selection_with_files(given, all, ignore)? }.into())
+    let filters = chosen_by(given)?;
+    Ok(ContainerVerb::Stop { timeout, which: selection_with_files(given, all, ignore, filters)? }.into())
 }
 
 pub(in crate::cli) fn restart(given: &mut ParsedArgs) -> Result<Verb> {
     let timeout = seconds(given)?;
     let running = given.switch("running")?;
     let all = given.switch("all")? || (running && given.operands.is_empty());
-    Ok(ContainerVerb::Restart { timeout, running, which: selection_with_files(given, all, false)? }.into())
+    let filters = chosen_by(given)?;
+    Ok(ContainerVerb::Restart { timeout, running, which: selection_with_files(given, all, false, filters)? }.into())
 }
 
 pub(in crate::cli) fn kill(given: &mut ParsedArgs) -> Result<Verb> {
     let signal = given.text("signal")?.unwrap_or_else(|| "KILL".to_owned());
     let all = given.switch("all")?;
-    Ok(ContainerVerb::Kill { signal, which: selection_with_files(given, all, false)? }.into())
+    Ok(ContainerVerb::Kill { signal, which: selection_with_files(given, all, false, Filters::default())? }.into())
 }
 
 pub(in crate::cli) fn start(given: &mut ParsedArgs) -> Result<Verb> {
     let (attach, interactive) = (given.switch("attach")?, given.switch("interactive")?);
     let all = given.switch("all")?;
-    let which = selection(given, all, false)?;
+    let filters = chosen_by(given)?;
+    let which = selection(given, all, false, filters)?;
     let one = !which.all && which.names.len() == 1;
     ensure!(
         one || !(attach || interactive),
@@ -137,7 +145,8 @@ pub(in crate::cli) fn rm(given: &mut ParsedArgs) -> Result<Verb> {
     );
     // with --force a missing one is no error, as in Docker and Podman
     let (all, ignore) = (given.switch("all")?, given.switch("ignore")? || force);
-    Ok(ContainerVerb::Rm(Rm { force, timeout, which: selection_with_files(given, all, ignore)? }).into())
+    let filters = chosen_by(given)?;
+    Ok(ContainerVerb::Rm(Rm { force, timeout, which: selection_with_files(given, all, ignore, filters)? }).into())
 }
 
 pub(in crate::cli) fn attach(given: &mut ParsedArgs) -> Result<Verb> {
@@ -177,12 +186,14 @@ pub(in crate::cli) fn rename(given: &mut ParsedArgs) -> Result<Verb> {
 
 pub(in crate::cli) fn pause(given: &mut ParsedArgs) -> Result<Verb> {
     let all = given.switch("all")?;
-    Ok(ContainerVerb::Pause(selection_with_files(given, all, false)?).into())
+    let filters = chosen_by(given)?;
+    Ok(ContainerVerb::Pause(selection_with_files(given, all, false, filters)?).into())
 }
 
 pub(in crate::cli) fn unpause(given: &mut ParsedArgs) -> Result<Verb> {
     let all = given.switch("all")?;
-    Ok(ContainerVerb::Unpause(selection_with_files(given, all, false)?).into())
+    let filters = chosen_by(given)?;
+    Ok(ContainerVerb::Unpause(selection_with_files(given, all, false, filters)?).into())
 }
 
 pub(in crate::cli) fn exists(given: &mut ParsedArgs) -> Result<Verb> {
