@@ -7,7 +7,7 @@ PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-old-kernels test-packages cross deb release reproducible test-image test-callers test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench account bench-image bench-build budgets install uninstall manual docs session deps clean
+.PHONY: help build test test-old-kernels test-packages cross deb release reproducible test-image test-callers test-critest test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench account bench-image bench-build bench-shim budgets install uninstall manual docs session deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ faults-full: ## The same at every system call
 
 test-image: ## corm over btrfs, overlay and copy, with registries and other tools (AUFS_KERNEL=FILE: and a real AUFS)
 	scripts/test-image.sh
+
+test-critest: build ## Kubernetes' critest by croci's shim and by runc's shim with croci; CRITEST: the program
+	RUNTIME=$(CROCI) scripts/test-critest.sh
 
 test-callers: ## Podman, containerd, Buildah and Docker drive croci (RUNTIME=crun, runc or a path: another runtime)
 	scripts/test-callers.sh
@@ -99,6 +102,9 @@ bench-image: build ## corm against umoci and Podman: unpacking, bundles, contain
 
 bench-build: build ## corm build against buildah bud, cold, cached and with one file changed; N=5 rounds, WRITE=1 into docs/generated/build.md
 	bench/build.py $(CORM) $(CROCI) --n $(or $(N),5) $(if $(WRITE),--write)
+
+bench-shim: build ## croci's shim of containerd against runc's, with runc and with croci; N=50 rounds, WRITE=1 into docs/generated/shim.md
+	bench/shim.py $(BUILT)/dist --n $(or $(N),50) $(if $(WRITE),--write)
 
 install: build ## Install croci and corm below PREFIX (/usr/local), with their man pages and completions
 	scripts/install.sh $(DESTDIR)$(PREFIX) $(CROCI) $(CORM)

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import containerd
-from harness import DEADLINE, Failure, Skip, alive, counters, holds, matches, nothing_left, on_terminal, operation, same, wait_for
+from harness import DEADLINE, SCRIPTS, Failure, Skip, alive, call, counters, holds, matches, nothing_left, on_terminal, operation, same, wait_for
+from image import NAME
 
 OPERATIONS = list(containerd.OPERATIONS)
 SHIM = "containerd-shim-croci-v2"
@@ -48,6 +49,11 @@ class Caller(containerd.Caller):
         self.daemon = subprocess.Popen(["containerd", "--config", str(self.work / "config.toml")], stdout=self.log, stderr=self.log,
                                        env=self.env)
         wait_for("containerd answers", lambda: self("version", expect=None).code == 0)
+
+    def collect(self):
+        """Lets containerd remove what it had written of a snapshot when it was killed: it uses the name again and fails."""
+        self("images", "tag", "--force", NAME, "localhost/collected:1")
+        self("images", "rm", "--sync", "localhost/collected:1")
 
 
 class Events:
@@ -206,13 +212,18 @@ def killed_at_points(c, kill):
                 call.kill()
                 call.wait()
                 raise Failure(f"{verb}, point {point} of {points}: ctr does not end") from None
-            wait_for(f"{verb}, point {point} of {points}: nothing left", lambda: cleaned(c))
+            try:
+                wait_for("nothing left", lambda: not left(c), 2 * DEADLINE)
+            except Failure:
+                raise Failure(f"{verb}, point {point} of {points}: left: {left(c)}; {(c.work / 'log').read_text()[-3000:]}") from None
     return found
 
 
-def cleaned(c):
+def left(c):
+    """Removes what can be removed; returns the shims, tasks and containers that are left."""
     c.clean()
-    return not c.shims() and not c("task", "ls", "-q", expect=None).out.split() and not c("container", "ls", "-q", expect=None).out.split()
+    tasks, containers = (c(kind, "ls", "-q", expect=None) for kind in ("task", "container"))
+    return [*map(str, c.shims()), *(tasks.out or tasks.err).split(), *(containers.out or containers.err).split()]
 
 
 @op("the shim is killed at points of run, exec and delete: recovered, nothing left")
@@ -236,7 +247,13 @@ def _(c):
     c.run(command=["true"])
     states = c.states[:2] + c.states[3:]
     before = counters(states)
-    killed_at_points(c, lambda: c.restart() or 1)
+
+    def kill():
+        c.restart()
+        c.collect()
+        return True
+
+    killed_at_points(c, kill)
     # containerd renames a bundle to remove it, and looks at no such name again when it is killed in between
     for bundle in Path(states[-1]).glob(".*"):
         shutil.rmtree(bundle)
@@ -282,6 +299,28 @@ def _(c):
     code, seen = on_terminal([*c.argv(), "task", "attach", name], env=c.env, typed=[("", "word\n")])
     same(code, 4, "exit status")
     matches(seen, "got word", "output")
+
+
+@op("packaging/kubernetes/install.sh: containerd has both handlers, the shim is installed")
+def _(c):
+    host, programs = c.work / "host", c.work / "programs"
+    programs.mkdir()
+    (host / "etc/containerd").mkdir(parents=True)
+    config = host / "etc/containerd/config.toml"
+    version = re.search(r"^version = (\d)", call(["containerd", "config", "default"], env=c.env).out, re.M)[1]
+    config.write_text(f"version = {version}\n")
+    for name in ("croci", SHIM):
+        (programs / name).write_bytes(b"#!/bin/sh\n")
+    env = {**c.env, "HOST": str(host), "FROM": str(programs), "ONCE": "1", "NODE": ""}
+    for _ in range(2):  # the second time nothing is added
+        call(["sh", str(SCRIPTS.parent / "packaging/kubernetes/install.sh")], env=env)
+    same(sorted(os.listdir(host / "usr/local/bin")), [SHIM, "croci"], "programs")
+    same(config.read_text().count("conf.d"), 1, "imports")
+    config.write_text(config.read_text().replace("/etc/containerd", str(host / "etc/containerd")))
+    seen = call(["containerd", "--config", str(config), "config", "dump"], env=c.env).out
+    ours = rf"runtime_type = ['\"]{c.TYPE}['\"]" if version == "2" else rf"runtime_path = ['\"]/usr/local/bin/{SHIM}['\"]"
+    for handler, line in (("croci", r"runtime_type = ['\"]io.containerd.runc.v2['\"]"), ("croci-shim", ours)):
+        matches(seen, rf"runtimes\.['\"]?{handler}['\"]?\](?:(?!\n *\[).)*{line}", handler)
 
 
 @op("many at once")
