@@ -330,5 +330,6 @@ fn attach(root: &Root, slave: BorrowedFd<'_>) -> Result<()> {
     };
     let tree = sys_mount::clone_fd(slave, false).context("bind of the terminal")?;
     sys_mount::move_mount(tree.as_fd(), mount_point.as_fd())?;
-    Ok(())
+    // paths are resolved in the root after this
+    Ok(sys_mount::finish()?)
 }

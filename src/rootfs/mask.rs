@@ -85,6 +85,8 @@ impl<'a> Masks<'a> {
     /// # Errors
     /// A loop of symlinks, a magic link of procfs, or a path that leads to the root itself.
     fn resolve(&self, path: &CStr) -> Result<Option<(OwnedFd, Stat)>> {
+        // a `..` that leads to the root would lead to what the way of old kernels has mounted above it
+        sys_mount::finish().context("removing the mounts of croci's own")?;
         let target = match path::open(self.root.fd(), path, SymlinkPolicy::Follow, 0) {
             // with `..` after a file the configuration may mean that file
             Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && has_parent_component(path) => {

@@ -31,7 +31,12 @@ fn values_of_the_runtimes_own_namespaces_are_not_written() {
         ("uts", "uts", |config| config["domainname"] = json!("pwned"), "domainname"),
         ("uts", "uts", |config| config["linux"]["sysctl"] = json!({ "kernel.domainname": "pwned" }), "linux.sysctl"),
         ("ipc", "ipc", |config| config["linux"]["sysctl"] = json!({ "kernel.shmmni": "1234" }), "linux.sysctl"),
-        ("network", "net", |config| config["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1" }), "linux.sysctl"),
+        (
+            "network",
+            "net",
+            |config| config["linux"]["sysctl"] = json!({ "net.ipv4.ip_default_ttl": "77" }),
+            "linux.sysctl",
+        ),
         ("network", "net", |config| config["linux"]["netDevices"] = json!({ "lo": {} }), "linux.netDevices"),
     ];
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
@@ -42,12 +47,12 @@ fn values_of_the_runtimes_own_namespaces_are_not_written() {
                 join_own(config, kind, &path);
                 edit(config);
             });
-            let values = "cat /proc/sys/kernel/shmmni /proc/sys/net/ipv4/ip_forward; ls /sys/class/net >/dev/null";
+            let values = "cat /proc/sys/kernel/shmmni /proc/sys/net/ipv4/ip_default_ttl; ls /sys/class/net >/dev/null";
             let (out, after) = in_private_namespaces(&c, values);
             assert!(!out.stdout.contains("ran"), "{path}: {out:?}");
             assert!(after.starts_with(&host) && after.lines().count() == 4, "{path}: {after:?}");
             assert!(!after.contains("pwned") && !after.contains("1234"), "{path}: {after:?}");
-            assert_eq!(after.lines().last(), Some("0"), "{path}: {after:?}");
+            assert_ne!(after.lines().last(), Some("77"), "{path}: {after:?}");
             out.fails().one_line().stderr_contains(field).stderr_contains("namespace");
             c.nothing_left();
         }

@@ -341,7 +341,8 @@ pub fn needs_detached(what: &str) -> io::Error {
     old::needs("5.12", &format!("{what} (mount_setattr)"))
 }
 
-/// Removes what the way of an old kernel has left above the container's root, before the program runs.
+/// Removes what the way of an old kernel has left above the container's root: before the program runs, and before a path is
+/// resolved in that root, because a `..` that leads there goes on to the mount above.
 ///
 /// # Errors
 /// As umount2(2).
