@@ -11,6 +11,7 @@ use super::cleanup;
 use super::create::Reporter;
 use super::run_dir::{RunDir, SupervisorLock};
 use super::session::{self, NotStarted, Streams};
+use super::status;
 use crate::store::ContainerRecord;
 use crate::store::Store;
 use base::error::describe;
@@ -34,10 +35,12 @@ pub fn detach(
     match process::clone3(0, None).context("fork the container's supervisor")? {
         CloneResult::Child => {
             drop(reader);
-            let status = match run_supervisor(store, run, record, supervisor, &result_pipe, report) {
+            let mut result_pipe = Some(File::from(result_pipe));
+            let status = match run_supervisor(store, run, record, supervisor, &mut result_pipe, report) {
                 Ok(()) => 0,
                 Err(failed) => {
-                    write_result(&result_pipe, failed.status, &describe(&failed.error));
+                    // where this fails, the end of the file tells the caller of a failure
+                    let _ = result_pipe.map(|pipe| write_result(&pipe, failed.status, &describe(&failed.error)));
                     1
                 }
             };
@@ -50,13 +53,13 @@ pub fn detach(
     }
 }
 
-/// Runs in the fork.
+/// Runs in the fork. Closes the pipe when the program runs.
 fn run_supervisor(
     store: &Store,
     run: &RunDir,
     record: &ContainerRecord,
     mut supervisor: SupervisorLock,
-    result_pipe: &OwnedFd,
+    result_pipe: &mut Option<File>,
     report: Reporter<'_>,
 ) -> Result<(), NotStarted> {
     nix::unistd::setsid().context("setsid")?;
@@ -69,24 +72,30 @@ fn run_supervisor(
     }
     std::env::set_current_dir("/").context("change to /")?;
     // other descriptors of the caller are closed, because a reader of its pipe would wait for the container's end
-    let keep = vec![0, 1, 2, supervisor.as_raw_fd(), result_pipe.as_raw_fd(), null.as_raw_fd()];
+    let mut keep = vec![0, 1, 2, supervisor.as_raw_fd(), null.as_raw_fd()];
+    keep.extend(result_pipe.as_ref().map(File::as_raw_fd));
     process::close_fds_except(keep).context("close descriptors")?;
     let streams = Streams { foreground: false, interactive: record.setup.interactive };
     let session = session::start(store, run, record, supervisor, streams, report)?;
     term::replace_stdio(null.as_fd(), 2).context("standard streams")?;
-    write_result(result_pipe, 0, "");
+    let told = result_pipe.as_ref().map_or(Ok(()), |pipe| write_result(pipe, 0, ""));
+    if told.is_err_and(|err| err.kind() != std::io::ErrorKind::BrokenPipe) {
+        // the caller reports a failed start; where it was killed, the container runs all the same
+        let _ = status::runtime(run, record).kill(&record.id, "KILL");
+    }
+    // closed, because a caller that was told nothing would wait for the container's end
+    *result_pipe = None;
     // messages are dropped, because the caller's pipe may be closed
     let _ = session.wait(&|_| {});
     Ok(())
 }
 
-fn write_result(result_pipe: &OwnedFd, status: u8, text: &str) {
-    // an error means that the caller was killed
-    let _ = result_pipe.try_clone().map(File::from).and_then(|mut result_pipe| {
-        result_pipe.write_all(&[status])?;
-        result_pipe.write_all(text.as_bytes())?;
-        result_pipe.write_all(b"\0")
-    });
+/// Tells the caller how the start went.
+///
+/// # Errors
+/// As write(2): EPIPE where the caller was killed.
+fn write_result(mut result_pipe: &File, status: u8, text: &str) -> std::io::Result<()> {
+    result_pipe.write_all(&[&[status], text.as_bytes(), b"\0"].concat())
 }
 
 /// Reads the fork's message: a status byte and a text, terminated by NUL.
@@ -102,7 +111,7 @@ fn read_result(pipe: OwnedFd) -> Result<(), NotStarted> {
             Some((&status, [text @ .., 0])) => {
                 return Err(NotStarted { status, error: Error::msg(String::from_utf8_lossy(text).into_owned()) });
             }
-            _ if got == 0 => return Err(Error::msg("the container's supervisor was killed").into()),
+            _ if got == 0 => return Err(Error::msg("the container's supervisor was killed, or could not report the start").into()),
             _ => {}
         }
     }

@@ -162,3 +162,32 @@ fn a_start_whose_supervisor_cannot_prepare_is_an_error() {
     fixture.remove("starts that failed");
     fixture.is_clean("starts that failed");
 }
+
+#[test]
+fn a_start_whose_supervisor_cannot_report_does_not_hang_and_no_container_runs() {
+    need_root!();
+    if !can_fail() {
+        skip!("needs the registers of x86-64");
+    }
+    let fixture = Fixture::new();
+    fixture.corm(&["create", "--name", "c", "base", "sleep", "1000"]).out().ok();
+    let seen = list(fixture.corm(&["start", "c"])).seen;
+    fixture.corm(&["stop", "-t", "0", "c"]).out().ok();
+    let child = |call: &Call| if let Point::Child(child, _) = call.point { Some(child) } else { None };
+    let supervisor = seen.iter().find(|call| call.number == libc::SYS_signalfd4).and_then(child);
+    let is_write = |call: &&Call| child(call) == supervisor && call.number == libc::SYS_write;
+    let points: Vec<_> = seen.iter().filter(is_write).map(|call| call.point).collect();
+    let mut failed = 0;
+    for point in points {
+        let run = fault_at(fixture.corm(&["start", "c"]).limit(super::LIMIT * 2), point, Fault::Fail(libc::EIO));
+        if run.out.code != Some(0) {
+            failed += 1;
+            assert!(run.out.code.is_some() && !run.out.stderr.is_empty(), "{point:?}: {:#?}", run.out);
+            wait_for("the container does not run", || fixture.corm(&["ps", "-q"]).out().ok().stdout.is_empty());
+        }
+        fixture.corm(&["stop", "-t", "0", "c"]).out().ok();
+    }
+    assert!(failed > 0, "no start failed");
+    fixture.remove("starts that failed");
+    fixture.is_clean("starts that failed");
+}
