@@ -8,7 +8,6 @@ use crate::cli::args;
 use crate::container::cleanup;
 use crate::container::lifecycle;
 use crate::container::run_dir::RunDir;
-use crate::container::status;
 use crate::container::sweep;
 use crate::store::Store;
 
@@ -30,7 +29,7 @@ pub(super) fn run(context: &Context, args: &args::Rm) -> Result<u8> {
                 // the error for a container is reported when no image has the ID either
                 Err(err) => return remove_image(store, name).unwrap_or(Err(err)),
             };
-            if status::of(store, run, &record)?.pid().is_some() {
+            if cleanup::settled(store, run, &record)?.pid().is_some() {
                 ensure!(
                     args.force,
                     coded!(UsageValue, "container '{}' is running: stop it first, or use -f", record.name)

@@ -1,12 +1,12 @@
 //! Cleanup after a container's end: the runtime's state, the mount, the run-time files; for `rm` everything.
 
 use base::coded;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 
 use super::create::{self, Reporter};
-use super::run_dir::RunDir;
+use super::run_dir::{RunDir, SupervisorHandle};
 use super::runtime::error_text;
 use super::status::{self, Status};
 use super::{Purpose, network, supervise};
@@ -18,6 +18,9 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time limit for the end of a supervisor whose container has ended: it calls the runtime, which has a limit too.
 const SUPERVISOR_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time between two looks at a container that is being started.
+const START_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Cleans up after a container that has ended; the caller is its supervisor or holds its lock.
 ///
@@ -82,7 +85,7 @@ pub fn remove_running(store: &Store, run: &RunDir, record: &ContainerRecord) -> 
 /// # Errors
 /// The container has not ended within the limit.
 pub fn kill(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
-    let Some(pid) = status::of(store, run, record)?.pid() else { return wait_for_supervisor(run, record) };
+    let Some(pid) = settled(store, run, record)?.pid() else { return Ok(()) };
     let supervisor = run.supervisor(&record.id)?;
     match status::runtime(run, record).kill(&record.id, "KILL") {
         // it may have ended meanwhile
@@ -96,6 +99,30 @@ pub fn kill(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()>
     wait_for_supervisor(run, record)
 }
 
+/// Determines the status of a container; of one with a supervisor that starts it, perhaps after the start itself was
+/// killed, when it runs or the supervisor has ended.
+///
+/// # Errors
+/// Neither has happened within the limit; as [`status::of`].
+pub fn settled(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<Status> {
+    let end = Instant::now() + SUPERVISOR_TIMEOUT;
+    loop {
+        // before the look at the status, because that of a container whose supervisor has ended does not change
+        let supervisor = run.supervisor(&record.id)?;
+        let status = status::of(store, run, record)?;
+        let Some(supervisor) = supervisor.filter(|_| status.pid().is_none()) else { return Ok(status) };
+        if !supervisor.wait_at_most(START_INTERVAL)? && Instant::now() >= end {
+            return Err(does_not_end(&supervisor, record)?);
+        }
+    }
+}
+
+/// Makes the error of a supervisor that does not end.
+fn does_not_end(supervisor: &SupervisorHandle, record: &ContainerRecord) -> Result<anyhow::Error> {
+    let pid = supervisor.pid()?.unwrap_or_default();
+    Ok(anyhow!(coded!(ContainerBusy, "container '{}': its supervisor, process {pid}, does not end", record.name)))
+}
+
 /// Waits until the supervisor of a container that has ended has ended too.
 ///
 /// # Errors
@@ -104,8 +131,7 @@ pub fn wait_for_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<()>
     if let Some(supervisor) = run.supervisor(&record.id)?
         && !supervisor.wait_at_most(SUPERVISOR_TIMEOUT)?
     {
-        let pid = supervisor.pid()?.unwrap_or_default();
-        bail!(coded!(ContainerBusy, "container '{}': its supervisor, process {pid}, does not end", record.name));
+        return Err(does_not_end(&supervisor, record)?);
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ pub fn undo(store: &Store, run: &RunDir, record: &ContainerRecord) {
 /// It has not ended after SIGKILL.
 pub fn stop(store: &Store, run: &RunDir, record: &ContainerRecord, given: Option<u64>) -> Result<()> {
     let limit = Duration::from_secs(given.or(record.setup.stop_timeout).unwrap_or(STOP_SECONDS));
-    if let Some(pid) = status::of(store, run, record)?.pid() {
+    if let Some(pid) = cleanup::settled(store, run, record)?.pid() {
         let runtime = status::runtime(run, record);
         let signalled = runtime.kill(&record.id, &record.setup.stop_signal);
         if signalled.is_err() || !wait_gone(pid, Some(limit))? {

@@ -157,6 +157,39 @@ fn a_removal_does_not_wait_for_ever_for_a_runtime_that_does_not_end() {
     fixture.is_clean("a runtime that does not end");
 }
 
+/// The supervisor of a start goes on without it.
+#[test]
+fn a_removal_ends_a_container_whose_start_was_killed_and_goes_on() {
+    need_root!();
+    let fixture = Fixture::new();
+    for verb in [&["rm", "-f", "c"][..], &["rm", "-f", "-t", "0", "c"], &["stop", "-t", "0", "c"]] {
+        fixture.corm(&["create", "--name", "c", "base", "sleep", "1000"]).out().ok();
+        // the first call is the start's own
+        fixture.at_call(2, "until [ -e go ]; do sleep 0.05; done");
+        let start = fixture.corm(&["start", "c"]).spawn();
+        wait_for("the supervisor starts the container", || fixture.sandbox.path("reached").exists());
+        start.signal(libc::SIGKILL);
+        let out = start.wait_or_kill();
+        assert_eq!(out.signal, Some(libc::SIGKILL), "the start was killed: {out:#?}");
+        let removal = fixture.corm(verb).limit(LIMIT * 3).spawn();
+        // it has seen a container that does not run, and waits for the supervisor
+        wait_for("the removal waits", || {
+            let call = std::fs::read_to_string(format!("/proc/{}/syscall", removal.pid())).unwrap_or_default();
+            let number = call.split(' ').next().and_then(|number| number.parse().ok());
+            number.is_some_and(|number| [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_clock_nanosleep].contains(&number))
+        });
+        fixture.sandbox.write("go", "");
+        let out = removal.wait();
+        assert!(out.code == Some(0) && out.stderr.is_empty(), "{verb:?}: {out:#?}");
+        let running = fixture.corm(&["ps", "-q"]).out().ok();
+        assert_eq!(running.stdout, "", "{verb:?}");
+        std::fs::remove_file(fixture.sandbox.path("go")).unwrap();
+        fixture.at_call(0, "");
+        fixture.remove("the removal");
+        fixture.is_clean("the removal");
+    }
+}
+
 #[test]
 fn what_a_killed_removal_left_is_found_by_the_next() {
     need_root!();
