@@ -111,7 +111,9 @@ fn read_result(pipe: OwnedFd) -> Result<(), NotStarted> {
             Some((&status, [text @ .., 0])) => {
                 return Err(NotStarted { status, error: Error::msg(String::from_utf8_lossy(text).into_owned()) });
             }
-            _ if got == 0 => return Err(Error::msg("the container's supervisor was killed, or could not report the start").into()),
+            _ if got == 0 => {
+                return Err(Error::msg("the container's supervisor was killed, or could not report the start").into());
+            }
             _ => {}
         }
     }
