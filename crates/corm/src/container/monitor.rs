@@ -78,12 +78,12 @@ fn run_supervisor(
     let streams = Streams { foreground: false, interactive: record.setup.interactive };
     let session = session::start(store, run, record, supervisor, streams, report)?;
     term::replace_stdio(null.as_fd(), 2).context("standard streams")?;
-    let told = result_pipe.as_ref().map_or(Ok(()), |pipe| write_result(pipe, 0, ""));
-    if told.is_err_and(|err| err.kind() != std::io::ErrorKind::BrokenPipe) {
+    let reported = result_pipe.as_ref().map_or(Ok(()), |pipe| write_result(pipe, 0, ""));
+    if reported.is_err_and(|err| err.kind() != std::io::ErrorKind::BrokenPipe) {
         // the caller reports a failed start; where it was killed, the container runs all the same
         let _ = status::runtime(run, record).kill(&record.id, "KILL");
     }
-    // closed, because a caller that was told nothing would wait for the container's end
+    // closed, because a caller without a report would wait for the container's end
     *result_pipe = None;
     // messages are dropped, because the caller's pipe may be closed
     let _ = session.wait(&|_| {});
