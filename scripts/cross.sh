@@ -1,13 +1,15 @@
 #!/bin/bash
 # cross.sh [ARCH...]: cargo check of the workspace for x86_64, aarch64, riscv64, powerpc64le and s390x, and for aarch64 the unit
 # tests of crates/linux and croci's `features` under qemu-user. A processor whose standard library, C compiler or emulator cannot
-# be had is skipped with the reason. Debian's cross compilers; rustup for the standard libraries.
+# be had is skipped with the reason. Debian's cross compilers; rustup for the standard libraries. A check that takes longer than
+# CROSS_SECONDS (1200) is an error.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 architectures=("$@")
 [ $# -gt 0 ] || architectures=(x86_64 aarch64 riscv64 powerpc64le s390x)
 # beside the usual directory, so that a check does not invalidate it
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/cross
+seconds=${CROSS_SECONDS:-1200}
 status=0
 
 # has_std TARGET: its standard library is there, perhaps after rustup
@@ -39,12 +41,14 @@ for architecture in "${architectures[@]}"; do
         export "CC_$name=$gnu-linux-gnu-gcc" "AR_$name=$gnu-linux-gnu-ar"
         export "CARGO_TARGET_$(tr "[:lower:]" "[:upper:]" <<<"$name")_LINKER=$gnu-linux-gnu-gcc"
     fi
-    if cargo check --quiet --locked --workspace --target "$target"; then
-        echo "cross: $target: ok"
-    else
-        echo "cross: $target: FAILED"
-        status=1
-    fi
+    checked=0
+    timeout "$seconds" cargo check --quiet --locked --workspace --target "$target" || checked=$?
+    case $checked in
+        0) echo "cross: $target: ok" ;;
+        124) echo "cross: $target: FAILED: not done after $seconds s" ;;
+        *) echo "cross: $target: FAILED" ;;
+    esac
+    [ $checked = 0 ] || status=1
 done
 
 # the one that runs: qemu-user has neither namespaces nor seccomp, so that only what is pure is tested
