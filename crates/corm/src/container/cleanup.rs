@@ -32,11 +32,14 @@ pub fn cleanup(store: &Store, run: &RunDir, record: &ContainerRecord, report: Re
     let deleted = runtime.delete(&record.id);
     // while the runtime has its state, the next removal has to find the container
     let is_gone = deleted.is_ok();
+    let unmounted = create::unmount(store, &record.id);
+    // while its tree is mounted, too, because a directory with a mount cannot be removed
+    let is_unused = is_gone && unmounted.is_ok();
     let done = [
         deleted,
         network::teardown(run, &record.id),
-        create::unmount(store, &record.id),
-        if is_gone && record.setup.remove { store.remove_container(&record.id).map(drop) } else { Ok(()) },
+        unmounted,
+        if is_unused && record.setup.remove { store.remove_container(&record.id).map(drop) } else { Ok(()) },
         if is_gone { run.remove_files(&record.id) } else { Ok(()) },
     ];
     let problems: Vec<String> = done.into_iter().filter_map(error_text).collect();

@@ -2,7 +2,7 @@
 
 use super::Fixture;
 use test_support::faults::names_nothing;
-use test_support::trace::{Call, Fault, Point, can_fail, fault_at, list};
+use test_support::trace::{Call, Fault, Faulted, Point, can_fail, fault_at, list};
 use test_support::*;
 
 /// Fails each call `number` of a verb, one in a run, and returns how many there were; `after` looks at each run.
@@ -190,4 +190,27 @@ fn a_start_whose_supervisor_cannot_report_does_not_hang_and_no_container_runs() 
     assert!(failed > 0, "no start failed");
     fixture.remove("starts that failed");
     fixture.is_clean("starts that failed");
+}
+
+#[test]
+fn a_tree_that_cannot_be_unmounted_keeps_its_container_for_the_next_removal() {
+    need_root!();
+    if !can_fail() {
+        skip!("needs the registers of x86-64");
+    }
+    let fixture = Fixture::new();
+    let run = ["run", "--rm", "--name", "c", "base", "true"];
+    let mut failed = 0;
+    for nth in 1..20 {
+        let Faulted { hit, out, .. } =
+            fault_at(fixture.corm(&run), Point::Named(libc::SYS_umount2, nth), Fault::Fail(libc::EPERM));
+        if hit.is_none() {
+            break;
+        }
+        failed += usize::from(!out.stderr.is_empty());
+        fixture.remove("a tree that was not unmounted");
+        fixture.corm(&["system", "prune"]).out().ok();
+        fixture.is_clean("a tree that was not unmounted");
+    }
+    assert!(failed > 0, "no unmount failed");
 }
