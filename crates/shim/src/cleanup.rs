@@ -11,7 +11,7 @@ use super::args::{Args, check_name};
 use super::options::Kept;
 use super::proto::Timestamp;
 use super::proto::task::DeleteResponse;
-use super::{options, rootfs, start};
+use super::{idmapped, options, rootfs, start};
 use croci::api::{Container, Runtime};
 
 /// Removes the container and prints how it ended: by SIGKILL, as far as is known.
@@ -28,6 +28,7 @@ pub(crate) fn delete(args: &Args) -> Result<()> {
     let root = if kept.root.is_empty() { options::root(&Default::default(), &args.namespace) } else { kept.root };
     Container::named(&Runtime::new().root(root), &args.id).delete(true)?;
     rootfs::unmount(&bundle.join("rootfs"))?;
+    idmapped::clean(&bundle)?;
     remove_socket(&bundle);
     let answer = DeleteResponse {
         pid: kept.pid.max(0) as u32,

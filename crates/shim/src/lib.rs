@@ -10,6 +10,7 @@ mod args;
 mod calls;
 mod cleanup;
 mod ends;
+mod idmapped;
 mod info;
 mod logger;
 mod options;

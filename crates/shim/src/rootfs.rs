@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::idmapped;
 use super::proto::task::Mount;
 use base::error::HasErrno as _;
 
@@ -57,6 +58,9 @@ pub(crate) fn mount(mounts: &[Mount], root: &Path) -> Result<()> {
 }
 
 fn mount_one(one: &Mount, root: &Path) -> Result<()> {
+    let mut one = one.clone();
+    // until the mount below has copies of them
+    let _layers = idmapped::prepare(&mut one, root.parent().unwrap_or(root))?;
     let parts = Path::new(&one.target).components();
     if parts.clone().any(|part| matches!(part, std::path::Component::ParentDir)) {
         bail!("the target {:?} is not below the root", one.target);
@@ -74,7 +78,7 @@ fn mount_one(one: &Mount, root: &Path) -> Result<()> {
     }
     let data = data.join(",");
     if data.len() > MAX_DATA {
-        return mount_long(one, &target, flags);
+        return mount_long(&one, &target, flags);
     }
     let text = |text: &str| CString::new(text).context("a NUL in it");
     let target = text(target.to_str().context("the path is not UTF-8")?)?;
