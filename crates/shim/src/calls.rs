@@ -19,7 +19,7 @@ use super::{options, rootfs, stats};
 use croci::api::{self, Bundle, Container, CreateOptions, ExecOptions, RestoreOptions};
 
 /// Time to hand over the last events when the shim ends.
-const FAREWELL: Duration = Duration::from_secs(3);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(3);
 
 /// The answer to a call that is not answered now.
 pub(crate) type Later = std::result::Result<Option<Vec<u8>>, Status>;

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::args::Args;
+use super::calls::FAREWELL;
 use super::publisher::Publisher;
 use super::tasks::{Caller, Shim, status};
 use super::wire::{Connection, Frame, code};
@@ -50,10 +51,16 @@ struct Server {
     shim: Shim,
     /// The program's code has been given back since something happened last.
     resting: bool,
+    /// When the shim ends by itself, while it has no container.
+    forgotten: Option<Instant>,
 }
 
 /// Time without an event after which the shim gives its code back.
 const REST: Duration = Duration::from_secs(2);
+
+/// Time without a container and without a new connection after which the shim ends by itself. containerd lets milliseconds pass
+/// between the start of a shim and `Create`, and between `Delete` and `Shutdown`.
+const FORGOTTEN: Duration = Duration::from_secs(20);
 
 /// Serves until containerd asks for the end.
 ///
@@ -100,7 +107,7 @@ fn set_up(args: &Args) -> Result<Server> {
         shutdown: None,
         log,
     };
-    Ok(Server { listener, signals, connections: BTreeMap::new(), next: 0, shim, resting: false })
+    Ok(Server { listener, signals, connections: BTreeMap::new(), next: 0, shim, resting: false, forgotten: None })
 }
 
 /// Makes the shim a little easier to kill than containerd, as runc's shim does; without the right to it stays.
@@ -136,6 +143,7 @@ impl Server {
         }
         self.look_for_oom(&ready);
         self.advance();
+        self.end_if_forgotten(&ready);
         self.shim.publisher.advance();
         for (caller, answer) in std::mem::take(&mut self.shim.answers) {
             if let Some(connection) = self.connections.get_mut(&caller.connection) {
@@ -143,6 +151,21 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    /// Ends the shim that no one will ask to end: a containerd that was killed after `Delete` does not come back to it.
+    fn end_if_forgotten(&mut self, ready: &[(Watched, bool)]) {
+        // not by a call, because a list of tasks asks this shim, too, for what it does not have
+        let called = ready.iter().any(|(watched, _)| matches!(watched, Watched::Listener));
+        if called || !self.shim.tasks.is_empty() || !self.shim.works.is_empty() {
+            self.forgotten = None;
+        }
+        if self.shim.tasks.is_empty() && self.shim.works.is_empty() {
+            let now = Instant::now();
+            if *self.forgotten.get_or_insert(now + FORGOTTEN) <= now {
+                self.shim.shutdown.get_or_insert(now + FAREWELL);
+            }
+        }
     }
 
     /// Polls all descriptors; returns those with events, each with whether it is an error.
@@ -161,6 +184,7 @@ impl Server {
                 PollFd::new(connection.as_fd(), flags(true, connection.wants_to_write())),
             ));
         }
+        until(self.forgotten);
         until(self.shim.publisher.deadline());
         if let Some(connection) = self.shim.publisher.connection() {
             list.push((Watched::Publisher, PollFd::new(connection.as_fd(), flags(true, connection.wants_to_write()))));
