@@ -202,12 +202,12 @@ fn a_tree_that_cannot_be_unmounted_keeps_its_container_for_the_next_removal() {
     let run = ["run", "--rm", "--name", "c", "base", "true"];
     let mut failed = 0;
     for nth in 1..20 {
-        let Faulted { hit, out, .. } =
+        let Faulted { hit, .. } =
             fault_at(fixture.corm(&run), Point::Named(libc::SYS_umount2, nth), Fault::Fail(libc::EPERM));
         if hit.is_none() {
             break;
         }
-        failed += usize::from(!out.stderr.is_empty());
+        failed += 1;
         fixture.remove("a tree that was not unmounted");
         fixture.corm(&["system", "prune"]).out().ok();
         fixture.is_clean("a tree that was not unmounted");
