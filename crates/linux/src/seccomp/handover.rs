@@ -6,8 +6,6 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use super::super::cvt;
-
 /// Size of the thread's stack in bytes: for three system calls in an unoptimised build.
 const STACK_BYTES: usize = 64 * 1024;
 /// There is no descriptor yet.
@@ -60,11 +58,10 @@ impl Handover {
             | libc::CLONE_SYSVSEM;
         // SAFETY: the stack is this thread's alone and grows down from its aligned end; `shared` lives for ever. The
         // function makes system calls only, so that the thread-local storage, which both threads share, is not changed.
-        let answer = unsafe {
+        unsafe {
             let top = stack.cast::<u8>().add(STACK_BYTES).cast();
-            libc::clone(send, top, flags, ptr::from_ref(shared).cast_mut().cast())
-        };
-        cvt(libc::c_long::from(answer))?;
+            clone_thread(top, flags, ptr::from_ref(shared).cast_mut().cast())?;
+        }
         Ok(Handover(shared))
     }
 
@@ -80,6 +77,85 @@ impl Drop for Handover {
     fn drop(&mut self) {
         self.0.descriptor.store(CANCELLED, Ordering::Release);
     }
+}
+
+/// Runs [`send`] in a new thread. By the system call itself, because musl's clone(3) refuses `CLONE_THREAD`.
+///
+/// # Errors
+/// As clone(2).
+///
+/// # Safety
+/// As clone(2): `top` is the aligned end of memory that only the thread uses, and `shared` is valid for [`send`].
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+unsafe fn clone_thread(top: *mut libc::c_void, flags: libc::c_int, shared: *mut libc::c_void) -> io::Result<()> {
+    let answer: isize;
+    // SAFETY: by the caller's promise. The thread never leaves the assembly: it has registers and a stack of its own,
+    // calls the function and ends by exit(2), which ends it alone.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "mov edi, eax",
+            "mov eax, {exit}",
+            "syscall",
+            "ud2",
+            "2:",
+            exit = const libc::SYS_exit,
+            inlateout("rax") libc::SYS_clone as isize => answer,
+            in("rdi") flags as isize,
+            in("rsi") top,
+            in("rdx") 0,
+            in("r10") 0,
+            in("r8") 0,
+            in("r12") shared,
+            in("r13") send as extern "C" fn(*mut libc::c_void) -> libc::c_int,
+            out("rcx") _,
+            out("r11") _,
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x20",
+            "blr x21",
+            "mov x8, {exit}",
+            "svc 0",
+            "brk 1",
+            "2:",
+            exit = const libc::SYS_exit,
+            inlateout("x0") flags as isize => answer,
+            in("x1") top,
+            in("x2") 0,
+            in("x3") 0,
+            in("x4") 0,
+            in("x8") libc::SYS_clone,
+            in("x20") shared,
+            in("x21") send as extern "C" fn(*mut libc::c_void) -> libc::c_int,
+        );
+    }
+    if answer < 0 { Err(io::Error::from_raw_os_error(-answer as i32)) } else { Ok(()) }
+}
+
+/// As above, by the C library.
+///
+/// # Errors
+/// As clone(2); `EINVAL` from musl.
+///
+/// # Safety
+/// As clone(2).
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+unsafe fn clone_thread(top: *mut libc::c_void, flags: libc::c_int, shared: *mut libc::c_void) -> io::Result<()> {
+    // SAFETY: by the caller's promise.
+    super::super::cvt(libc::c_long::from(unsafe { libc::clone(send, top, flags, shared) })).map(drop)
 }
 
 /// The whole of the thread. Returning from it ends the thread alone.
