@@ -86,3 +86,22 @@ fn a_foreign_cgroup_and_an_empty_root_are_left_alone() {
         let _ = std::fs::remove_dir(dir);
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn what_cannot_be_removed_is_an_error() {
+    use test_support::trace::{Fault, Point, can_fail, fault_at};
+    need_root!();
+    if !can_fail() {
+        skip!("needs the registers of x86-64");
+    }
+    let c = Container::running();
+    let next = c.state_dir().join("record.json.new");
+    std::fs::copy(c.state_dir().join("record.json"), &next).unwrap();
+    let run = fault_at(c.croci(["gc"]), Point::Named(libc::SYS_unlinkat, 1), Fault::Fail(libc::EIO));
+    assert!(run.hit.is_some() && next.exists(), "{:?}", run.out);
+    run.out.fails().stderr_contains("record.json.new");
+    assert!(gc(&c, &[]).contains("a record in ") && !next.exists());
+    assert_eq!(c.status(), "running");
+    c.delete_force().ok();
+}

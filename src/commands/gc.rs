@@ -68,7 +68,7 @@ fn collect(context: &Context<'_>, id: &ContainerId, dry_run: bool) -> Result<Opt
         }
         Found::Record(_) if entry.has_next_record() => {
             if !dry_run {
-                entry.remove_next_record();
+                entry.remove_next_record()?;
             }
             Ok(Some(format!("a record in {directory} that a verb did not finish")))
         }

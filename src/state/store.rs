@@ -337,9 +337,13 @@ impl Entry {
         Ok(changed.elapsed().unwrap_or_default())
     }
 
-    /// Removes the next record of a verb that was killed; returns whether there was one. The container must be locked.
-    pub fn remove_next_record(&self) -> bool {
-        unlinkat(&self.dir, NEXT_RECORD, UnlinkatFlags::NoRemoveDir).is_ok()
+    /// Removes the next record of a verb that was killed. The container must be locked.
+    ///
+    /// # Errors
+    /// As unlinkat(2); there is none.
+    pub fn remove_next_record(&self) -> Result<()> {
+        let context = || format!("remove {:?}", self.path.join(NEXT_RECORD));
+        unlinkat(&self.dir, NEXT_RECORD, UnlinkatFlags::NoRemoveDir).with_code(Code::StateRoot, context)
     }
 
     /// Returns whether a verb that was killed has left its next record.
