@@ -85,6 +85,58 @@ fn a_call_that_the_filter_kills_is_the_reason() {
     c.delete().ok();
 }
 
+/// A container whose `start` failed says why, also after the verb's own message is gone.
+#[test]
+fn a_program_that_was_not_started_is_the_reason() {
+    need_root!();
+    let script = |c: &Container, name: &str, text: &str| {
+        let file = c.file(name);
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        file
+    };
+    let why = |c: &Container, wanted: &[&str]| {
+        c.start().fails();
+        c.wait_status("stopped");
+        let why = c.croci(["why", &c.id]).out().ok();
+        for word in wanted {
+            assert!(why.stdout.contains(word), "{word}: {why:?}");
+        }
+        let json = c.croci(["why", "--format", "json", &c.id]).out().ok().json();
+        assert!(json["findings"][1]["code"].is_string(), "{json}");
+        c.delete().ok();
+        c.nothing_left();
+    };
+    // gone between `create`, which looks, and `start`
+    let c = Container::new(&["/script"]);
+    let (interpreter, _) = (script(&c, "/interpreter", "#!/bin/sh\n"), script(&c, "/script", "#!/interpreter\n"));
+    c.create().ok();
+    std::fs::remove_file(interpreter).unwrap();
+    why(&c, &["its program was not started: exec: \"/script\": script interpreter /interpreter", "[exec.interpreter]"]);
+    let c = Container::new(&["/script"]);
+    let file = script(&c, "/script", "#!/bin/sh\n");
+    c.create().ok();
+    std::fs::write(file, b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0\x01\0\0\0").unwrap();
+    why(&c, &["[exec.format]"]);
+    let c = Container::new(&["true"]).edit(|config| {
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "echo no licence >&2; exit 9"]});
+        config["hooks"] = json!({"startContainer": [hook]});
+    });
+    c.create().ok();
+    why(&c, &["startContainer hook #0: \"/bin/sh\": exit status 9, output: no licence", "[hook.failed]"]);
+}
+
+/// A library that is missing is the loader's to say; its status is explained.
+#[test]
+fn the_status_of_a_missing_library_is_explained() {
+    need_root!();
+    let c = Container::sh("exit 127");
+    ended(&c);
+    let why = c.croci(["why", &c.id]).out().ok();
+    assert!(why.stdout.contains("the dynamic loader's for a missing library"), "{why:?}");
+    c.delete().ok();
+}
+
 #[test]
 fn validate_lists_all_problems_with_their_places() {
     need_root!();
@@ -171,4 +223,27 @@ fn a_profile_is_recorded_and_fits() {
         // init's own calls after the filter
         assert_eq!(!no_new_privs, names.iter().any(|name| name == "capset"), "{names:?}");
     }
+}
+
+/// A dynamically linked program with threads; the busybox of the test above is static and has one.
+#[test]
+fn a_profile_of_a_program_with_threads_fits() {
+    need_root!();
+    if !std::path::Path::new("/usr/bin/python3").exists() {
+        skip!("/usr/bin/python3 is not installed");
+    }
+    let with_host = |config: &mut Value| {
+        for dir in ["/usr", "/lib", "/lib64"].map(std::path::Path::new).into_iter().filter(|dir| dir.exists()) {
+            let source = std::fs::canonicalize(dir).unwrap();
+            let mount = json!({"destination": dir, "source": source, "options": ["rbind", "ro"]});
+            config["mounts"].as_array_mut().unwrap().push(mount);
+        }
+    };
+    // each wait is a real one, so that every run makes the same calls
+    let program = "import threading, time\nfor n in range(3):\n t = threading.Thread(target=lambda: time.sleep(0.05)); t.start(); t.join()\nprint('joined')";
+    let names = recorded(&["/usr/bin/python3", "-B", "-I", "-S", "-c", program], with_host);
+    assert!(
+        names.iter().any(|name| name.starts_with("clone")) && names.iter().any(|name| name == "futex"),
+        "{names:?}"
+    );
 }

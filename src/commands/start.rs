@@ -13,6 +13,7 @@ use crate::runtime::destroy;
 use crate::runtime::notify::Manager;
 use crate::runtime::notify::Notify;
 use crate::runtime::start;
+use crate::state::exit;
 use crate::state::status;
 use crate::state::status::Action;
 use base::log::step;
@@ -41,6 +42,7 @@ fn start_one(context: &Context<'_>, id: &str) -> Result<()> {
     if let Err(err) = start::signal_fifo(&entry, init) {
         // a startContainer hook or execve(2) failed: kill init, so that the container is stopped
         destroy::kill_and_wait(init, &Cgroup::open(&record.cgroup))?;
+        exit::keep_failure(&entry, &err);
         return Err(err);
     }
     step(|| format!("the program runs; hooks: {} poststart", hooks.plan.poststart.len()));

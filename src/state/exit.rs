@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 use super::record::{ProcessId, Record};
 use super::status;
 use super::store::Entry;
-use base::error::HasErrno as _;
+use base::error::{HasErrno as _, from_wire, to_wire};
 use linux::pidfd_info;
 use linux::process::ExitStatus;
 
 /// File name of the exit status in the state directory.
 const EXIT: &str = "exit.json";
+
+/// File name of the error by which the program was not started.
+const FAILURE: &str = "failure";
 
 /// Time that the parent of an ended process has to reap it, after which the kernel tells its status.
 const REAPING_MS: u16 = 1_000;
@@ -61,6 +64,16 @@ pub(crate) fn keep(entry: &Entry, exit: &Exit) {
     if let Ok(bytes) = serde_json::to_vec(exit) {
         let _ = entry.write_new(EXIT, &bytes);
     }
+}
+
+/// Keeps why the program of a created container was not started, for `why`. A failure is ignored, as in [`keep`].
+pub(crate) fn keep_failure(entry: &Entry, err: &anyhow::Error) {
+    let _ = entry.write_new(FAILURE, to_wire(err).as_bytes());
+}
+
+/// Returns why the program was not started, if it was not.
+pub(crate) fn failure(entry: &Entry) -> Option<anyhow::Error> {
+    entry.read(FAILURE).ok().map(|bytes| from_wire(&String::from_utf8_lossy(&bytes)))
 }
 
 /// Returns the end of a stopped container, if it is known.

@@ -15,8 +15,8 @@ use crate::state::Status;
 use crate::state::exit;
 use crate::state::exit::Exit;
 use crate::state::store::CONFIG;
-use base::error::Code;
 use base::error::escape::one_line;
+use base::error::{Code, Report};
 use base::signal;
 
 /// One finding: its code, if it is a cause, and a sentence.
@@ -34,8 +34,12 @@ pub(super) fn why(context: &Context<'_>, args: &args::Why) -> Result<i32> {
     let mut findings = vec![ended(status, exit.as_ref())];
     findings.extend(limits(&record, &config, exit.as_ref()));
     if status == Status::Stopped {
+        let failure = exit::failure(&entry);
+        let started = failure.is_none();
+        findings.extend(failure.as_ref().map(not_started));
         findings.extend(of_kernel_log(&record, exit.as_ref()));
-        findings.extend(of_status(exit.as_ref()));
+        // a status of init's own means nothing
+        findings.extend(of_status(exit.as_ref()).filter(|_| started));
     }
     let text = match args.format {
         Format::Json => {
@@ -75,6 +79,13 @@ fn ended(status: Status, exit: Option<&Exit>) -> Finding {
         }
     };
     Finding { code: None, text }
+}
+
+/// Says why the program was not started.
+fn not_started(failure: &anyhow::Error) -> Finding {
+    let report = Report::of(failure);
+    let hint = report.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    Finding { code: Some(report.code), text: format!("its program was not started: {}{hint}", report.message) }
 }
 
 /// Lists the limits of the cgroup that were reached.

@@ -160,6 +160,8 @@ pub(crate) fn exec(plan: &ProcessPlan, program: &Program) -> Error {
     let Err(errno) = nix::unistd::execve(path, &plan.args, env);
     let error = Error::new(errno);
     let error = match lookup::explain(path, errno) {
+        // the file is there, so that what it names is missing
+        Some(hint) if errno == Errno::ENOENT => Code::ExecInterpreter.add_to(error, hint),
         Some(hint) => error.context(hint),
         None => error,
     };
