@@ -46,7 +46,8 @@ const SCHEMAS: [&str; 2] = ["l3-cache-schema", "mem-bw-schema"];
 pub(crate) fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
     let wanted = match &args.resources {
         Some(document) => {
-            config::parse_resources(&document.read("--resources")?).code(Code::UsageValue, "--resources")?
+            let text = document.read("--resources")?;
+            config::parse_resources(&text).with_code(Code::UsageValue, || document.name("--resources"))?
         }
         None => {
             let text = serde_json::to_vec(&from_flags(&args.settings)?)?;

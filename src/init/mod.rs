@@ -382,7 +382,7 @@ fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) 
         anyhow::ensure!(length == 1, "wait for start: nothing was read");
     }
     let (Some(process), Some(program)) = (&plan.process, program) else {
-        anyhow::bail!("process: the configuration has none, there is nothing to start");
+        anyhow::bail!(base::coded!(ConfigRequired, "process: the configuration has none, there is nothing to start"));
     };
     if !plan.hooks.start_container.is_empty() {
         let state = plan.hook_state.state("created", Some(std::process::id() as i32));

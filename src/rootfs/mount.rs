@@ -264,13 +264,21 @@ fn create_fs(step: Step<'_>, new: &NewFs, covered: Covered<'_>, context: Option<
         inherit_attributes(&fs, new, covered.fd)?;
     }
     fs.create().map_err(|err| {
-        let foreign =
-            err.is_errno(&[libc::EPERM]) && super::in_user_namespace(step.plan) && !in_user_namespaces(&new.fs);
+        let denied = err.is_errno(&[libc::EPERM]) && super::in_user_namespace(step.plan);
         let err = explain(&fs, err, || format!("{:?} with {}", new.fs, format_options(&new.options)));
-        if foreign {
-            Code::MountDenied.add_to(err, format!("{:?} cannot be mounted in a user namespace", new.fs))
-        } else {
-            err
+        match new.fs.as_c_str() {
+            _ if !denied => err,
+            fs if fs == c"proc" => Code::MountDenied.add_to(
+                err,
+                "in a user namespace procfs needs a pid namespace of its own, and nothing mounted over the host's /proc",
+            ),
+            fs if fs == c"sysfs" => {
+                Code::MountDenied.add_to(err, "in a user namespace sysfs needs a network namespace of its own")
+            }
+            fs if !in_user_namespaces(fs) => {
+                Code::MountDenied.add_to(err, format!("{fs:?} cannot be mounted in a user namespace"))
+            }
+            _ => err,
         }
     })?;
     let deferred = if new.late_readonly { ATTR_RDONLY } else { 0 };

@@ -1,6 +1,7 @@
 //! The root directory of a container while its file system is built, and the removal of created files on failure.
 
 use base::coded;
+use base::error::{Code, Coding as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -119,7 +120,12 @@ impl Root {
             // the text is runc's
             bail!(coded!(MountDestination, "must be mounted on ordinary directory, and this path has a symbolic link"));
         }
-        let mount_point = mount_point?;
+        let mount_point = match mount_point {
+            Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) => {
+                return Err(err).code(Code::MountDestination, "a file is where a directory is needed");
+            }
+            other => other?,
+        };
         if !step.below_proc && sys_path::fs_magic(mount_point.as_fd())? == sys_path::PROC_MAGIC && !is_proc(step) {
             bail!(coded!(MountDestination, "cannot be mounted because it is inside a procfs"));
         }

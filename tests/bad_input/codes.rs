@@ -117,6 +117,7 @@ fn values_of_the_configuration() {
         (|c| set(c, "/hostname", json!("h".repeat(65))), "config.invalid", "hostname"),
         (|c| set(c, "/annotations", json!({ "a": 1 })), "config.type", "annotations.a"),
         (|c| set(c, "/process/args", json!([])), "config.invalid", "process.args"),
+        (|c| drop(c["process"].as_object_mut().unwrap().remove("args")), "config.required", "process.args"),
         (|c| set(c, "/process/args", json!([""])), "exec.not_found", "process.args[0]"),
         (|c| set(c, "/process/cwd", json!("tmp")), "process.cwd", "process.cwd"),
         (|c| set(c, "/process/env", json!(["JUST_A_NAME"])), "config.invalid", "process.env[0]"),
@@ -134,6 +135,35 @@ fn values_of_the_configuration() {
         ),
         (|c| set(c, "/process/ioPriority", json!({"class": "X"})), "config.unknown_value", "process.ioPriority.class"),
         (|c| set(c, "/process/selinuxLabel", json!("u:r:t:s0")), "lsm.failed", "process.selinuxLabel"),
+    ]);
+}
+
+/// Mounts that the kernel or the root file system refuses.
+#[test]
+fn mounts() {
+    need_root!();
+    check(&[
+        (
+            |c| mount(c, json!({"destination": "/etc/passwd", "source": "/etc", "options": ["bind"]})),
+            "mount.destination",
+            "",
+        ),
+        (
+            |c| mount(c, json!({"destination": "/etc/passwd/x", "type": "tmpfs", "source": "tmpfs"})),
+            "mount.destination",
+            "",
+        ),
+        (
+            |c| mount(c, json!({"destination": "/a", "source": "/no/such/source", "options": ["bind"]})),
+            "mount.source_missing",
+            "",
+        ),
+        (|c| mount(c, json!({"destination": "/a", "type": "frobfs", "source": "x"})), "mount.unknown_fs", ""),
+        (
+            |c| mount(c, json!({"destination": "/a", "type": "tmpfs", "source": "x", "options": ["sizes=1m"]})),
+            "mount.options",
+            "",
+        ),
     ]);
 }
 

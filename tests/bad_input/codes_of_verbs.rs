@@ -120,6 +120,24 @@ fn the_file() {
     }
 }
 
+/// A document that a flag names is named with its path, and a list of CPUs as it is written.
+#[test]
+fn what_is_wrong_is_quoted() {
+    need_root!();
+    let c = Container::running();
+    let file = c.sandbox.path("limits.json");
+    std::fs::write(&file, "{").unwrap();
+    let wanted = format!("--resources {file:?}: not valid JSON");
+    c.croci(["update", "--resources"]).arg(&file).arg(&c.id).out().fails().one_line().stderr_contains(&wanted);
+    c.delete_force().ok();
+    for (cpus, wanted) in [("1-", "found \"1-\""), ("0-3,,5", "found \"0-3,,5\"")] {
+        let c = Container::new(&["true"])
+            .edit(|config| crate::edit::set(config, "/process/execCPUAffinity", json!({"initial": cpus})));
+        c.create().fails().one_line().stderr_contains(wanted);
+        c.nothing_left();
+    }
+}
+
 /// What may be meant is named, also in the configuration.
 #[test]
 fn the_word_that_is_meant() {

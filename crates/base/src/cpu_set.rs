@@ -22,8 +22,8 @@ impl CpuSet {
         }
         for part in text.split(',') {
             let (first, last) = match part.split_once('-') {
-                Some((first, last)) => (number(first)?, number(last)?),
-                None => (number(part)?, number(part)?),
+                Some((first, last)) => (number(first, text)?, number(last, text)?),
+                None => (number(part, text)?, number(part, text)?),
             };
             ensure!(first <= last, "range {:?} runs backwards", part.trim());
             for id in first..=last {
@@ -66,12 +66,13 @@ impl CpuSet {
     }
 }
 
-fn number(text: &str) -> Result<u32> {
+/// Returns a number of `list`.
+fn number(text: &str, list: &str) -> Result<u32> {
     let text = text.trim_matches([' ', '\n']);
     // `parse` alone would accept "+3"
     ensure!(
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()),
-        coded!(ConfigType, "expected a list such as \"0-3,7\", found {text:?}")
+        coded!(ConfigType, "expected a list such as \"0-3,7\", found {list:?}")
     );
     text.parse()
         .ok()

@@ -17,7 +17,8 @@ pub(crate) fn process(process: &Process) -> Result<()> {
         bail!(coded!(ExecCwd, "process.cwd: {cwd:?} is not an absolute path"));
     }
     match process.args().as_deref() {
-        None | Some([]) => bail!("process.args: must not be empty"),
+        None => bail!(coded!(ConfigRequired, "process.args: must not be empty")),
+        Some([]) => bail!("process.args: must not be empty"),
         Some([program, ..]) if program.is_empty() => {
             bail!(coded!(ExecNotFound, "process.args[0]: exec: \"\": executable file not found in $PATH"))
         }

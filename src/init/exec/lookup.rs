@@ -120,9 +120,14 @@ fn check_interpreter(program: &CStr, kind: &str, interpreter: &Path) -> Result<(
         // the first words are those of runc's execve(2), which fails so
         Err(Errno::ENOENT) => bail!(coded!(
             ExecInterpreter,
-            "exec {}: no such file or directory: the {kind} {} is missing",
+            "exec {}: no such file or directory: the {kind} {} is missing{}",
             program.to_string_lossy(),
-            interpreter.display()
+            interpreter.display(),
+            if interpreter.as_os_str().as_bytes().ends_with(b"\r") {
+                " (the first line ends in a carriage return: give the script line ends of Unix)"
+            } else {
+                ""
+            }
         )),
         Err(errno @ Errno::ENOTDIR) => {
             Err(errno).with_code(Code::ExecInterpreter, || format!("{kind} {}", interpreter.display()))

@@ -142,7 +142,7 @@ codes! {
         "A name without a slash is looked up in the PATH of process.env, inside the container's root.";
     ExecInterpreter "exec.interpreter" "The program is there, but its interpreter or dynamic loader is not." "install the interpreter that is named, or build the program statically"
         "The first line of a script (#!) or the ELF header names it; images without a shell or libc lack it.";
-    ExecDenied "exec.denied" "The program may not be executed." "`chmod +x` it in the image, or correct process.args"
+    ExecDenied "exec.denied" "The program may not be executed." "`chmod +x` it in the image, mount it without noexec, or correct process.args"
         "It lacks the execute permission for the user of process.user, is on a noexec mount, or an LSM forbids it.";
     ExecDirectory "exec.directory" "The program is a directory." "correct process.args"
         "process.args[0] must be a file.";
@@ -244,7 +244,7 @@ codes! {
         "";
     RegistryAnswer "registry.answer" "The answer is not that of a registry." "see the host's name and port: a web page or a proxy answers there"
         "";
-    RegistryFailed "registry.failed" "The registry reported an error." "try again later; the message has its answer"
+    RegistryFailed "registry.failed" "The registry reported an error." "the message has its answer; try again later if the fault is the server's"
         "";
     ArchiveInvalid "archive.invalid" "The file is no archive of images, or is damaged." "give a file of `corm save`, `docker save` or an OCI layout"
         "";

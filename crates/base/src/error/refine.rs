@@ -30,6 +30,7 @@ const ROWS: &[Row] = &[
     (Code::CgroupFailed, DENIED, Code::CgroupDenied),
     (Code::CgroupFailed, &[Errno::EROFS], Code::HostReadOnly),
     (Code::ExecFailed, MISSING, Code::ExecNotFound),
+    (Code::ExecFailed, &[Errno::ELOOP, Errno::ENAMETOOLONG], Code::ExecNotFound),
     (Code::ExecFailed, DENIED, Code::ExecDenied),
     (Code::ExecFailed, &[Errno::ENOEXEC], Code::ExecFormat),
     (Code::HookFailed, MISSING, Code::HookMissing),
