@@ -126,9 +126,9 @@ impl Client {
         let http = Http::new(tls, &options.timing, !loopback);
         let schemes: &[&str] = match (loopback, tls_verify) {
             // on this machine no other host can read the traffic, and TLS is rare
-            (true, _) => &["http", "https"],
-            (false, true) => &["https"],
-            (false, false) => &["https", "http"],
+            (true, _) if options.tls_verify != Some(true) => &["http", "https"],
+            (_, true) => &["https"],
+            (_, false) => &["https", "http"],
         };
         let base = probe(&http, host, schemes).map_err(|err| name_ca(err, registry))?;
         let auth = Auth::new(credentials, scopes);

@@ -6,14 +6,15 @@ use base::coded;
 use base::error::{Code, Coding as _};
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 use ureq::http::{HeaderMap, Method, Request, Uri};
-use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, BodyReader, SendBody};
 
+use super::connector::connector;
 use super::resolver::TimedResolver;
 use super::url::{self, Origin};
 use crate::model::secret::Secret;
@@ -200,9 +201,8 @@ pub(super) struct Http {
 
 impl Http {
     /// Creates a client with the certificates of `tls`; a proxy of the environment is used for `proxied` hosts.
-    pub(super) fn new(tls: ureq::tls::TlsConfig, timing: &Timeouts, proxied: bool) -> Self {
+    pub(super) fn new(tls: Arc<rustls::ClientConfig>, timing: &Timeouts, proxied: bool) -> Self {
         let mut config = Agent::config_builder()
-            .tls_config(tls)
             .http_status_as_error(false)
             // `follow` checks each redirect
             .max_redirects(0)
@@ -215,7 +215,7 @@ impl Http {
         if !proxied {
             config = config.proxy(None);
         }
-        let agent = Agent::with_parts(config.build(), DefaultConnector::new(), TimedResolver);
+        let agent = Agent::with_parts(config.build(), connector(tls), TimedResolver);
         Self { agent, timing: timing.clone() }
     }
 
@@ -357,9 +357,7 @@ pub(super) fn error_message(bytes: &[u8]) -> String {
 fn classify(error: ureq::Error) -> RetryError {
     match error {
         ureq::Error::Io(error) => classify_io(error),
-        ureq::Error::Timeout(what) => {
-            RetryError::transient(anyhow!(coded!(RegistryUnreachable, "timed out ({what:?})")))
-        }
+        ureq::Error::Timeout(what) => RetryError::transient(anyhow!(coded!(RegistryUnreachable, "timed out ({what})"))),
         ureq::Error::Protocol(error) => RetryError::transient(anyhow!(coded!(RegistryAnswer, "not HTTP: {error}"))),
         ureq::Error::HostNotFound => anyhow!(coded!(RegistryUnreachable, "no such host")).into(),
         ureq::Error::Rustls(error) => of_tls(&error).into(),
@@ -377,11 +375,20 @@ fn of_tls(error: &rustls::Error) -> anyhow::Error {
         rustls::Error::InvalidCertificate(rustls::CertificateError::Other(_)) => {
             anyhow!(coded!(
                 RegistryTls,
-                "the certificate is not trusted: it is self-signed, or its form is not accepted ({error:?})"
+                "the certificate is not trusted: it is signed by itself, or its form is not accepted"
             ))
         }
         rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
             anyhow!(coded!(RegistryTls, "the certificate is not trusted: it is signed by an unknown authority"))
+        }
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::NotValidForName | rustls::CertificateError::NotValidForNameContext { .. },
+        ) => anyhow!(coded!(RegistryTls, "the certificate is not for this name")),
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
+        ) => anyhow!(coded!(RegistryTls, "the certificate has expired")),
+        rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => {
+            anyhow!(coded!(RegistryTls, "the server wants a client certificate"))
         }
         _ => anyhow!(coded!(RegistryTls, "{error}")),
     }
@@ -401,7 +408,7 @@ fn classify_io(error: io::Error) -> RetryError {
         io::ErrorKind::Interrupted,
     ];
     if lost.contains(&error.kind()) {
-        RetryError::transient(error)
+        RetryError::transient(Code::RegistryCut.attach(error.into()))
     } else {
         RetryError::Permanent(Code::RegistryUnreachable.attach(error.into()))
     }

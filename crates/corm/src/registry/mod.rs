@@ -7,6 +7,7 @@ mod auth;
 mod catalog;
 mod challenge;
 mod client;
+mod connector;
 mod credentials;
 mod download;
 mod fetch;
@@ -21,6 +22,7 @@ mod search;
 mod tls;
 mod upload;
 mod url;
+mod verifier;
 
 pub use client::{Access, Client, Options, ResolvedManifest};
 pub use credentials::{AuthFile, AuthSource, Credentials};

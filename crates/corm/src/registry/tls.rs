@@ -7,12 +7,15 @@ use base::coded;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use ureq::tls::{Certificate, ClientCert, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::verifier::Verifier;
 
 /// Files with all authorities in various distributions; the first existing one is read.
 const BUNDLES: [&str; 5] = [
@@ -30,23 +33,32 @@ const PER_REGISTRY: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d
 ///
 /// # Errors
 /// A certificate file cannot be read.
-pub(super) fn config(registry: &str, verify: bool) -> Result<TlsConfig> {
+pub(super) fn config(registry: &str, verify: bool) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
-    let mut builder = TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .unversioned_rustls_crypto_provider(provider.clone())
-        .disable_verification(!verify);
     let own = Own::read(&directories(), registry, &provider)?;
-    let mut roots = own.authorities;
+    let mut roots = RootCertStore::empty();
     if verify {
-        roots.extend(system()?);
+        roots.add_parsable_certificates(own.authorities.iter().cloned().chain(system()?));
     }
-    builder = builder.root_certs(RootCerts::from(roots)).client_cert(own.client);
-    Ok(builder.build())
+    let authorities = match roots.is_empty() {
+        true => None,
+        false => {
+            let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+            Some(builder.build().context("the authorities")?)
+        }
+    };
+    let verifier = Verifier { authorities, own: own.authorities, verify, provider: Arc::clone(&provider) };
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().context("TLS")?;
+    let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    let config = match own.client {
+        Some((chain, key)) => config.with_client_auth_cert(chain, key).context("the client certificate")?,
+        None => config.with_no_client_auth(),
+    };
+    Ok(Arc::new(config))
 }
 
 /// Returns the system's authorities; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them, as for OpenSSL.
-fn system() -> Result<Vec<Certificate<'static>>> {
+fn system() -> Result<Vec<CertificateDer<'static>>> {
     let env = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let (file, dir) = (env("SSL_CERT_FILE"), env("SSL_CERT_DIR"));
     let mut found = Vec::new();
@@ -74,11 +86,14 @@ fn directories() -> Vec<PathBuf> {
     own.into_iter().chain(PER_REGISTRY.map(PathBuf::from)).collect()
 }
 
+/// A client certificate with its chain, and its key.
+type Client = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
 /// Content of `certs.d/HOST:PORT`: `*.crt` are authorities, `NAME.cert` and `NAME.key` the client certificate.
 #[derive(Default)]
 struct Own {
-    authorities: Vec<Certificate<'static>>,
-    client: Option<ClientCert>,
+    authorities: Vec<CertificateDer<'static>>,
+    client: Option<Client>,
 }
 
 impl Own {
@@ -87,7 +102,11 @@ impl Own {
         for dir in directories.iter().map(|dir| dir.join(registry)).filter(|dir| dir.is_dir()) {
             for file in sorted(&dir)? {
                 match file.extension().and_then(|extension| extension.to_str()) {
-                    Some("crt") => own.authorities.extend(certificates(&file)?),
+                    Some("crt") => {
+                        let found = certificates(&file)?;
+                        ensure!(!found.is_empty(), coded!(RegistryTls, "{file:?}: no certificate in it"));
+                        own.authorities.extend(found);
+                    }
                     Some("cert") if own.client.is_none() => own.client = Some(client(&file, provider)?),
                     _ => {}
                 }
@@ -104,21 +123,15 @@ fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>> {
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let bytes = std::fs::read(file).with_context(|| format!("read {file:?}"))?;
-    let mut found = Vec::new();
-    for item in parse_pem(&bytes) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
-            Ok(_) => {}
-            Err(_) => bail!(coded!(RegistryTls, "{file:?}: not PEM")),
-        }
-    }
-    Ok(found)
+    CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<_, _>>()
+        .map_err(|_| coded!(RegistryTls, "{file:?}: not PEM").into())
 }
 
 /// Loads a client certificate and checks that the key matches, because rustls does not.
-fn client(file: &Path, provider: &CryptoProvider) -> Result<ClientCert> {
+fn client(file: &Path, provider: &CryptoProvider) -> Result<Client> {
     let key_file = file.with_extension("key");
     let read = |file: &Path| std::fs::read(file).with_context(|| format!("read {file:?}"));
     let (chain_pem, key_pem) = (read(file)?, read(&key_file)?);
@@ -127,10 +140,7 @@ fn client(file: &Path, provider: &CryptoProvider) -> Result<ClientCert> {
         .with_context(|| format!("{file:?}: not PEM"))?;
     let key =
         PrivateKeyDer::from_pem_slice(&key_pem).ok().with_context(|| format!("{key_file:?}: no private key in it"))?;
-    CertifiedKey::from_der(chain.clone(), key, provider).with_context(|| format!("{file:?} with {key_file:?}"))?;
-    let key = ureq::tls::PrivateKey::from_pem(&key_pem)
-        .ok()
-        .with_context(|| format!("{key_file:?}: no private key in it"))?;
-    let chain: Vec<_> = chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    Ok(ClientCert::new_with_certs(&chain, key))
+    CertifiedKey::from_der(chain.clone(), key.clone_key(), provider)
+        .map_err(|_| coded!(RegistryTls, "{key_file:?}: not the key of {file:?} (give the two of one client)"))?;
+    Ok((chain, key))
 }

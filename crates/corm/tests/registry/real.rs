@@ -266,6 +266,42 @@ fn item_13_certificates_are_verified() {
     assert!(named.stderr.contains("none"), "{named:?}");
 }
 
+/// `openssl req -x509` makes a certificate that is its own authority. In certs.d it is taken, as Podman takes it, but only
+/// for its name.
+#[test]
+fn a_self_signed_certificate_in_certs_d_is_trusted() {
+    if !installed("docker-registry") || !installed("openssl") {
+        skip!("docker-registry or openssl is not installed");
+    }
+    for (name, trusted) in [("subjectAltName=IP:127.0.0.1", true), ("subjectAltName=DNS:elsewhere.invalid", false)] {
+        let sandbox = Sandbox::new();
+        let (key, certificate) = (sandbox.path("own.key"), sandbox.path("own.crt"));
+        let args = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=registry", "-addext"];
+        let make = |to: &std::path::Path| {
+            let files = [name, "-keyout", key.to_str().unwrap(), "-out", to.to_str().unwrap()];
+            sandbox.program("openssl").args(args).args(files).out().ok();
+        };
+        make(&certificate);
+        let registry = Registry::start(false, Some((&certificate, &key)));
+        load(&sandbox, &Fixture::new(), "web:v1");
+        let push = || corm(&sandbox, &["push", "web:v1", &registry.name("team/web:v1")]).out();
+        let place = format!("/etc/containers/certs.d/{}/ca.crt, or use --tls-verify=false", registry.address);
+        push().exits(1).stderr_contains(&place).stderr_contains("[registry.certificate]");
+        let dir = sandbox.mkdir(&format!(".config/containers/certs.d/{}", registry.address));
+        std::fs::copy(&certificate, dir.join("ca.crt")).unwrap();
+        if trusted {
+            push().ok();
+        } else {
+            push().exits(1).stderr_contains("the certificate is not for this name");
+        }
+        // of another, with the same name
+        make(&dir.join("ca.crt"));
+        push().exits(1).stderr_contains("[registry.certificate]");
+        std::fs::write(dir.join("ca.crt"), "words").unwrap();
+        push().exits(1).stderr_contains("ca.crt\": no certificate in it");
+    }
+}
+
 #[test]
 fn what_skopeo_pushes_and_pulls_has_the_same_digest() {
     if !installed("docker-registry") || !installed("skopeo") {
