@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::create::Reporter;
 use super::run_dir::{RunDir, SupervisorLock};
 use super::session::NotStarted;
+use super::status::Last;
 use super::supervise::wait_gone;
 use super::{cleanup, files, monitor, session, status};
 use crate::store::ContainerRecord;
@@ -35,7 +36,11 @@ pub fn begin(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<Su
 /// As [`begin`] and [`monitor::detach`]; nothing of the start is left then.
 pub fn start(store: &Store, run: &RunDir, record: &ContainerRecord, report: Reporter<'_>) -> Result<(), NotStarted> {
     let supervisor = begin(store, run, record)?;
-    monitor::detach(store, run, record, supervisor, report).inspect_err(|_| undo(store, run, record))
+    monitor::detach(store, run, record, supervisor, report).inspect_err(|failed| {
+        undo(store, run, record);
+        // the reason is being reported; `inspect` has it afterwards
+        let _ = Last::not_started(failed.status, &failed.error).write(store, &record.id);
+    })
 }
 
 /// Removes what a failed start left, unless another process is starting the container by now.

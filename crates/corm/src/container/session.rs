@@ -263,9 +263,10 @@ impl Session<'_> {
     /// The exit status cannot be determined.
     pub fn wait(mut self, report: Reporter<'_>) -> Result<SessionEnd> {
         let ended = self.supervised.run();
-        if let Ok(Ended { status, .. }) = ended {
+        if let Ok(Ended { status, signal, .. }) = ended {
             self.last.finished = Some(jiff::Timestamp::now().to_string());
             self.last.status = Some(status);
+            self.last.signal = signal;
             self.last.oom_killed = self.oom.killed();
             self.last.write(self.store, &self.record.id)?;
             // publish the status before the lock is released, so that `wait` sees it
@@ -273,7 +274,7 @@ impl Session<'_> {
         }
         drop(self.network);
         let cleanup = cleanup::cleanup(self.store, self.run, self.record, report);
-        let Ended { status, output } = ended?;
+        let Ended { status, output, .. } = ended?;
         Ok(SessionEnd { status, output, cleanup })
     }
 }

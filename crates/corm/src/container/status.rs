@@ -11,8 +11,10 @@ use super::run_dir::RunDir;
 use super::runtime::{Runtime, RuntimeStatus};
 use crate::store::ContainerRecord;
 use crate::store::Store;
+use base::error::Report;
 use base::fs::atomic_file;
 use base::fs::atomic_file::Durability;
+use base::signal;
 
 const FILE: &str = "state.json";
 
@@ -30,6 +32,12 @@ pub struct Last {
     /// Whether the kernel killed a process of it for want of memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oom_killed: bool,
+    /// Number of the signal that killed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Why it did not start, of a start that failed: one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 impl Last {
@@ -42,6 +50,22 @@ impl Last {
         match std::fs::read(dir.join(FILE)) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
             other => Ok(Some(serde_json::from_slice(&other.with_context(|| format!("{dir:?}"))?).unwrap_or_default())),
+        }
+    }
+
+    /// Returns the record of a start that failed.
+    pub fn not_started(status: u8, error: &anyhow::Error) -> Self {
+        Last { status: Some(status.into()), error: Some(Report::of(error).line()), ..Last::default() }
+    }
+
+    /// Returns what ended it, where its exit status alone does not tell.
+    pub fn reason(&self) -> Option<String> {
+        match (&self.error, self.signal) {
+            (Some(error), _) => Some(error.clone()),
+            _ if self.oom_killed => Some("out of memory".to_owned()),
+            (None, Some(libc::SIGSYS)) => Some("killed by SIGSYS: the seccomp filter forbids a system call".to_owned()),
+            (None, Some(number)) => Some(format!("killed by SIG{}", signal::name(number))),
+            (None, None) => None,
         }
     }
 
@@ -136,6 +160,7 @@ pub fn of(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<Statu
         }
     }
     Ok(match Last::read(&store.container_dir(&record.id))? {
+        Some(last) if last.error.is_some() => Status::Created,
         Some(last) => Status::Exited(last.status),
         None => Status::Created,
     })

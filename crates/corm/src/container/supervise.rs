@@ -210,6 +210,8 @@ impl InputStream {
 pub struct Ended {
     /// Exit status as in a shell: the status, or 128 + the signal.
     pub status: i32,
+    /// The number of the signal that killed it.
+    pub signal: Option<i32>,
     /// Whether all output was written to corm's own streams, or their readers went away.
     pub output: Result<()>,
 }
@@ -310,7 +312,11 @@ impl Supervisor {
         let lost =
             ["output", "error"].into_iter().zip(&self.outputs).find_map(|(name, output)| Some((name, output.lost?)));
         let output = lost.map_or(Ok(()), |(name, err)| Err(err).with_context(|| format!("standard {name}")));
-        Ok(Ended { status: ended.status(), output })
+        let signal = match ended {
+            ExitStatus::Killed(signal) => Some(signal),
+            ExitStatus::Exited(_) => None,
+        };
+        Ok(Ended { status: ended.status(), signal, output })
     }
 
     /// Waits for one event and handles it.

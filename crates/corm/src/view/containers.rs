@@ -242,7 +242,14 @@ impl Row {
             Status::Exited(code) => {
                 let code = code.map_or_else(|| "?".to_owned(), |code| code.to_string());
                 let when = self.last.finished.as_deref().map(units::ago).unwrap_or_default();
-                format!("Exited ({code}) {when}").trim_end().to_owned()
+                // of what nobody sends to end a container
+                let sent = [libc::SIGTERM, libc::SIGKILL, libc::SIGINT, libc::SIGHUP];
+                let reason = self
+                    .last
+                    .reason()
+                    .filter(|_| self.last.oom_killed || self.last.signal.is_some_and(|signal| !sent.contains(&signal)));
+                let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+                format!("{}{reason}", format!("Exited ({code}) {when}").trim_end())
             }
         }
     }

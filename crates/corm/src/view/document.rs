@@ -154,11 +154,16 @@ impl Spec {
 fn state(row: &Row, config: &Spec) -> Value {
     let time = |text: &str| if text.is_empty() { NEVER.to_owned() } else { text.to_owned() };
     let name = row.status.name();
-    let exit_code = if name == "exited" { row.exit_code().unwrap_or(-1) } else { 0 };
+    let exit_code = match name {
+        "exited" => row.exit_code().unwrap_or(-1),
+        "created" => row.last.status.unwrap_or(0),
+        _ => 0,
+    };
     json!({
         "OciVersion": config.at("/ociVersion", json!("")), "Status": name, "Running": name == "running",
         "Paused": name == "paused", "Restarting": false, "OOMKilled": row.last.oom_killed, "Dead": false,
-        "Pid": row.status.pid().unwrap_or(0), "ExitCode": exit_code, "Error": "", "StartedAt": time(&row.last.started),
+        "Pid": row.status.pid().unwrap_or(0), "ExitCode": exit_code, "Error": row.last.error.as_deref().unwrap_or_default(),
+        "ExitReason": if exit_code == 0 { String::new() } else { row.last.reason().unwrap_or_default() }, "StartedAt": time(&row.last.started),
         "FinishedAt": time(row.last.finished.as_deref().unwrap_or_default()),
         "Health": {"Status": "", "FailingStreak": 0, "Log": []},
     })

@@ -36,6 +36,46 @@ fn a_created_container_runs_when_it_is_started() {
 }
 
 #[test]
+fn what_ended_a_container_is_shown() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let state = |name: &str| {
+            let all: serde_json::Value =
+                serde_json::from_str(&fixture.corm(["inspect", name]).out().ok().stdout).unwrap();
+            all[0]["State"].clone()
+        };
+        let line = || fixture.corm(["ps", "-a", "--format", "{{.Status}}"]).out().ok().stdout;
+        // not started: its program is missing
+        created(fixture, &["--name", "missing"], &["no-such-program"]);
+        fixture.corm(["start", "missing"]).out().fails();
+        let seen = state("missing");
+        assert!(seen["Error"].as_str().unwrap().contains("\"no-such-program\": executable file not found"), "{seen}");
+        assert!(seen["Error"].as_str().unwrap().ends_with("[exec.not_found]"), "{seen}");
+        assert_eq!((&seen["Status"], &seen["ExitCode"]), (&"created".into(), &127.into()), "{seen}");
+        fixture.corm(["rm", "missing"]).out().ok();
+        // the program is the first of the host's pid namespace, which a signal of its own kills
+        for (name, flags, script, reason) in [
+            ("segv", &["--pid=host"][..], "kill -SEGV $$", "killed by SIGSEGV"),
+            ("oom", &["-m", "20m"], "x=a; while :; do x=$x$x; done", "out of memory"),
+        ] {
+            let all = [&["--name", name], flags].concat();
+            let out = fixture.run(&all, "base", &["sh", "-c", script]).out();
+            assert!(out.code > Some(128), "{out:?}");
+            let seen = state(name);
+            assert_eq!((&seen["ExitReason"], &seen["Error"]), (&reason.into(), &"".into()), "{seen}");
+            assert!(line().contains(&format!(" ({reason})")), "{}", line());
+            fixture.corm(["rm", name]).out().ok();
+        }
+        fixture.run(&["--name", "seven"], "base", &["sh", "-c", "exit 7"]).out().exits(7);
+        assert_eq!(state("seven")["ExitReason"], "");
+        assert!(line().starts_with("Exited (7) ") && line().trim().ends_with("ago"), "{}", line());
+        fixture.corm(["rm", "seven"]).out().ok();
+        fixture.no_container_left();
+    });
+}
+
+#[test]
 fn create_refuses_what_run_refuses_and_leaves_nothing() {
     need_root!();
     over_one(|fixture| {
