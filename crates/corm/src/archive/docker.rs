@@ -21,7 +21,7 @@ use base::json;
 /// configuration, and so the image ID, is unchanged. Of the images in `known` only the names are read.
 pub(super) fn import(store: &Store, contents: &Contents, known: &[Imported]) -> Result<Vec<Imported>> {
     let bytes = contents.read(store, "manifest.json", MAX_DOCUMENT)?;
-    let document = json::parse(&bytes).code(Code::ArchiveInvalid, "manifest.json")?;
+    let document = json::parse(&bytes).map_err(|err| coded!(ArchiveInvalid, "manifest.json: {err}"))?;
     let Value::Array(images) = document else { bail!(coded!(ArchiveInvalid, "manifest.json: not a list of images")) };
     if images.is_empty() {
         bail!(coded!(ArchiveInvalid, "manifest.json: no image in it"));

@@ -41,7 +41,7 @@ impl Sink {
         let target = Place::resolve(path).with_context(context)?;
         // a device must not be replaced
         if target.stat().with_context(context)?.is_some_and(|stat| stat.st_mode & libc::S_IFMT != libc::S_IFREG) {
-            bail!(coded!(ArchiveInvalid, "{path:?}: exists, and is not a regular file"));
+            bail!(coded!(FileExists, "{path:?}: exists, and is not a regular file"));
         }
         let staged = store.output(&target, |before| StagedEntry::file_beside(&target, 0o666, before));
         let (staged, note) = staged.with_context(context)?;

@@ -3,6 +3,7 @@
 //! Everything in it is opened below its directory, so that no symlink leads out of it.
 
 use base::coded;
+use base::error::{Code, Coding as _};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -139,8 +140,9 @@ impl Context {
             Some(path) => (path.to_string_lossy().into_owned(), self.of_caller(path)?),
             None => {
                 let found = FILES.into_iter().find_map(|name| self.read(name).transpose().map(|read| (name, read)));
-                let (name, bytes) =
-                    found.with_context(|| format!("the context has neither {}", FILES.join(" nor ")))?;
+                let (name, bytes) = found.with_code(Code::FileMissing, || {
+                    format!("the context has neither {} (create one, or name it with --file)", FILES.join(" nor "))
+                })?;
                 (name.to_owned(), bytes?)
             }
         };
@@ -155,8 +157,9 @@ impl Context {
             Ok(file) => read_file(&context(), file),
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
                 let text = path.to_str().with_context(|| format!("{}: is not UTF-8", context()))?;
-                self.read(text)?
-                    .with_context(|| format!("{}: no such file, neither here nor in the context", context()))
+                self.read(text)?.with_code(Code::FileMissing, || {
+                    format!("{}: no such file, neither here nor in the context", context())
+                })
             }
             Err(err) => Err(err).with_context(context),
         }

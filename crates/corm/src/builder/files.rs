@@ -247,7 +247,7 @@ impl<'a> StageRun<'a> {
             for mount in &all {
                 stage
                     .mount(&mut mounts, shared, mount)
-                    .with_code(Code::UsageValue, || format!("--mount {:?}", mount.kind))?;
+                    .with_code(Code::UsageValue, || format!("--mount={}", mount.text))?;
             }
             let proxies = stage.build.given.proxies().map(|(name, value)| format!("{name}={value}"));
             let job = command::Job {

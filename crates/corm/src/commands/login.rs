@@ -16,7 +16,7 @@ use crate::registry::{AuthFile, AuthSource, Credentials, Options};
 /// # Errors
 /// The registry refuses them, or they cannot be stored.
 pub(super) fn run(context: &Context, args: &args::Login) -> Result<u8> {
-    let options = remote::options(&args.remote)?;
+    let options = remote::options_of_login(&args.remote)?;
     let key = key(args.registry.as_deref(), &options)?;
     let (registry, path) = key.split_once('/').unwrap_or((&key, ""));
     if args.get_login {
@@ -77,7 +77,8 @@ fn ask(args: &args::Login, existing: Option<&Credentials>) -> Result<Credentials
 /// # Errors
 /// There are none, or the file cannot be written.
 pub(super) fn logout(args: &args::Logout) -> Result<u8> {
-    let options = remote::options(&args::Remote { authfile: args.authfile.clone(), ..args::Remote::default() })?;
+    let options =
+        remote::options_of_login(&args::Remote { authfile: args.authfile.clone(), ..args::Remote::default() })?;
     let mut file = AuthFile::open(&file(&options.auth)?)?;
     if args.all {
         file.remove_all()?;

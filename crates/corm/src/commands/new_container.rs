@@ -5,7 +5,7 @@ use base::error::{Code, Coding as _};
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use super::{Context, remote};
 use crate::cli::args;
@@ -36,10 +36,9 @@ pub(super) fn create(
 ) -> Result<(ContainerRecord, SupervisorLock)> {
     let options = RunOptions::new(args)?;
     let runtime = runtime::find(context.global.runtime.as_deref())?;
-    ensure!(
-        args.cidfile.as_ref().is_none_or(|file| !file.exists()),
-        coded!(UsageValue, "--cidfile: {:?} exists", args.cidfile)
-    );
+    if let Some(file) = args.cidfile.as_ref().filter(|file| file.exists()) {
+        bail!(coded!(FileExists, "--cidfile {file:?} exists"));
+    }
     let image = image(context, store, args)?;
     let report = |text: &str| context.report(LogLevel::Debug, text);
     replace(store, run, args)?;

@@ -24,6 +24,17 @@ pub(super) const DOCKER: &str = "docker://";
 /// # Errors
 /// registries.conf cannot be read, or nothing answers.
 pub(super) fn options(remote: &args::Remote) -> Result<Options> {
+    if let Some(file) = remote.authfile.as_ref().filter(|file| !file.exists()) {
+        bail!(coded!(FileMissing, "--authfile {file:?}: no such file (`corm login --authfile` creates it)"));
+    }
+    options_of_login(remote)
+}
+
+/// As [`options`], also where the file of credentials is still to be made.
+///
+/// # Errors
+/// As [`options`].
+pub(super) fn options_of_login(remote: &args::Remote) -> Result<Options> {
     let given = remote.creds.as_ref().map(|text| -> Result<Credentials> {
         let (user, password) = match text.expose().split_once(':') {
             Some((user, password)) => (user, password.to_owned()),

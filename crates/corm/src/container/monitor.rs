@@ -14,7 +14,7 @@ use super::session::{self, NotStarted, Streams};
 use super::status;
 use crate::store::ContainerRecord;
 use crate::store::Store;
-use base::error::describe;
+use base::error::{from_wire, to_wire};
 use linux::process;
 use linux::process::CloneResult;
 use linux::term;
@@ -40,7 +40,7 @@ pub fn detach(
                 Ok(()) => 0,
                 Err(failed) => {
                     // where this fails, the end of the file tells the caller of a failure
-                    let _ = result_pipe.map(|pipe| write_result(&pipe, failed.status, &describe(&failed.error)));
+                    let _ = result_pipe.map(|pipe| write_result(&pipe, failed.status, &to_wire(&failed.error)));
                     1
                 }
             };
@@ -109,7 +109,7 @@ fn read_result(pipe: OwnedFd) -> Result<(), NotStarted> {
         match all.split_first() {
             Some((0, _)) => return Ok(()),
             Some((&status, [text @ .., 0])) => {
-                return Err(NotStarted { status, error: Error::msg(String::from_utf8_lossy(text).into_owned()) });
+                return Err(NotStarted { status, error: from_wire(&String::from_utf8_lossy(text)) });
             }
             _ if got == 0 => {
                 return Err(Error::msg("the container's supervisor was killed, or could not report the start").into());

@@ -1,7 +1,8 @@
 //! Lines to statements: parser directives, comments, continued lines, here-documents.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use base::coded;
+use base::error::{Code, Coding as _};
 
 use super::words::Lexer;
 
@@ -86,9 +87,9 @@ pub(super) fn statements(file: &str, text: &str) -> Result<(Directives, Vec<Stat
         ensure!(!joined.contains('\0'), coded!(BuildInvalid, "{}: has a NUL", context()));
         let mut statement = split(first + 1, &joined);
         if takes_heredocs(&statement) {
-            statement.heredocs = heredocs(&statement.rest, directives.escape).with_context(context)?;
+            statement.heredocs = heredocs(&statement.rest, directives.escape).with_code(Code::BuildInvalid, context)?;
             for doc in &mut statement.heredocs {
-                doc.content = content(doc, &lines, &mut at).with_context(context)?;
+                doc.content = content(doc, &lines, &mut at).with_code(Code::BuildInvalid, context)?;
             }
         }
         found.push(statement);

@@ -14,6 +14,7 @@ pub mod words;
 
 use anyhow::{Context as _, Result, ensure};
 use base::coded;
+use base::error::{Code, Coding as _};
 
 pub use flags::FlagList;
 pub use instruction::{Command, CopyArgs, Healthcheck, Instruction, Run};
@@ -75,7 +76,8 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Containerfile> {
     let escape = directives.escape;
     let mut steps = Vec::with_capacity(statements.len());
     for statement in statements {
-        let instruction = instruction::parse(&statement, escape).with_context(|| place(name, &statement))?;
+        let instruction =
+            instruction::parse(&statement, escape).with_code(Code::BuildInvalid, || place(name, &statement))?;
         steps.push(Step { statement, instruction });
     }
     ensure!(!steps.is_empty(), coded!(BuildInvalid, "{name}: has no instruction"));

@@ -25,7 +25,10 @@ impl Digest {
     /// Another algorithm, another length, other characters than `0-9a-f`.
     pub fn parse(text: &str) -> Result<Self> {
         let Some(hex) = text.strip_prefix(ALGORITHM) else {
-            bail!(coded!(ImageName, "digest {text:?}: not of the form {ALGORITHM}…, no other algorithm is supported"));
+            bail!(coded!(
+                ImageInvalid,
+                "digest {text:?}: not of the form {ALGORITHM}…, no other algorithm is supported"
+            ));
         };
         if hex.len() != HEX || !hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             bail!(coded!(ImageInvalid, "digest {text:?}: not {HEX} digits of 0-9a-f"));

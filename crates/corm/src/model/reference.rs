@@ -225,7 +225,7 @@ impl<'a> Parts<'a> {
             check_tag(tag)?;
         }
         Ok(match self.digest {
-            Some(digest) => Version::Digest(Digest::parse(digest)?),
+            Some(digest) => Version::Digest(Digest::parse(digest).map_err(|err| coded!(ImageName, "{err}"))?),
             None => Version::Tag(self.tag.unwrap_or(DEFAULT_TAG).to_owned()),
         })
     }

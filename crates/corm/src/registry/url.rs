@@ -24,11 +24,11 @@ impl Origin {
         let default = match scheme.as_str() {
             "http" => 80,
             "https" => 443,
-            _ => bail!(coded!(ImageName, "{}: neither http nor https", shown(url))),
+            _ => bail!(coded!(RegistryAnswer, "{}: neither http nor https", shown(url))),
         };
         let authority = url.authority().with_context(|| format!("{}: no host", shown(url)))?;
         if authority.as_str().contains('@') || authority.host().is_empty() {
-            bail!(coded!(ImageName, "{}: a user's name in it, or no host", shown(url)));
+            bail!(coded!(RegistryAnswer, "{}: a user's name in it, or no host", shown(url)));
         }
         Ok(Self { scheme, host: authority.host().to_ascii_lowercase(), port: url.port_u16().unwrap_or(default) })
     }

@@ -156,7 +156,7 @@ impl Store {
             return Ok(record);
         }
         if let Some((_, digest)) = text.rsplit_once('@') {
-            let wanted = Digest::parse(digest)?;
+            let wanted = Digest::parse(digest).map_err(|err| coded!(ImageName, "{text:?}: {err}"))?;
             let is = |image: &ImageRecord| image.manifest == wanted || image.index.as_ref() == Some(&wanted);
             return self.images()?.into_iter().find(is).ok_or_else(missing);
         }

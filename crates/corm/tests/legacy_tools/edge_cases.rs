@@ -24,6 +24,10 @@ fn exit_statuses_are_the_programs_or_show_why_it_did_not_start() {
             let command = if status == 137 { &shell[..] } else { command };
             let out = fixture.run(&["--rm"], "base", command).out().no_panic();
             assert_eq!(out.code, Some(status), "{out:?}");
+            if (126..=127).contains(&status) {
+                let last = out.stderr.lines().last().unwrap_or_default();
+                assert!(last.starts_with("corm: ") && last.contains(" [exec."), "{out:?}");
+            }
             fixture.no_container_left();
             let out = fixture.run(&["--rm", "-d"], "base", command).out().no_panic();
             let started = !(126..=127).contains(&status);

@@ -69,6 +69,12 @@ fn server(fixture: &Fixture) -> Server {
             "denied" => error(403, "DENIED"),
             "unknown" => error(404, "MANIFEST_UNKNOWN"),
             "teapot" => Response::new(418, &[], ""),
+            "silent" => Response::raw(|_| Ok(())),
+            "elsewhere" if path.contains("/blobs/") => Response::new(307, &[("location", "ftp://127.0.0.1/x")], ""),
+            "md5" => {
+                let text = r#"{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"md5:ab","size":2},"layers":[]}"#;
+                Response::new(200, &[("content-type", "application/vnd.oci.image.manifest.v1+json")], text)
+            }
             "digest" if path.contains("/blobs/") => match fixture.answer(request) {
                 Response::WellFormed { status, headers, body } => {
                     Response::WellFormed { status, headers, body: body.iter().map(|byte| !byte).collect() }
@@ -102,7 +108,8 @@ fn of_registries() {
     let name = |path: &str| server.name(path);
     let (page, text, login, denied) = (name("page/b:1"), name("text/b:1"), name("login/b:1"), name("denied/b:1"));
     let (unknown, teapot, index) = (name("unknown/b:1"), name("teapot/b:1"), name("index/b:1"));
-    let digest = name("digest/b:v1");
+    let (digest, silent) = (name("digest/b:v1"), name("silent/b:1"));
+    let (md5, elsewhere) = (name("md5/b:1"), name("elsewhere/b:v1"));
     let wanted = format!("`corm login {}` stores", server.address);
     check(
         &sandbox,
@@ -119,6 +126,10 @@ fn of_registries() {
                 "(there are linux/s390x, linux/ppc64le: choose one with --platform)",
             ),
             (vec!["pull", &digest], "image.digest", "with the digest"),
+            (vec!["pull", &md5], "image.invalid", "no other algorithm is supported"),
+            (vec!["pull", &elsewhere], "registry.answer", "ftp://127.0.0.1/x: neither http nor https"),
+            (vec!["--log-level=error", "pull", &silent], "registry.cut", "manifests/1"),
+            (vec!["pull", "--authfile", "/no/auth.json", &text], "file.missing", "--authfile \"/no/auth.json\""),
             (vec!["pull", "127.0.0.1:1/a/b:1"], "registry.unreachable", "connection refused"),
             (vec!["pull", "no-such-host.invalid/a/b:1"], "registry.unreachable", "no-such-host.invalid"),
             (vec!["run", "--pull=always", &unknown], "registry.not_found", "HTTP status 404"),
@@ -137,6 +148,8 @@ fn of_names_and_stores() {
             (vec!["pull"], "usage.arguments", "requires"),
             (vec!["pull", "UPPER/Case:1"], "image.name", "image name"),
             (vec!["pull", "a/b:t:u"], "image.name", "image name"),
+            (vec!["pull", "a/b@sha256:12"], "image.name", "sha256:12"),
+            (vec!["network", "create", "--subnet", "10.0.0.0/99", "n"], "usage.value", "10.0.0.0/99"),
             (vec!["pull", "--platform", "foo", "a/b"], "image.platform", "not of the form OS/ARCH"),
             (vec!["inspect", "nothing"], "image.not_found", "`corm pull nothing` fetches an image"),
             (vec!["rmi", "nothing"], "image.not_found", "`corm pull nothing` fetches it"),
@@ -164,11 +177,14 @@ fn of_archives_and_builds() {
     write("noise", &(0..4096u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<u8>>());
     write("zip", b"PK\x03\x04rest of it");
     write("empty", b"");
+    std::fs::create_dir(sandbox.path("manifest")).unwrap();
+    write("manifest/manifest.json", b"x");
     for (dir, file) in [
         ("none", None),
         ("frm", Some("FRM x\n")),
         ("copy", Some("FROM scratch\nCOPY nothing /\n")),
         ("user", Some("RUN x\n")),
+        ("env", Some("FROM scratch\nENV A\n")),
     ] {
         std::fs::create_dir(sandbox.path(dir)).unwrap();
         if let Some(text) = file {
@@ -190,6 +206,10 @@ fn of_archives_and_builds() {
             (vec!["build", "frm"], "build.invalid", "Containerfile:1: \"FRM x\""),
             (vec!["build", "copy"], "file.missing", "Containerfile:2: \"COPY nothing /\""),
             (vec!["build", "user"], "build.invalid", "Containerfile:1"),
+            (vec!["build", "env"], "build.invalid", "not of the form NAME=VALUE"),
+            (vec!["build", "none"], "file.missing", "neither Containerfile nor Dockerfile"),
+            (vec!["build", "-f", "/no/Containerfile", "frm"], "file.missing", "\"/no/Containerfile\""),
+            (vec!["load", "-i", "manifest"], "archive.invalid", "manifest.json: not valid JSON"),
         ],
     );
 }

@@ -49,8 +49,8 @@ impl Subnet {
         let (ip, host_bits) = match parts {
             Some((ip @ IpAddr::V4(_), bits @ 8..=30)) => (ip, 32 - bits),
             Some((ip @ IpAddr::V6(_), bits @ 16..=126)) => (ip, 128 - bits),
-            Some((IpAddr::V6(_), _)) => bail!(coded!(NetworkFailed, "{text:?}: a subnet of IPv6 is from /16 to /126")),
-            _ => bail!(coded!(NetworkFailed, "{text:?}: not a subnet of the form 10.87.0.0/16, from /8 to /30")),
+            Some((IpAddr::V6(_), _)) => bail!(coded!(UsageValue, "{text:?}: a subnet of IPv6 is from /16 to /126")),
+            _ => bail!(coded!(UsageValue, "{text:?}: not a subnet of the form 10.87.0.0/16, from /8 to /30")),
         };
         let rest = (1_u128 << host_bits) - 1;
         let first = number(ip) & !rest;
