@@ -7,7 +7,7 @@ PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-old-kernels test-packages cross deb release reproducible test-image test-callers test-critest test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench account bench-image bench-build bench-shim budgets install uninstall manual docs session deps clean
+.PHONY: help build test test-old-kernels test-packages cross deb release reproducible test-image test-callers test-critest test-engines faults faults-full fuzz powercut demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench account bench-image bench-build bench-shim budgets install uninstall manual docs errors session deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
@@ -119,6 +119,10 @@ manual: ## Write the man pages and completions in packaging/ from the tables of 
 
 docs: ## The guides, references and figures as a site in target/docs-site, by mdBook
 	scripts/toolchain scripts/docs.sh
+
+errors: build ## Provoke 300 failures with croci, runc and crun, and corm and Podman, and write docs/generated/errors.md
+	scripts/apt-install runc crun podman busybox-static openssl
+	CROCI=$(CROCI) CORM=$(CORM) scripts/errors.py docs/generated/errors.md
 
 session: build ## Record the session that the README shows, by a real run (docs/generated/session.svg)
 	CROCI=$(CROCI) CORM=$(CORM) scripts/session.py docs/generated/session.svg
