@@ -25,7 +25,8 @@ HEAD = """# What croci and corm print when something fails, and what others prin
 
 Written by `make errors` from a run: each failure is provoked with croci, runc and crun, or with corm and Podman. A cell is what
 the program wrote to standard error, shortened; DIR is the directory of the failure. **✓** stands before a message that names the
-cause on one line with a status other than 0, **✗** before one that does not. Lines of progress, of tries again and of usage are left out.
+cause on one line with a status other than 0, **✗** before one that does not. crun runs without the host's v2 hierarchy where v1 is beside it, because it
+refuses that. Lines of progress, of tries again and of usage are left out.
 """
 
 

@@ -26,6 +26,8 @@ BASE = {
 }
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 SECONDS = 20
+# the v2 hierarchy beside those of v1
+UNIFIED = "/sys/fs/cgroup/unified"
 
 
 def elf(machine, loader=b""):
@@ -94,6 +96,9 @@ class Place:
         """Runs a script; returns its status and the lines that its last command wrote to standard error."""
         env = {"PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "RUNTIME": self.runtime, "B": self.bundle, "S": self.state,
                "U": self.user, "ID": self.id, "R": f"{self.runtime} --root {self.state}", "HOME": "/root"}
+        if os.path.basename(self.runtime) == "crun" and os.path.ismount(UNIFIED):
+            # crun refuses every container where controllers are in both hierarchies
+            script = f"umount {UNIFIED}; {script}"
         with open(f"{self.work}/err", "wb") as err:
             try:
                 done = subprocess.run(["unshare", "-m", "sh", "-c", script], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
