@@ -9,7 +9,7 @@ use crate::cli::args;
 use crate::cli::args::LogLevel;
 use crate::container::monitor;
 use crate::container::run_dir::RunDir;
-use base::error::describe;
+use base::error::Report;
 
 /// Runs the container: returns the program's status in the foreground, 125 to 127 when it did not start.
 ///
@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context, args: &args::Run) -> Result<u8> {
         }
         Err(failed) => {
             monitor::remove_not_started(&store, &run, &record);
-            let _ = writeln!(std::io::stderr(), "corm: {}", describe(&failed.error));
+            let _ = writeln!(std::io::stderr(), "corm: {}", Report::of(&failed.error).line());
             Ok(failed.status)
         }
     }

@@ -12,7 +12,7 @@ use crate::container::create;
 use crate::container::lifecycle;
 use crate::container::run_dir::RunDir;
 use crate::store::Store;
-use base::error::describe;
+use base::error::Report;
 
 /// Starts each container, in the background or one in the foreground; for a bundle, mounts the tree again after a reboot.
 ///
@@ -50,7 +50,7 @@ fn attached(context: &Context, (store, run): (&Store, &RunDir), name: &str, inte
         Ok(status) => Ok(u8::try_from(status).unwrap_or(u8::MAX)),
         Err(failed) => {
             lifecycle::undo(store, run, &record);
-            let _ = writeln!(std::io::stderr(), "corm: {}", describe(&failed.error));
+            let _ = writeln!(std::io::stderr(), "corm: {}", Report::of(&failed.error).line());
             Ok(failed.status)
         }
     }

@@ -5,7 +5,7 @@
 
 use base::coded;
 use base::error::{Code, Coding as _};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use ureq::SendBody;
@@ -383,7 +383,11 @@ fn copy(
     let mut reader = response.reader();
     let mut buffer = vec![0; 128 << 10];
     loop {
-        let read = reader.read(&mut buffer).map_err(RetryError::transient)?;
+        let read = match reader.read(&mut buffer) {
+            // a connection that ended within the body
+            Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => 0,
+            other => other.map_err(|err| RetryError::transient(Code::RegistryCut.attach(err.into())))?,
+        };
         let bytes = buffer.get(..read).unwrap_or_default();
         if read as u64 > left {
             return Err(anyhow!(coded!(ImageInvalid, "longer than the manifest says")).into());
@@ -426,6 +430,9 @@ fn name_ca(err: anyhow::Error, registry: &str) -> anyhow::Error {
     if is_of_tls(&err) {
         let place = format!("/etc/containers/certs.d/{registry}/ca.crt");
         let text = base::error::describe(&err);
+        if text.ends_with(')') {
+            return anyhow!(coded!(RegistryTls, "registry {registry}: {text}"));
+        }
         return anyhow!(coded!(
             RegistryTls,
             "registry {registry}: {text} (put the CA's certificate into {place}, or use --tls-verify=false)"

@@ -388,7 +388,10 @@ fn of_tls(error: &rustls::Error) -> anyhow::Error {
             rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
         ) => anyhow!(coded!(RegistryTls, "the certificate has expired")),
         rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => {
-            anyhow!(coded!(RegistryTls, "the server wants a client certificate"))
+            anyhow!(coded!(
+                RegistryTls,
+                "the server wants a client certificate (put client.cert and client.key beside ca.crt in certs.d)"
+            ))
         }
         _ => anyhow!(coded!(RegistryTls, "{error}")),
     }
