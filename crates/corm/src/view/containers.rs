@@ -242,7 +242,7 @@ impl Row {
             Status::Exited(code) => {
                 let code = code.map_or_else(|| "?".to_owned(), |code| code.to_string());
                 let when = self.last.finished.as_deref().map(units::ago).unwrap_or_default();
-                // of what nobody sends to end a container
+                // signals by which people end a container are no reason
                 let sent = [libc::SIGTERM, libc::SIGKILL, libc::SIGINT, libc::SIGHUP];
                 let reason = self
                     .last
