@@ -28,7 +28,7 @@ fn judge(out: &Out, code: &str, words: &str) -> Result<(), String> {
         return wrong("another cause");
     }
     let advice =
-        ["(", "must", "not of the form", "is no ", "unknown", "requires", "exclude", "needs", "neither", "no FROM"];
+        ["(", "must", "of the form", "is no ", "unknown", "requires", "exclude", "needs", "neither", "no FROM"];
     if !advice.iter().any(|word| line.contains(word)) {
         return wrong("nothing about what to do");
     }
