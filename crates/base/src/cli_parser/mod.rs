@@ -81,6 +81,12 @@ pub const HELP: &[Flag] = &[
     Flag { name: "usage", short: Some('?'), kind: FlagKind::Help, value: "", help: "The same as --help" },
 ];
 
+/// [`HELP`] of a verb that has another flag `-h`.
+pub const LONG_HELP: &[Flag] = &[
+    Flag { name: "help", short: None, kind: FlagKind::Help, value: "", help: "Show this help" },
+    Flag { name: "usage", short: Some('?'), kind: FlagKind::Help, value: "", help: "The same as --help" },
+];
+
 /// Word of [`LATEST`] in the place of the first operand.
 pub const LATEST_WORD: &str = "--latest";
 

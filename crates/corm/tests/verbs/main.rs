@@ -15,6 +15,7 @@ mod user;
 mod attach;
 mod copies;
 mod filters;
+mod flags;
 mod groups;
 mod images;
 mod lifecycle;

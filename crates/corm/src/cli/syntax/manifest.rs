@@ -29,7 +29,15 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Create a list of images",
         "LIST [IMAGE...]",
         (1, ANY),
-        &[&[ALL, switch("amend", None, "Replace a list of this name"), ANNOTATION], REMOTE, HELP],
+        &[
+            &[
+                switch("all", None, "Every image of an index"),
+                switch("amend", Some('a'), "Add to a list of this name"),
+                ANNOTATION,
+            ],
+            REMOTE,
+            HELP,
+        ],
         convert::manifest::create,
     ),
     verb(

@@ -8,7 +8,7 @@ use super::registry::REMOTE;
 use super::settings::SETTINGS;
 use crate::cli::convert;
 use base::cli_parser::Flag;
-use base::cli_parser::HELP;
+use base::cli_parser::LONG_HELP;
 use base::cli_parser::many;
 use base::cli_parser::one;
 use base::cli_parser::switch;
@@ -43,7 +43,7 @@ const NEW: &[Flag] = &[
         "Log rotation: max-size=SIZE [default: 10m] or max-file=N [default: 3] (repeatable)",
     ),
     switch("read-only", None, "Make the root file system read-only"),
-    one("hostname", None, "NAME", "Container host name"),
+    one("hostname", Some('h'), "NAME", "Container host name"),
 ];
 
 /// Removal of the image.
@@ -57,7 +57,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "IMAGE [COMMAND [ARG...]]",
         count: (1, ANY),
         has_trailing_args: true,
-        flags: &[&[DETACH, RMI], NEW, SETTINGS, network::RUN, REMOTE, HELP],
+        flags: &[&[DETACH, RMI], NEW, SETTINGS, network::RUN, REMOTE, LONG_HELP],
         make: convert::run::run,
     },
     VerbSpec {
@@ -66,7 +66,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "IMAGE [COMMAND [ARG...]]",
         count: (1, ANY),
         has_trailing_args: true,
-        flags: &[NEW, SETTINGS, network::RUN, REMOTE, HELP],
+        flags: &[NEW, SETTINGS, network::RUN, REMOTE, LONG_HELP],
         make: convert::run::create,
     },
 ];

@@ -1,10 +1,15 @@
 //! The verbs on the store as a whole.
 
-use super::common::{FORMAT, PRUNE_FILTER, VerbSpec, verb};
+use super::common::{PRUNE_FILTER, VerbSpec, verb};
 use super::views;
 use crate::cli::convert;
+use base::cli_parser::Flag;
 use base::cli_parser::HELP;
+use base::cli_parser::one;
 use base::cli_parser::switch;
+
+/// `--format` of a document.
+const SHOWN: Flag = one("format", Some('f'), "FORMAT", "Output format: json, or a template of Go [default: text]");
 
 /// The verbs, in the order of the help.
 pub(super) const VERBS: &[VerbSpec] = &[
@@ -41,6 +46,6 @@ pub(super) const VERBS: &[VerbSpec] = &[
         &[HELP],
         convert::system::explain,
     ),
-    verb("version", "Show the version", "", (0, 0), &[&[FORMAT], HELP], convert::system::version),
-    verb("info", "Show the store, its driver and the host", "", (0, 0), &[&[FORMAT], HELP], convert::system::info),
+    verb("version", "Show the version", "", (0, 0), &[&[SHOWN], HELP], convert::system::version),
+    verb("info", "Show the store, its driver and the host", "", (0, 0), &[&[SHOWN], HELP], convert::system::info),
 ];

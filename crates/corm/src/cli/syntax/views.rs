@@ -42,7 +42,7 @@ pub(super) const PS: &[Flag] = &[
 /// Flags of `inspect`.
 pub(super) const INSPECT: &[Flag] = &[
     INSPECT_FORMAT,
-    one("type", None, "TYPE", "What is looked for: image, container or all [default: all]"),
+    one("type", Some('t'), "TYPE", "What is looked for: image, container or all [default: all]"),
     switch("size", Some('s'), "Measure containers"),
     LATEST,
 ];
