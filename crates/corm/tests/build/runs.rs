@@ -80,6 +80,46 @@ fn limits_and_names_hold_for_commands() {
 }
 
 #[test]
+fn limits_of_the_cgroup_hold_for_commands() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let flags = [
+            "--memory=64m",
+            "--memory-swap=128m",
+            "--cpu-shares=512",
+            "--cpu-period=50000",
+            "--cpu-quota=20000",
+            "--cpuset-cpus=0",
+            "--cpuset-mems=0",
+            "--no-cache",
+        ];
+        let read =
+            |v2: &str, v1: &str| format!("(cat /sys/fs/cgroup/{v2} 2>/dev/null || cat /sys/fs/cgroup/{v1}) >> /l");
+        let commands = [
+            read("memory.max", "memory/memory.limit_in_bytes"),
+            read("cpu.max", "cpu/cpu.cfs_quota_us"),
+            read("cpuset.cpus", "cpuset/cpuset.cpus"),
+            read("cpuset.mems", "cpuset/cpuset.mems"),
+            read("cpu.weight", "cpu/cpu.shares"),
+        ];
+        let text = format!("FROM base\nRUN {}\n", commands.join("; "));
+        built(fixture, &text, &[], &flags).ok();
+        let found = prints(fixture, "cat /l");
+        let lines: Vec<&str> = found.lines().collect();
+        assert_eq!((lines[0], lines[2], lines[3]), ("67108864", "0", "0"), "{found}");
+        assert!(lines[1].starts_with("20000") && ["512", "20"].contains(&lines[4]), "{found}");
+        let out = built(fixture, &text, &[], &["--memory=64m", "--memory-swap=32m"]).fails();
+        assert!(out.stderr.contains("--memory-swap"), "{out:?}");
+        let out = built(fixture, &text, &[], &["--progress=quiet", "--no-cache"]).ok();
+        assert_eq!((out.stderr.as_str(), out.lines().len()), ("", 1));
+        assert!(!built(fixture, &text, &[], &["--progress=plain", "--no-cache"]).ok().stderr.is_empty());
+        built(fixture, &text, &[], &["--progress=loud"]).fails().stderr_contains("--progress");
+        fixture.no_container_left();
+    });
+}
+
+#[test]
 fn files_are_mounted_and_not_kept() {
     need_root!();
     over_all(|fixture| {

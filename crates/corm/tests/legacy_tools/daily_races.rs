@@ -1,7 +1,7 @@
 //! Commits at the same time, a name used again at once, and what a commit and `inspect` keep of a container.
 
 use crate::commits::{counted_at_one_moment, start_counting};
-use crate::fixture::{CormFixture, over_all, over_one};
+use crate::fixture::{CormFixture, over_all};
 use test_support::{Value, json, need_root};
 
 #[test]
@@ -38,7 +38,7 @@ fn the_name_of_a_killed_container_is_free_at_once() {
 #[test]
 fn a_container_that_ran_out_of_memory_says_so() {
     need_root!();
-    over_one(|fixture| {
+    over_all(|fixture| {
         fixture.image("base");
         let oom = |name: &str, script: &str, status: i32| {
             fixture.run(&["--name", name, "-m", "24m"], "base", &["sh", "-c", script]).out().exits(status);

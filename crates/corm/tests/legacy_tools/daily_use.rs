@@ -61,7 +61,7 @@ fn a_volume_at_dev_is_the_containers_dev_with_its_own_terminals() {
 #[test]
 fn two_volumes_at_one_place_and_unknown_options_are_refused() {
     need_root!();
-    over_one(|fixture| {
+    over_all(|fixture| {
         fixture.image("base");
         let out = fixture.run(&["-v", "/tmp:/x", "-v", "/usr:/x/"], "base", &["true"]).out().exits(125);
         assert!(out.stderr.contains("the destination of two"), "{out:?}");
@@ -129,7 +129,7 @@ fn a_signal_to_exec_reaches_its_program() {
 #[test]
 fn output_that_cannot_be_written_is_an_error() {
     need_root!();
-    over_one(|fixture| {
+    over_all(|fixture| {
         fixture.image("base");
         let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let run = |flags: &[&str], script: &str| {
@@ -149,7 +149,7 @@ fn output_that_cannot_be_written_is_an_error() {
 #[test]
 fn a_memory_limit_may_be_none_and_has_everybodys_units() {
     need_root!();
-    over_one(|fixture| {
+    over_all(|fixture| {
         fixture.image("base");
         let limit = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null; true";
         let limited = |size: &str| prints(fixture, &["-m", size], limit);
@@ -168,7 +168,7 @@ fn a_memory_limit_may_be_none_and_has_everybodys_units() {
 #[test]
 fn an_empty_tar_is_no_image() {
     need_root!();
-    over_one(|fixture| {
+    over_all(|fixture| {
         let out = fixture.corm(["import", "-", "empty"]).stdin("").out().exits(1).one_line();
         assert!(out.stderr.contains("is empty"), "{out:?}");
         let file = fixture.sandbox.write("empty.tar", "");

@@ -240,6 +240,29 @@ fn networks_are_created_with_podmans_files() {
     });
 }
 
+#[test]
+fn exposed_ports_are_published_when_all_are_and_else_only_shown() {
+    need_root!();
+    if !installed("netavark") {
+        skip!("netavark is not installed");
+    }
+    over_one(|fixture| {
+        let net = Net::new();
+        fixture.image("base");
+        let corm = |args: &[&str]| net.corm(fixture, args).out();
+        net.serve(fixture, "web", &["--network", "bridge", "--expose", "80", "--publish-all"]);
+        let port = corm(&["port", "web", "80"]).ok().text().rsplit(':').next().unwrap().parse().unwrap();
+        net.answers("192.0.2.10", port, "web");
+        // exposed alone it is shown and not published
+        net.serve(fixture, "quiet", &["--network", "bridge", "--expose", "80"]);
+        assert_eq!(corm(&["port", "quiet"]).stdout, "");
+        assert_eq!(corm(&["ps", "-f", "name=quiet", "--format", "{{.Ports}}"]).ok().text(), "80/tcp");
+        corm(&["rm", "-f", "web", "quiet"]).ok();
+        nothing_left(&net);
+        fixture.no_container_left();
+    });
+}
+
 /// Runs a container in the network `mine` with an address of its own.
 fn joins_a_created_network(fixture: &CormFixture, net: &Net) {
     let corm = |args: &[&str]| net.corm(fixture, args).out();

@@ -273,7 +273,7 @@ fn item_11_layouts_with_symlinks_fifos_and_wrong_data_are_refused() {
 }
 
 /// Returns an archive as new versions of Docker write it: an OCI layout and a docker archive in one.
-fn both(index_of: &Fixture, docker: &Fixture, index_tag: &str) -> Vec<u8> {
+pub(crate) fn both(index_of: &Fixture, docker: &Fixture, index_tag: &str) -> Vec<u8> {
     let sandbox = Sandbox::new();
     let layout = sandbox.path("layout");
     index_of.write_layout(&layout, index_tag);

@@ -12,7 +12,7 @@ use crate::server::{Response, Server};
 use test_support::{Out, Sandbox};
 
 /// Returns a fixture whose manifest and configuration are changed; the new manifest has the tag `v1`.
-fn changed(change: impl FnOnce(&mut Value, &mut Value)) -> Fixture {
+pub(crate) fn changed(change: impl FnOnce(&mut Value, &mut Value)) -> Fixture {
     let mut fixture = Fixture::new();
     let (mut manifest, mut config) = (fixture.json(&fixture.manifest.clone()), fixture.json(&fixture.config.clone()));
     change(&mut manifest, &mut config);
@@ -85,7 +85,7 @@ fn null_is_an_empty_list_or_text() {
 }
 
 /// Returns a fixture whose tag `v1` is an index of these entries; one without a digest is of the image.
-fn index_of(entries: &[Value]) -> Fixture {
+pub(crate) fn index_of(entries: &[Value]) -> Fixture {
     let mut fixture = Fixture::new();
     let image = describe(MANIFEST, &fixture.blobs[&fixture.manifest]);
     let full = |entry: &Value| {

@@ -3,11 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[path = "../store/store_fixture.rs"]
+#[allow(dead_code)]
+mod store_fixture;
+
 mod archives;
 mod copies;
 mod documents;
+mod drivers;
 mod failures;
 mod fixture;
+mod flags;
 mod hostile;
 mod interop;
 mod login_verbs;

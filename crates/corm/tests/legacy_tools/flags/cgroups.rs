@@ -20,8 +20,13 @@ fn rates_of_a_block_device_are_limited() {
     over_one(|fixture| {
         let Some((device, numbers)) = block_device() else { skip!("no block device") };
         fixture.image("base");
-        let rates = [("read-bps", "1m"), ("write-bps", "2m"), ("read-iops", "30"), ("write-iops", "40")];
-        let flags = rates.map(|(name, rate)| format!("--device-{name}={device}:{rate}"));
+        let rates = [
+            ("--device-read-bps", "1m"),
+            ("--device-write-bps", "2m"),
+            ("--device-read-iops", "30"),
+            ("--device-write-iops", "40"),
+        ];
+        let flags = rates.map(|(name, rate)| format!("{name}={device}:{rate}"));
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         fixture.detached(&[&["--name", "c"], flags.as_slice()].concat(), "base", &["sleep", "1000"]);
         let pid = fixture.pid("c");

@@ -131,6 +131,11 @@ fn ranges_are_those_of_a_name_or_of_no_other_container() {
         }
         let map = "cat /proc/self/uid_map | tr -s ' ' | sed 's/^ //'";
         assert_eq!(prints(fixture, &["--subuidname", "me"], map), "0 300000 10\n10 400000 5");
+        let groups = map.replace("uid_map", "gid_map");
+        assert_eq!(
+            prints(fixture, &["--subuidname", "containers", "--subgidname", "me"], &groups),
+            "0 300000 10\n10 400000 5"
+        );
         // the image has a user 2000
         assert_eq!(prints(fixture, &["--userns", "auto"], map), "0 500000 2001");
         fixture.detached(&["--name", "a", "--userns", "auto:size=2000"], "base", &["sleep", "1000"]);
