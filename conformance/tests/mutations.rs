@@ -33,6 +33,7 @@ const MUTATIONS: &[(&str, &str)] = &[
     ("unknown capabilities dropped in silence", "the warning of an unknown capability is shown by default"),
     ("seccomp ignored", "a seccomp rule with ERRNO gives its errno to the program"),
     ("seccomp with EPERM only", "a seccomp rule with ERRNO gives its errno to the program"),
+    ("rules that notify nobody", "a listenerPath without a listener is an error"),
     ("the wrong uid", "user, group and exactly the additional groups"),
     ("additional groups dropped", "user, group and exactly the additional groups"),
     ("umask ignored", "PR-7"),

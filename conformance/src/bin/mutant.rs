@@ -47,6 +47,7 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     ("unknown capabilities dropped in silence", Config(known_capabilities)),
     ("seccomp ignored", Config(|c| drop_key(&mut c["linux"], "seccomp"))),
     ("seccomp with EPERM only", Config(|c| each(&mut c["linux"]["seccomp"]["syscalls"], |r| drop_key(r, "errnoRet")))),
+    ("rules that notify nobody", Config(|c| each(&mut c["linux"]["seccomp"]["syscalls"], |r| notify_nobody(r)))),
     ("the wrong uid", Config(|c| plus_one(&mut c["process"]["user"]["uid"]))),
     ("additional groups dropped", Config(|c| drop_key(&mut c["process"]["user"], "additionalGids"))),
     ("umask ignored", Config(|c| drop_key(&mut c["process"]["user"], "umask"))),
@@ -363,6 +364,13 @@ fn hooks_without_environment(config: &mut Value) {
             hook["env"] = json!([]);
         }
     });
+}
+
+/// Makes an error of a rule that asks the listener.
+fn notify_nobody(rule: &mut Value) {
+    if rule["action"] == "SCMP_ACT_NOTIFY" {
+        rule["action"] = json!("SCMP_ACT_ERRNO");
+    }
 }
 
 fn known_capabilities(config: &mut Value) {
