@@ -239,6 +239,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pr_6_a_user_without_a_group_has_the_group_0() {
+        for (user, wanted) in [
+            (json!({"uid": 7}), json!({"uid": 7, "gid": 0})),
+            (json!({"uid": 7, "gid": 8}), json!({"uid": 7, "gid": 8})),
+        ] {
+            let mut process = json!({ "user": user }).as_object().cloned().unwrap();
+            adapt_process(&mut process, &mut Vec::new()).unwrap();
+            assert_eq!(process["user"], wanted);
+        }
+    }
+
+    #[test]
     fn an_ordinary_user_gets_a_user_namespace_where_none_is_configured() {
         let plain = json!({"process": {"user": {"uid": 7, "gid": 8}}, "linux": {"namespaces": [{"type": "pid"}]}});
         let own = json!({"linux": {"namespaces": [{"type": "user", "path": "/x"}]}});
