@@ -160,7 +160,8 @@ impl Job<'_> {
             user: Some(self.user.clone()).filter(|user| !user.is_empty()),
             volumes: std::mem::take(&mut self.mounts.volumes),
             // the same in every build, because a program may write it into a file
-            hostname: Some("build".to_owned()).filter(|_| self.network != Mode::Host),
+            hostname: Some("build".to_owned())
+                .filter(|_| self.network != Mode::Host && settings.namespaces.own_hostname()),
             host_network: self.network == Mode::Host,
             network: Network { mode: self.network.clone(), ..Network::default() },
             settings,

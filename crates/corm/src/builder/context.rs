@@ -7,7 +7,7 @@ use base::error::{Code, Coding as _};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -132,7 +132,18 @@ impl Context {
     ///
     /// # Errors
     /// There is none; a parse error of either file.
-    pub fn containerfile(&mut self, given: Option<&Path>, ignore: Option<&Path>) -> Result<Containerfile> {
+    pub fn containerfile(&mut self, given: &[PathBuf], ignore: Option<&Path>) -> Result<Containerfile> {
+        let first = given.first().map(PathBuf::as_path);
+        let mut whole = self.one_file(first)?;
+        self.read_ignore(&whole.name, first, ignore)?;
+        for path in given.iter().skip(1) {
+            whole.append(self.one_file(Some(path))?)?;
+        }
+        Ok(whole)
+    }
+
+    /// Reads and parses a file: the given one, else the one of the context.
+    fn one_file(&self, given: Option<&Path>) -> Result<Containerfile> {
         let (name, bytes) = match given {
             Some(path) if path == Path::new("-") => {
                 ("standard input".to_owned(), read_all("standard input", io::stdin())?)
@@ -146,7 +157,6 @@ impl Context {
                 (name.to_owned(), bytes?)
             }
         };
-        self.read_ignore(&name, given, ignore)?;
         parse(&name, &bytes)
     }
 

@@ -11,6 +11,7 @@ use super::chmod::{self, Chmod};
 use super::context::Context;
 use super::copy::{Content, Extra, Job};
 use super::mounts::{self, Mounts, Shared};
+use super::options::{HOST_NETWORK, INSECURE};
 use super::source::{Found, Tree};
 use super::stage::{Named, StageRun, is_root};
 use super::{command, fetch};
@@ -217,10 +218,7 @@ impl<'a> StageRun<'a> {
     pub(super) fn run_command(&mut self, run: &Run) -> Result<()> {
         let (words, script) = self.command_line(run)?;
         let network = self.network(run)?;
-        ensure!(
-            run.security.as_deref().is_none_or(|name| name == "sandbox"),
-            coded!(UsageValue, "--security: only sandbox is supported")
-        );
+        let insecure = self.is_insecure(run)?;
         let env = self.environment();
         let mut keys = Vec::new();
         let all = run.mounts.iter().map(|mount| {
@@ -235,11 +233,15 @@ impl<'a> StageRun<'a> {
         }
         let user = self.made.config.text("User").to_owned();
         let workdir = self.directory()?;
-        let key = json!({"v": KEYS, "run": words, "on": self.made.chain(), "env": env, "user": user, "dir": workdir,
-            "mounts": keys, "network": network.to_string(), "script": script, "host": self.build.options.host_names()});
+        let mut key = json!({"v": KEYS, "run": words, "on": self.made.chain(), "env": env, "user": user, "dir": workdir,
+            "mounts": keys, "network": network.to_string(), "script": script, "host": self.build.options.of_commands()});
+        if insecure {
+            key["insecure"] = json!(true);
+        }
         let created_by = self.created_by(&words);
         self.cached(&key, created_by, |stage| {
             let mut mounts = Mounts::default();
+            mounts.volumes.extend(stage.build.options.volumes.iter().cloned());
             let shared = stage.build.shared();
             if let Some(script) = &script {
                 mounts.script(shared, script.as_bytes(), &words.first().cloned().unwrap_or_default())?;
@@ -261,14 +263,32 @@ impl<'a> StageRun<'a> {
                 user: user.clone(),
                 workdir: workdir.clone(),
                 network: network.clone(),
-                settings: stage.build.options.settings.clone(),
+                settings: stage.build.options.settings_of(insecure),
                 mounts: &mut mounts,
                 report: stage.build.report,
                 tag: &stage.tag.clone(),
                 cancel: stage.build.cancel,
             };
+            let _place = stage.build.jobs.take();
+            stage.build.cancel.check()?;
             job.run()
         })
+    }
+
+    /// Returns whether a command asks for all privileges.
+    ///
+    /// # Errors
+    /// The caller does not allow them.
+    fn is_insecure(&self, run: &Run) -> Result<bool> {
+        match run.security.as_deref() {
+            None | Some("sandbox") => Ok(false),
+            Some("insecure") if self.build.options.allows(INSECURE) => Ok(true),
+            Some("insecure") => bail!(coded!(
+                BuildInvalid,
+                "--security=insecure: needs --allow {INSECURE} of the build, because privileges are the caller's to give"
+            )),
+            Some(other) => bail!(coded!(BuildInvalid, "--security={other:?}: is neither sandbox nor insecure")),
+        }
     }
 
     /// Returns the words of a command, and the script of a here-document that has its own interpreter.
@@ -301,10 +321,10 @@ impl<'a> StageRun<'a> {
         Ok(match run.network.as_deref() {
             None | Some("default") => of_build.clone(),
             Some("none") => Mode::None,
-            Some("host") if *of_build == Mode::Host => Mode::Host,
+            Some("host") if *of_build == Mode::Host || self.build.options.allows(HOST_NETWORK) => Mode::Host,
             Some("host") => bail!(coded!(
                 BuildInvalid,
-                "--network=host: needs --network=host of the build, because the host's network is the caller's to give"
+                "--network=host: needs --network=host or --allow {HOST_NETWORK} of the build, because the host's network is the caller's to give"
             )),
             Some(other) => bail!(coded!(BuildInvalid, "--network={other:?}: is not default, none or host")),
         })

@@ -12,12 +12,13 @@ use super::made::Made;
 use super::options::Output;
 use crate::archive::{self, Named};
 use crate::build;
-use crate::cli::args::Archive;
+use crate::cli::args::{Archive, ImageFlags};
 use crate::commit;
 use crate::config::edit::Edit;
 use crate::container::create;
-use crate::layer::{self, Target, pack};
+use crate::layer::{self, Target, epoch, pack};
 use crate::model::digest::Digest;
+use crate::model::docker_form::docker_form;
 use crate::model::layer::WhiteoutFormat;
 use crate::store::{CacheEntry, ImageRecord, ROOTFS, Store, chain_ids};
 use base::fs::copy;
@@ -36,7 +37,40 @@ pub fn finish(build: &Build<'_>, made: &Made, names: &[String]) -> Result<ImageR
     if build.options.squash {
         squash(build, &mut made)?;
     }
+    apply(&build.options.image, &mut made.config)?;
     put(build, &made, names)
+}
+
+/// Sets in a configuration what the flags ask for.
+fn apply(flags: &ImageFlags, config: &mut Edit) -> Result<()> {
+    for text in &flags.env {
+        let variable = match text.contains('=') {
+            true => Some(text.clone()),
+            // as Podman: the caller's value, if there is one
+            false => std::env::var(text).ok().map(|value| format!("{text}={value}")),
+        };
+        let is_named = !text.is_empty() && !text.starts_with('=');
+        ensure!(is_named, coded!(UsageValue, "--env {text:?}: must be NAME=VALUE or NAME"));
+        variable.map_or(Ok(()), |variable| config.env(&variable))?;
+    }
+    if !flags.unset_env.is_empty() {
+        let is_kept = |variable: &String| {
+            let name = variable.split_once('=').map_or(variable.as_str(), |(name, _)| name);
+            !flags.unset_env.iter().any(|unset| unset == name)
+        };
+        let kept: Vec<String> = config.strings("Env").into_iter().filter(is_kept).collect();
+        config.set("Env", json!(kept))?;
+    }
+    if let Some(version) = &flags.os_version {
+        config.set_top("os.version", json!(version));
+    }
+    if !flags.os_features.is_empty() {
+        config.set_top("os.features", json!(flags.os_features));
+    }
+    if flags.omit_history {
+        config.set_top("history", json!([]));
+    }
+    Ok(())
 }
 
 /// Records the image of what was made. An image that only the times of its history distinguish from one that the cache has is
@@ -57,7 +91,11 @@ pub fn put(build: &Build<'_>, made: &Made, names: &[String]) -> Result<ImageReco
     {
         return Ok(image);
     }
-    let manifest = build::new_annotated(store, &made.layers, &bytes, &build.options.annotations)?;
+    let mut manifest = build::new_annotated(store, &made.layers, &bytes, &build.options.annotations)?;
+    if build.options.image.docker {
+        let form = docker_form(&store.read_blob(&manifest)?)?;
+        manifest = store.put_blob(&form.context("--format docker: Docker has no type for a layer")?)?.0;
+    }
     let image = store.put_image(&manifest, names, source)?;
     let entry = CacheEntry {
         layers: made.layers.clone(),
@@ -72,12 +110,15 @@ pub fn put(build: &Build<'_>, made: &Made, names: &[String]) -> Result<ImageReco
 /// Returns the key of an image: its configuration without times.
 fn key(config: &[u8], build: &Build<'_>) -> Result<Digest> {
     let mut value: Value = serde_json::from_slice(config)?;
-    if std::env::var_os("SOURCE_DATE_EPOCH").is_none() {
+    if epoch::latest()?.is_none() {
         value["created"] = Value::Null;
         let history = value.get_mut("history").and_then(Value::as_array_mut);
         history.into_iter().flatten().for_each(|line| line["created"] = Value::Null);
     }
-    let key = json!({"image": value, "annotations": build.options.annotations});
+    let mut key = json!({"image": value, "annotations": build.options.annotations});
+    if build.options.image.docker {
+        key["format"] = json!("docker");
+    }
     Ok(Digest::of(key.to_string().as_bytes()))
 }
 

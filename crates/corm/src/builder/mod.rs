@@ -17,6 +17,7 @@ pub mod expose;
 pub mod fetch;
 pub mod files;
 pub mod image;
+pub mod jobs;
 pub mod made;
 pub mod mounts;
 pub mod options;
@@ -41,12 +42,14 @@ use crate::commit::now;
 use crate::container::run_dir::RunDir;
 use crate::container::{runtime, sweep};
 use crate::driver::View;
+use crate::layer::epoch;
 use crate::model::digest::Digest;
 use crate::model::layer::Layer;
 use crate::model::platform::Platform;
 use crate::store::{ImageRecord, Store, chain_ids};
 use cancel::Cancel;
 use context::Context;
+use jobs::Jobs;
 use made::Made;
 use mounts::Shared;
 use options::Options;
@@ -57,6 +60,9 @@ use stage::{Named, StageRun};
 
 /// Returns the image of a name for a platform, pulled where that is asked for or needed.
 pub type Pull<'a> = &'a (dyn Fn(&str, Option<&str>) -> Result<ImageRecord> + Sync);
+
+/// What the name of an image of a layout begins with, in `--build-context`.
+pub const LAYOUT: &str = "oci-layout://";
 
 /// What a caller gives to a build besides its flags.
 pub struct Caller<'a> {
@@ -81,6 +87,8 @@ pub struct Build<'a> {
     contexts: &'a BTreeMap<String, Context>,
     report: &'a Report,
     cancel: &'a Cancel,
+    /// Places for commands.
+    jobs: Jobs,
     /// Directory in memory for secrets.
     private: PathBuf,
     /// Time of the image, RFC 3339.
@@ -121,22 +129,29 @@ pub struct Built {
 /// Names the file, the line and the instruction that failed.
 pub fn build(caller: &Caller<'_>, args: &args::Build) -> Result<Built> {
     let options = Options::new(args)?;
+    give_epoch(args)?;
     let store = caller.store;
     let cancel = Cancel::new()?;
-    let report = Report::new(args.quiet);
+    let report = Report::new(args.quiet, args.log_file.as_deref())?;
     let run = RunDir::of(store.root())?;
     // not while another build runs, whose step has no supervisor while its layer is packed
     if let Some(exclusive) = store.try_exclusive()? {
         sweep::sweep_builds(store, &run, &exclusive)?;
     }
     let _adding = store.shared()?;
-    let mut context = open_context(store, &args.context, args.file.as_deref())?;
-    let file = context.containerfile(args.file.as_deref(), args.ignore_file.as_deref())?;
+    let mut context = open_context(store, &args.context, &args.files)?;
+    let mut file = context.containerfile(&args.files, args.ignore_file.as_deref())?;
+    if let Some(image) = &args.from {
+        plan::replace_base(&mut file, image);
+    }
     let (contexts, images) = named_contexts(store, &options)?;
     let target = args.target.as_deref();
     let given = Given::new(&args.build_args, &options.platform, target.unwrap_or_default())?;
     let names: Vec<String> = options.contexts.iter().map(|(name, _)| name.clone()).collect();
-    let plan = Plan::new(file, &given, target, &names)?;
+    let mut plan = Plan::new(file, &given, target, &names)?;
+    if args.all_stages {
+        plan.need_all();
+    }
     let id = store.new_id()?;
     // held to the end: the secrets in its directory are removed by the next removal after a kill
     let held = run.lock_supervisor(&id)?;
@@ -156,6 +171,7 @@ pub fn build(caller: &Caller<'_>, args: &args::Build) -> Result<Built> {
         contexts: &contexts,
         report: &report,
         cancel: &cancel,
+        jobs: Jobs::new(args.jobs),
         private,
         now: created.parse::<jiff::Timestamp>().context("time")?.as_second(),
         created,
@@ -172,10 +188,19 @@ pub fn build(caller: &Caller<'_>, args: &args::Build) -> Result<Built> {
     Ok(Built { image, keys })
 }
 
+/// Sets the time that nothing in the image is later than: of `--timestamp`, or of a build argument as BuildKit takes it.
+fn give_epoch(args: &args::Build) -> Result<()> {
+    let prefix = format!("{}=", epoch::VARIABLE);
+    let of_argument = args.build_args.iter().rev().find_map(|text| text.strip_prefix(&prefix));
+    let of_argument = of_argument.map(epoch::parse).transpose().code(Code::UsageValue, "--build-arg")?;
+    args.timestamp.or(of_argument).into_iter().for_each(epoch::give);
+    Ok(())
+}
+
 /// Opens the context: a directory, a tar on standard input, a repository or a tar elsewhere.
-fn open_context(store: &Store, text: &str, file: Option<&Path>) -> Result<Context> {
+fn open_context(store: &Store, text: &str, files: &[PathBuf]) -> Result<Context> {
     if text == "-" {
-        if file == Some(Path::new("-")) {
+        if files.contains(&PathBuf::from("-")) {
             bail!(coded!(BuildInvalid, "-f - and the context - both are standard input"));
         }
         return Context::standard_input(store);
@@ -187,10 +212,12 @@ fn open_context(store: &Store, text: &str, file: Option<&Path>) -> Result<Contex
 fn named_contexts(store: &Store, options: &Options) -> Result<(BTreeMap<String, Context>, BTreeMap<String, String>)> {
     let (mut contexts, mut images) = (BTreeMap::new(), BTreeMap::new());
     for (name, place) in &options.contexts {
-        match place.strip_prefix("docker-image://").or_else(|| place.strip_prefix("container-image://")) {
+        let of_layout = Some(place.as_str()).filter(|place| place.starts_with(LAYOUT));
+        let image = place.strip_prefix("docker-image://").or_else(|| place.strip_prefix("container-image://"));
+        match image.or(of_layout) {
             Some(image) => drop(images.insert(name.clone(), image.to_owned())),
             None => {
-                let opened = open_context(store, place, None);
+                let opened = open_context(store, place, &[]);
                 contexts
                     .insert(name.clone(), opened.with_code(Code::UsageValue, || format!("--build-context {name}"))?);
             }
@@ -365,9 +392,9 @@ impl<'a> Build<'a> {
     /// Warns of arguments that no stage has declared.
     fn warn_of_unused(&self) {
         let state = self.state();
-        let proxies: Vec<&str> = self.given.proxies().map(|(name, _)| name).collect();
+        let known: Vec<&str> = self.given.proxies().map(|(name, _)| name).chain([epoch::VARIABLE]).collect();
         let is_used =
-            |name: &str| state.used.contains(name) || self.plan.globals.used.contains(name) || proxies.contains(&name);
+            |name: &str| state.used.contains(name) || self.plan.globals.used.contains(name) || known.contains(&name);
         let unused: Vec<&str> = self.given.args.keys().map(String::as_str).filter(|name| !is_used(name)).collect();
         if !unused.is_empty() {
             self.report.warn(&format!("--build-arg: no ARG declares {}", unused.join(", ")));

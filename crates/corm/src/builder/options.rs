@@ -12,6 +12,8 @@ use super::mounts::{Secret, secret};
 use crate::cli::args;
 use crate::config::network::Mode;
 use crate::config::settings::Settings;
+use crate::config::settings::names::Names;
+use crate::config::volume::{self, Volume};
 use crate::model::platform::Platform;
 use crate::model::reference;
 
@@ -28,6 +30,12 @@ pub enum Output {
     Docker(PathBuf),
 }
 
+/// What `--allow` lets a command have: the host's network.
+pub const HOST_NETWORK: &str = "network.host";
+
+/// What `--allow` lets a command have: all privileges.
+pub const INSECURE: &str = "security.insecure";
+
 /// Options.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -37,6 +45,14 @@ pub struct Options {
     pub platform: Platform,
     /// Use nothing of the cache.
     pub no_cache: bool,
+    /// Stages that use nothing of it, by name or number.
+    pub no_cache_stages: Vec<String>,
+    /// What flags set in the image.
+    pub image: args::ImageFlags,
+    /// Volumes of commands.
+    pub volumes: Vec<Volume>,
+    /// What commands may ask for.
+    allow: Vec<String>,
     /// Labels of the image.
     pub labels: Vec<(String, String)>,
     /// Annotations of the manifest.
@@ -76,7 +92,15 @@ impl Options {
             Some("default" | "private") => Mode::Bridge(crate::config::network::DEFAULT_NETWORK.to_owned()),
             Some(text) => Mode::parse(text).with_code(Code::UsageValue, || format!("--network {text:?}"))?,
         };
-        args.settings.check(true)?;
+        args.settings.check(args.settings.namespaces.own_hostname())?;
+        for word in &args.allow {
+            let known = [HOST_NETWORK, INSECURE].contains(&word.as_str());
+            ensure!(known, coded!(UsageValue, "--allow {word:?}: is neither {HOST_NETWORK} nor {INSECURE}"));
+        }
+        ensure!(
+            !args.image.docker || args.annotations.is_empty(),
+            coded!(UsageArguments, "--annotation: Docker's form of a manifest has none")
+        );
         let mut secrets = BTreeMap::new();
         for text in &args.secrets {
             let (id, given) = secret(text).with_code(Code::UsageValue, || format!("--secret {text:?}"))?;
@@ -89,6 +113,10 @@ impl Options {
             names: names.collect::<Result<_>>()?,
             platform: platform.unwrap_or_else(Platform::host),
             no_cache: args.no_cache,
+            no_cache_stages: args.no_cache_stages.clone(),
+            image: args.image.clone(),
+            volumes: args.volumes.iter().map(|text| volume_of(text)).collect::<Result<_>>()?,
+            allow: args.allow.clone(),
             labels: args.labels.iter().map(|text| pair("--label", text)).collect::<Result<_>>()?,
             annotations: args.annotations.iter().map(|text| pair("--annotation", text)).collect::<Result<_>>()?,
             squash: args.squash || args.squash_all,
@@ -110,10 +138,48 @@ impl Options {
         })
     }
 
-    /// Returns the names of hosts that commands see, for the keys of the cache.
-    pub fn host_names(&self) -> Value {
-        json!(self.settings.names.hosts.iter().map(|host| format!("{host:?}")).collect::<Vec<_>>())
+    /// Returns what commands see and may do by flags, for the keys of the cache; limits and proxies are no part of it.
+    pub fn of_commands(&self) -> Value {
+        let names = &self.settings.names;
+        let hosts = json!(names.hosts.iter().map(|host| format!("{host:?}")).collect::<Vec<_>>());
+        let plain = Settings {
+            names: Names { hosts: names.hosts.clone(), ..Names::default() },
+            limits: self.settings.limits.clone(),
+            throttle: self.settings.throttle.clone(),
+            proxies: self.settings.proxies,
+            ..Settings::default()
+        };
+        if self.settings == plain && self.volumes.is_empty() {
+            return hosts;
+        }
+        let settings = &self.settings;
+        json!({"hosts": hosts, "dns": names, "security": format!("{:?}", settings.security),
+            "devices": format!("{:?}", settings.devices), "namespaces": format!("{:?}", settings.namespaces),
+            "volumes": self.volumes})
     }
+
+    /// Returns the settings of a command, with all privileges where it has them.
+    pub fn settings_of(&self, insecure: bool) -> Settings {
+        let mut settings = self.settings.clone();
+        settings.security.privileged = insecure;
+        settings
+    }
+
+    /// Returns whether the caller lets commands have this.
+    pub fn allows(&self, what: &str) -> bool {
+        self.allow.iter().any(|allowed| allowed == what)
+    }
+}
+
+/// Parses a value of `--volume`, which must be of the host: a volume of the store would be filled from the image.
+fn volume_of(text: &str) -> Result<Volume> {
+    let context = || format!("--volume {text:?}");
+    let parsed = volume::parse(text).with_code(Code::UsageValue, context)?;
+    ensure!(
+        parsed.name.is_none() && !parsed.source.as_os_str().is_empty(),
+        coded!(UsageValue, "{}: must begin with a path of the host; RUN --mount=type=cache keeps files", context())
+    );
+    Ok(parsed)
 }
 
 /// Parses `K=V`; one without a value is empty.

@@ -84,6 +84,11 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Notes all stages, also those that the target does not need.
+    pub fn need_all(&mut self) {
+        self.needed.extend(0..self.stages.len());
+    }
+
     /// Adds an instruction.
     fn add(&mut self, step: Step, given: &Given, contexts: &[String]) -> Result<()> {
         let Instruction::From { image, name, platform } = &step.instruction else {
@@ -151,6 +156,17 @@ impl Plan {
             }
         }
         needs
+    }
+}
+
+/// Puts another image in the place of the one that the first `FROM` names.
+pub fn replace_base(file: &mut Containerfile, with: &str) {
+    let first = file.steps.iter_mut().find_map(|step| match &mut step.instruction {
+        Instruction::From { image, .. } => Some(image),
+        _ => None,
+    });
+    if let Some(image) = first {
+        with.clone_into(image);
     }
 }
 

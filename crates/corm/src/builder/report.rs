@@ -1,10 +1,14 @@
 //! What a build prints while it runs: a line for each step, with its time, and the output of commands.
 
+use std::fs::File;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use base::error::escape::{one_line, output};
+use linux::place::Place;
 
 /// Lines of a command's output that are kept for a failure of a quiet build.
 const TAIL: usize = 20;
@@ -13,8 +17,8 @@ const TAIL: usize = 20;
 #[derive(Debug, Default)]
 pub struct Report {
     quiet: bool,
-    /// Keeps the lines of stages that run side by side apart.
-    out: Mutex<()>,
+    /// The file that gets the lines in the place of standard error. The lock keeps lines of stages that run side by side apart.
+    out: Mutex<Option<File>>,
 }
 
 /// The name and number of a step, for the start of its lines.
@@ -54,14 +58,27 @@ impl Tail {
 }
 
 impl Report {
-    /// Creates the output; a quiet one has nothing but failures.
-    pub fn new(quiet: bool) -> Self {
-        Self { quiet, out: Mutex::new(()) }
+    /// Creates the output, on standard error or in a file, which is emptied; a quiet one has nothing but failures.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn new(quiet: bool, file: Option<&Path>) -> Result<Self> {
+        let open = |path: &Path| -> std::io::Result<File> {
+            // a symlink that another user may have planted is not followed
+            let place = Place::resolve(path)?;
+            place.renew(b"", 0o600)?;
+            place.append(0o600)
+        };
+        let file = file.map(|path| open(path).with_context(|| format!("--logfile {path:?}"))).transpose()?;
+        Ok(Self { quiet, out: Mutex::new(file) })
     }
 
     fn line(&self, text: &str) {
-        let _whole = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = writeln!(std::io::stderr(), "{text}");
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = match &mut *out {
+            Some(file) => writeln!(file, "{text}"),
+            None => writeln!(std::io::stderr(), "{text}"),
+        };
     }
 
     /// Prints the beginning of a step.

@@ -319,7 +319,7 @@ impl<'a> StageRun<'a> {
         let begun = Instant::now();
         let key = Digest::of(key.to_string().as_bytes());
         let store = self.build.store;
-        let found = if self.build.options.no_cache { None } else { store.cached(&key) };
+        let found = if self.is_without_cache() { None } else { store.cached(&key) };
         let is_cached = found.is_some();
         let layer = match found {
             Some(entry) => entry.layers.last().filter(|_| entry.changed).cloned(),
@@ -341,6 +341,16 @@ impl<'a> StageRun<'a> {
         self.build.use_key(&key);
         self.build.report.end(&self.tag, is_cached, begun.elapsed());
         self.history(created_by, layer.is_some())
+    }
+
+    /// Returns whether this stage uses nothing of the cache.
+    fn is_without_cache(&self) -> bool {
+        let options = &self.build.options;
+        let number = self.index.to_string();
+        options.no_cache
+            || options.no_cache_stages.iter().any(|stage| {
+                *stage == number || self.stage.name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(stage))
+            })
     }
 
     /// Stores a layer that is composed of files.

@@ -2,17 +2,22 @@
 
 use base::coded;
 use base::error::{Code, Coding as _, describe};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use serde_json::json;
 
-use super::{Context, print, remote};
+use super::{Context, manifest, print, remote};
 use crate::builder;
 use crate::builder::{Built, transfer};
 use crate::cli::args;
 use crate::cli::args::{LogLevel, PullPolicy};
 use crate::copy::{Location, Request, Side, copy};
 use crate::model::digest::Digest;
+use crate::model::manifest::parse_config;
+use crate::model::platform::Platform;
+use crate::model::reference::Reference;
+use crate::registry;
 use crate::store::ImageRecord;
 use crate::store::Store;
 
@@ -22,8 +27,6 @@ use crate::store::Store;
 /// As [`builder::build`]; the names keep their previous images then.
 pub(super) fn run(context: &Context, args: &args::Build) -> Result<u8> {
     let store = context.store()?;
-    let pull = |name: &str, platform: Option<&str>| base(context, &store, args, name, platform);
-    let caller = builder::Caller { store: &store, pull: &pull, runtime: context.global.runtime.as_deref() };
     for place in &args.cache_from {
         // a build without it takes longer, and the first build has none
         if let Err(err) = import(context, &store, args, place) {
@@ -31,15 +34,95 @@ pub(super) fn run(context: &Context, args: &args::Build) -> Result<u8> {
             context.report(LogLevel::Warning, format_args!("corm: warning: {text}"));
         }
     }
-    let Built { image, keys } = builder::build(&caller, args)?;
+    let (mut images, mut all_keys) = (Vec::new(), Vec::new());
+    for args in each_platform(args)? {
+        let pull = |name: &str, platform: Option<&str>| base(context, &store, &args, name, platform);
+        let caller = builder::Caller { store: &store, pull: &pull, runtime: context.global.runtime.as_deref() };
+        let Built { image, keys } = builder::build(&caller, &args)?;
+        images.push(image);
+        all_keys.extend(keys);
+    }
     for place in &args.cache_to {
-        export(context, &store, args, place, &keys).with_code(Code::UsageValue, || format!("--cache-to {place:?}"))?;
+        export(context, &store, args, place, &all_keys)
+            .with_code(Code::UsageValue, || format!("--cache-to {place:?}"))?;
     }
+    finish(context, &store, args, &images)
+}
+
+/// Returns the builds: one, or one for each platform, whose names are those of the index.
+fn each_platform(args: &args::Build) -> Result<Vec<args::Build>> {
+    if args.platforms.is_empty() {
+        return Ok(vec![args.clone()]);
+    }
+    ensure!(
+        args.context != "-" && !args.files.contains(&PathBuf::from("-")),
+        coded!(UsageArguments, "--platform: several need a context and a file, because standard input is read once")
+    );
+    ensure!(args.output.is_none(), coded!(UsageArguments, "--output: takes an image of one platform"));
+    let one = |platform: &String| args::Build {
+        platform: Some(platform.clone()),
+        platforms: Vec::new(),
+        tags: Vec::new(),
+        ..args.clone()
+    };
+    Ok(args.platforms.iter().map(one).collect())
+}
+
+/// Adds the images to indexes, pushes them, writes the files, and prints the IDs.
+fn finish(context: &Context, store: &Store, args: &args::Build, images: &[ImageRecord]) -> Result<u8> {
+    let is_index = !args.platforms.is_empty();
+    let mut lists: Vec<&String> = args.manifest.iter().collect();
+    if is_index {
+        lists.extend(&args.tags);
+    }
+    let mut index = None;
+    for name in &lists {
+        index = Some(manifest::add_images(store, name, images).with_context(|| format!("index {name:?}"))?);
+    }
+    if args.push {
+        push(context, store, args, images, &lists)?;
+    }
+    let one = images.first().filter(|_| !is_index);
+    let (id, digest) = match (one, &index) {
+        (Some(image), _) => (image.id.clone(), image.manifest.clone()),
+        (None, Some(index)) => (index.clone(), index.clone()),
+        (None, None) => (Digest::of(b""), Digest::of(b"")),
+    };
+    let has_result = one.is_some() || index.is_some();
     if let Some(file) = &args.iidfile {
-        write_id(file, &image)?;
+        ensure!(has_result, coded!(UsageArguments, "--iidfile: several platforms need --tag or --manifest"));
+        write(file, "--iidfile", id.to_string().as_bytes())?;
     }
-    print::line(image.id.hex())?;
+    if let Some(file) = &args.metadata_file {
+        let names = if is_index { args.tags.clone() } else { images.iter().flat_map(|i| i.names.clone()).collect() };
+        let mut value = json!({"image.name": names.join(",")});
+        if has_result {
+            value["containerimage.digest"] = json!(digest);
+        }
+        if let Some(image) = one {
+            value["containerimage.config.digest"] = json!(image.id);
+        }
+        write(file, "--metadata-file", format!("{value:#}\n").as_bytes())?;
+    }
+    images.iter().try_for_each(|image| print::line(image.id.hex()))?;
     Ok(0)
+}
+
+/// Pushes the image by each of its names, or the indexes.
+fn push(context: &Context, store: &Store, args: &args::Build, images: &[ImageRecord], lists: &[&String]) -> Result<()> {
+    ensure!(!args.tags.is_empty() || !lists.is_empty(), coded!(UsageArguments, "--push: needs a name: --tag"));
+    let (options, progress) = (remote::options(&args.remote)?, remote::progress(context, args.quiet));
+    for name in lists {
+        let pushed = manifest::push(store, name, None, false, &args.remote, &progress);
+        pushed.with_context(|| format!("--push {name:?}"))?;
+    }
+    if let (true, Some(image)) = (args.platforms.is_empty(), images.first()) {
+        for name in &args.tags {
+            let to = Reference::parse(name).and_then(|to| registry::push(store, image, &to, &options, &progress));
+            to.with_context(|| format!("--push {name:?}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Parses a place of a cache: one of `copy`, BuildKit's `type=registry,ref=REF` and `type=local,dest=DIR`, or a reference.
@@ -101,8 +184,22 @@ fn base(
     name: &str,
     platform: Option<&str>,
 ) -> Result<ImageRecord> {
+    if let Some(place) = name.strip_prefix(builder::LAYOUT) {
+        return of_layout(context, store, args, place, platform).with_context(|| format!("{name:?}"));
+    }
+    let wanted = platform.or(args.platform.as_deref()).map(Platform::parse).transpose()?;
     let missing = match (store.find_image(name), args.pull) {
-        (Ok(image), PullPolicy::Missing | PullPolicy::Never) => return Ok(image),
+        (Ok(image), PullPolicy::Missing | PullPolicy::Never) if fits(store, &image, wanted.as_ref())? => {
+            return Ok(image);
+        }
+        (Ok(_), PullPolicy::Missing | PullPolicy::Never) => {
+            let wanted = wanted.map(|wanted| wanted.to_string()).unwrap_or_default();
+            let words = anyhow!(coded!(ImagePlatform, "the image {name:?} here is of another platform than {wanted}"));
+            if args.pull == PullPolicy::Never {
+                return Err(words);
+            }
+            Some(words)
+        }
         (Err(err), PullPolicy::Never) => return Err(err),
         // an ambiguous ID or a damaged record is no reason to pull
         (Err(err), _) if !err.to_string().starts_with("No image named") => return Err(err),
@@ -117,10 +214,43 @@ fn base(
     }
 }
 
-/// Writes the ID of the image.
-fn write_id(file: &Path, image: &ImageRecord) -> Result<()> {
-    let context = || format!("--iidfile {file:?}");
+/// Returns whether an image of the store is of the wanted platform.
+fn fits(store: &Store, image: &ImageRecord, wanted: Option<&Platform>) -> Result<bool> {
+    let Some(wanted) = wanted else { return Ok(true) };
+    Ok(wanted.runs(&parse_config(&store.read_blob(&image.id)?)?))
+}
+
+/// Takes the image of a layout that `oci-layout://DIR[:TAG][@DIGEST]` names into the store, without a name.
+fn of_layout(
+    context: &Context,
+    store: &Store,
+    args: &args::Build,
+    text: &str,
+    platform: Option<&str>,
+) -> Result<ImageRecord> {
+    let (place, digest) = text.split_once('@').map_or((text, None), |(place, digest)| (place, Some(digest)));
+    let at = Location::parse(&format!("oci:{place}"))?;
+    let options = remote::options(&args.remote)?;
+    let name = format!("localhost/corm-build-base:{}", store.new_id()?.get(..16).unwrap_or_default());
+    let here = Location::Store(name.clone());
+    let (from, to) = (Side { at: &at, options: &options }, Side { at: &here, options: &options });
+    let platform = platform.or(args.platform.as_deref()).map(Platform::parse).transpose()?;
+    let request = Request { platform, ..Request::default() };
+    let copied = copy(store, &from, &to, &request, &remote::progress(context, args.quiet))?;
+    let image = store.find_image(&name)?;
+    store.untag(&name)?;
+    let wanted = digest.map(Digest::parse).transpose()?;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != copied && *wanted != image.manifest) {
+        forget(store, &image)?;
+        bail!(coded!(ImageInvalid, "the layout has {}, not {wanted}", image.manifest));
+    }
+    store.find_image(image.id.hex())
+}
+
+/// Writes a file that a flag names.
+fn write(file: &Path, flag: &str, bytes: &[u8]) -> Result<()> {
+    let context = || format!("{flag} {file:?}");
     // a symlink that another user may have planted is not followed
     let place = linux::place::Place::resolve(file).with_context(context)?;
-    place.replace(image.id.to_string().as_bytes(), 0o666).with_context(context)
+    place.replace(bytes, 0o666).with_context(context)
 }

@@ -16,7 +16,7 @@ use crate::model::reference;
 use crate::model::reference::Reference;
 use crate::progress::Progress;
 use crate::registry::{self, Client};
-use crate::store::{ImageList, ListEntry, Store};
+use crate::store::{ImageList, ImageRecord, ListEntry, Store};
 
 /// Runs the verb.
 ///
@@ -130,7 +130,18 @@ fn inspect(store: &Store, list: &str, access: &Remote) -> Result<u8> {
     Ok(0)
 }
 
-fn push(store: &Store, list: &str, to: Option<&str>, rm: bool, access: &Remote, progress: &Progress) -> Result<Digest> {
+/// Pushes a list, by default to its own name.
+///
+/// # Errors
+/// There is no such list, or the registry refuses.
+pub(super) fn push(
+    store: &Store,
+    list: &str,
+    to: Option<&str>,
+    rm: bool,
+    access: &Remote,
+    progress: &Progress,
+) -> Result<Digest> {
     let (name, options) = (reference::local_name(list)?, remote::options(access)?);
     let to = to.unwrap_or(&name);
     let at = match Location::parse(to)? {
@@ -158,20 +169,41 @@ fn digest_of(store: &Store, text: &str) -> Result<Digest> {
 fn entries(store: &Store, image: &str, all: bool, stated: &EntryChange, access: &Remote) -> Result<Vec<ListEntry>> {
     let local = if image.starts_with(remote::DOCKER) { None } else { store.find_image(image).ok() };
     let mut entries = match local {
-        Some(found) => {
-            let document = parts(store.read_blob(&found.manifest)?, None)?;
-            let config = manifest::parse_config(&store.read_blob(&found.id)?)?;
-            let (digest, size) = (document.digest, document.bytes.len() as u64);
-            let platform = Some(platform_of(&serde_json::to_value(&config)?));
-            let media_type = document.media_type;
-            vec![ListEntry { digest, size, media_type, platform, annotations: Default::default(), source: None }]
-        }
+        Some(found) => vec![of_store(store, &found)?],
         None => of_registry(store, image, all, access)?,
     };
     for entry in &mut entries {
         apply(entry, stated)?;
     }
     Ok(entries)
+}
+
+/// Returns the entry for an image of the store.
+fn of_store(store: &Store, image: &ImageRecord) -> Result<ListEntry> {
+    let document = parts(store.read_blob(&image.manifest)?, None)?;
+    let config = manifest::parse_config(&store.read_blob(&image.id)?)?;
+    let (digest, size) = (document.digest, document.bytes.len() as u64);
+    let platform = Some(platform_of(&serde_json::to_value(&config)?));
+    let media_type = document.media_type;
+    Ok(ListEntry { digest, size, media_type, platform, annotations: Default::default(), source: None })
+}
+
+/// Adds images to a list, which is created where there is none; each takes the place of one of the same platform. Returns
+/// the digest of the index.
+///
+/// # Errors
+/// The name is none; the lists cannot be written.
+pub(super) fn add_images(store: &Store, list: &str, images: &[ImageRecord]) -> Result<Digest> {
+    let name = reference::local_name(list)?;
+    let _adding = store.shared()?;
+    let added = images.iter().map(|image| of_store(store, image)).collect::<Result<Vec<_>>>()?;
+    let document = store.change_lists(|lists| {
+        let list = lists.entry(name).or_default();
+        list.entries.retain(|old| !added.iter().any(|new| new.platform == old.platform || new.digest == old.digest));
+        list.entries.extend(added);
+        list.document()
+    })?;
+    Ok(Digest::of(&document))
 }
 
 /// Returns the entries for an image or index in a registry, whose manifests are stored.

@@ -18,7 +18,7 @@ use super::container::create::{self, Reporter};
 use super::container::run_dir::RunDir;
 use super::container::status::{self, Status};
 use super::container::{Purpose, changes, userns};
-use super::layer::pack;
+use super::layer::{epoch, pack};
 use super::store::{ContainerRecord, ImageRecord, Store};
 use crate::build::new_manifest;
 use crate::model::digest::Digest;
@@ -167,14 +167,12 @@ pub fn put(store: &Store, layers: &[Layer], edit: Edit, name: &str, source: Opti
 /// # Errors
 /// `SOURCE_DATE_EPOCH` is no number of seconds.
 pub fn now() -> Result<String> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) if !text.is_empty() => {
-            let seconds: i64 = text.parse().with_context(|| format!("SOURCE_DATE_EPOCH={text:?}"))?;
-            Ok(jiff::Timestamp::from_second(seconds)
-                .with_context(|| format!("SOURCE_DATE_EPOCH={text:?}"))?
-                .to_string())
+    match epoch::latest()? {
+        Some(seconds) => {
+            let time = jiff::Timestamp::from_second(seconds);
+            Ok(time.with_context(|| format!("{}={seconds}", epoch::VARIABLE))?.to_string())
         }
-        _ => Ok(jiff::Timestamp::now().to_string()),
+        None => Ok(jiff::Timestamp::now().to_string()),
     }
 }
 

@@ -12,6 +12,8 @@ pub mod mount;
 mod pairs;
 pub mod words;
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result, ensure};
 use base::coded;
 use base::error::{Code, Coding as _};
@@ -37,6 +39,8 @@ pub struct Containerfile {
 /// An instruction with its place in the file.
 #[derive(Debug, Clone)]
 pub struct Step {
+    /// Name of its file for messages, when it is not that of the Containerfile.
+    pub file: Option<Arc<str>>,
     /// The statement as written.
     pub statement: Statement,
     /// What it means.
@@ -46,7 +50,23 @@ pub struct Step {
 impl Step {
     /// Returns the place and the text of the step, to begin an error with: `Containerfile:3: "COPY a b"`.
     pub fn place(&self, file: &str) -> String {
-        place(file, &self.statement)
+        place(self.file.as_deref().unwrap_or(file), &self.statement)
+    }
+}
+
+impl Containerfile {
+    /// Appends the instructions of another file, as Podman joins several `--file`.
+    ///
+    /// # Errors
+    /// The files have different escape characters.
+    pub fn append(&mut self, other: Containerfile) -> Result<()> {
+        ensure!(
+            self.escape == other.escape,
+            coded!(BuildInvalid, "{}: has another escape character than {}", other.name, self.name)
+        );
+        let name: Arc<str> = other.name.into();
+        self.steps.extend(other.steps.into_iter().map(|step| Step { file: Some(name.clone()), ..step }));
+        Ok(())
     }
 }
 
@@ -78,7 +98,7 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Containerfile> {
     for statement in statements {
         let instruction =
             instruction::parse(&statement, escape).with_code(Code::BuildInvalid, || place(name, &statement))?;
-        steps.push(Step { statement, instruction });
+        steps.push(Step { file: None, statement, instruction });
     }
     ensure!(!steps.is_empty(), coded!(BuildInvalid, "{name}: has no instruction"));
     Ok(Containerfile { name: name.to_owned(), escape, steps })

@@ -10,6 +10,7 @@ mod compression;
 mod dirs;
 mod entry;
 pub(super) mod entry_name;
+pub mod epoch;
 mod header;
 mod lower;
 pub mod pack;

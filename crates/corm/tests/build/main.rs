@@ -13,7 +13,9 @@ mod store_fixture;
 mod user;
 
 mod cache;
+mod commands;
 mod copies;
+mod flags;
 mod hostile;
 mod instructions;
 mod remote;

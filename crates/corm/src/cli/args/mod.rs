@@ -12,7 +12,7 @@ mod system;
 pub mod views;
 mod volume;
 
-pub use build::Build;
+pub use build::{Build, ImageFlags};
 pub use common::{Global, LogLevel};
 pub use container::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Update, Wait};
 pub use image::{Archive, Config, ImageVerb, Pull, Push, Save};

@@ -20,12 +20,20 @@ pub(super) fn filters(given: &mut ParsedArgs, names: &[&str]) -> Result<Filters>
 
 /// Converts `--platform`, or `--os`, `--arch` and `--variant` in its place.
 pub(super) fn platform(given: &mut ParsedArgs) -> Result<Option<String>> {
-    let whole = given.text("platform")?;
+    let (whole, of_parts) = (given.text("platform")?, platform_of_parts(given)?);
+    ensure!(
+        whole.is_none() || of_parts.is_none(),
+        coded!(UsageArguments, "--platform: excludes --os, --arch and --variant")
+    );
+    Ok(whole.or(of_parts))
+}
+
+/// Converts `--os`, `--arch` and `--variant`; what is not given is that of this machine.
+pub(super) fn platform_of_parts(given: &mut ParsedArgs) -> Result<Option<String>> {
     let (os, arch, variant) = (given.text("os")?, given.text("arch")?, given.text("variant")?);
     if os.is_none() && arch.is_none() && variant.is_none() {
-        return Ok(whole);
+        return Ok(None);
     }
-    ensure!(whole.is_none(), coded!(UsageArguments, "--platform: excludes --os, --arch and --variant"));
     let host = Platform::host().to_string();
     let mut parts = host.split('/');
     let (own_os, own_arch) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

@@ -53,10 +53,19 @@ pub(super) fn settings(given: &mut ParsedArgs) -> Result<Settings> {
     })
 }
 
-/// Converts the flags of `build` that limit its commands and name hosts for them.
+/// Converts the flags of `build` for its commands: limits, names of hosts, what they may do.
 pub(super) fn of_build(given: &mut ParsedArgs) -> Result<Settings> {
-    let hosts = given.texts("add-host")?;
+    let capabilities = Changes::parse(&given.texts("cap-add")?, &given.texts("cap-drop")?)?;
     Ok(Settings {
+        security: Security::parse(false, capabilities, &given.texts("security-opt")?)?,
+        throttle: Throttle {
+            parent: given.parsed("cgroup-parent", throttle::parent)?,
+            own_cgroups: given.parsed("cgroupns", throttle::own_cgroups)?,
+            ..Throttle::default()
+        },
+        namespaces: namespaces(given)?,
+        devices: each(given, "device", Device::parse)?,
+        proxies: given.parsed("http-proxy", values::parse_bool)?.unwrap_or(true),
         limits: Limits {
             memory: given.parsed("memory", memory)?.flatten(),
             memory_swap: given.parsed("memory-swap", values::size)?.filter(|&bytes| bytes != 0),
@@ -71,7 +80,7 @@ pub(super) fn of_build(given: &mut ParsedArgs) -> Result<Settings> {
             ulimits: each(given, "ulimit", Ulimit::parse)?,
             ..Limits::default()
         },
-        names: Names::parse(&hosts, &[], &[], &[])?,
+        names: names(given)?,
         ..Settings::default()
     })
 }

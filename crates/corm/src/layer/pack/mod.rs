@@ -20,6 +20,7 @@ use anyhow::{Context as _, Result, bail};
 use super::attributes::is_layer_xattr;
 use super::entry::{Entry, TarEntryType, Time, shown};
 use super::entry_name::{OPAQUE, WHITEOUT};
+use super::epoch;
 use crate::model::change::Change;
 use crate::model::change::ChangeKind;
 use base::fs::copy::next_extent;
@@ -150,15 +151,7 @@ enum Written {
 
 impl<'a> Packer<'a> {
     fn new(out: &'a mut dyn Write) -> Result<Self> {
-        let latest = match std::env::var_os("SOURCE_DATE_EPOCH") {
-            Some(text) if !text.is_empty() => {
-                let seconds = text.to_str().and_then(|text| text.parse().ok());
-                let seconds =
-                    seconds.with_context(|| format!("SOURCE_DATE_EPOCH {text:?}: not a number of seconds"))?;
-                Some(Time { seconds, nanoseconds: 0 })
-            }
-            _ => None,
-        };
+        let latest = epoch::latest()?.map(|seconds| Time { seconds, nanoseconds: 0 });
         Ok(Self { out, links: HashMap::new(), latest, of_layer: true, crosses: false, owners: None })
     }
 
