@@ -165,3 +165,23 @@ fn the_cache_depends_on_what_commands_may_do() {
         }
     });
 }
+
+#[test]
+fn limits_of_memory_and_processors_hold_for_commands() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let flags = "--memory 64m --memory-swap 128m --cpu-shares 512 --cpu-period 50000 --cpu-quota 25000 --cpuset-cpus 0 \
+                     --cpuset-mems 0";
+        // the files of cgroup v1, or those of v2
+        let text = "FROM base\nRUN cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes memory.max 2>/dev/null; \
+                    cat cpu*/cpu.cfs_quota_us cpu*/cpu.cfs_period_us cpu.max 2>/dev/null; cat cpu*/cpu.shares cpu.weight 2>/dev/null; \
+                    grep -E '^(Cpus|Mems)_allowed_list' /proc/self/status\n";
+        let out = built(fixture, text, &[], &flags.split_whitespace().collect::<Vec<_>>()).ok();
+        let seen: Vec<&str> = out.stderr.lines().filter_map(|line| line.split_once("] | ")).map(|(_, l)| l).collect();
+        let seen = seen.join(" ");
+        let v2 = seen.contains("25000 50000") && !seen.contains(" 512 ");
+        assert!(seen.starts_with("67108864 25000 50000 ") && (v2 || seen.contains(" 512 ")), "{seen}");
+        assert!(seen.ends_with("Cpus_allowed_list:\t0 Mems_allowed_list:\t0"), "{seen}");
+    });
+}

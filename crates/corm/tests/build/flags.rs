@@ -277,3 +277,43 @@ fn the_output_goes_to_a_file_and_the_result_to_a_registry() {
         build(fixture, &["--push"]).out().fails();
     });
 }
+
+#[test]
+fn base_images_are_pulled_when_the_caller_says() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let (_server, address) = test_support::registry::start(&fixture.sandbox, &fixture.sandbox.mkdir("registry"));
+        let name = format!("{address}/base:1");
+        let push = |version: &str| {
+            let text = format!("FROM base\nRUN echo {version} > /version\n");
+            context(fixture, &[("Containerfile", &text)]);
+            build(fixture, &["-t", &name, "--push", "--tls-verify=false"]).out().ok();
+        };
+        push("1");
+        fixture.corm(["tag", &name, "localhost/first"]).out().ok();
+        push("2");
+        let text = format!("FROM {name}\nRUN cat /version > /seen\n");
+        let with = |flags: &[&str]| built(fixture, &text, &[], &[flags, &["--tls-verify=false"]].concat());
+        let first = || fixture.corm(["tag", "localhost/first", &name]).out().ok();
+        let none = || fixture.corm(["rmi", &name]).out().ok();
+        for (prepare, flag, wanted) in [
+            (&first as &dyn Fn() -> _, "", "1"),
+            (&first, "--pull=missing", "1"),
+            (&first, "--pull=false", "1"),
+            (&first, "--pull=never", "1"),
+            (&first, "--pull=always", "2"),
+            (&first, "--pull=newer", "2"),
+            (&first, "--pull", "2"),
+            (&none, "", "2"),
+            (&none, "--pull=missing", "2"),
+        ] {
+            prepare();
+            let flags: Vec<&str> = Some(flag).filter(|flag| !flag.is_empty()).into_iter().collect();
+            with(&flags).ok();
+            assert_eq!(prints(fixture, "cat /seen"), wanted, "{flag}");
+        }
+        none();
+        with(&["--pull=never"]).fails();
+    });
+}
