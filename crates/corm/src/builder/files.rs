@@ -324,7 +324,7 @@ impl<'a> StageRun<'a> {
             Some("host") if *of_build == Mode::Host || self.build.options.allows(HOST_NETWORK) => Mode::Host,
             Some("host") => bail!(coded!(
                 BuildInvalid,
-                "--network=host: needs --network=host or --allow {HOST_NETWORK} of the build, because the host's network is the caller's to give"
+                "--network=host: needs --network=host of the build, or --allow {HOST_NETWORK}, because the host's network is the caller's to give"
             )),
             Some(other) => bail!(coded!(BuildInvalid, "--network={other:?}: is not default, none or host")),
         })
