@@ -135,7 +135,11 @@ impl<'a> Masks<'a> {
     }
 }
 
-fn empty_dir() -> Result<OwnedFd> {
+/// Creates an empty read-only directory, which no mount namespace has.
+///
+/// # Errors
+/// The kernel refuses a tmpfs.
+pub(super) fn empty_dir() -> Result<OwnedFd> {
     let fs = FsContext::open(c"tmpfs").context("tmpfs")?;
     for (key, value) in [(c"source", c"tmpfs"), (c"nr_blocks", c"1"), (c"nr_inodes", c"1"), (c"mode", c"0755")] {
         fs.option(key, Some(value)).with_context(|| format!("tmpfs: option {key:?}"))?;

@@ -168,9 +168,7 @@ fn new_mount(root: &mut Root, (step, host): InHost<'_>, new: &NewFs) -> Result<(
     };
     let covered = Covered { fd: mount_point.as_fd(), existed };
     let created = match &root.pid_namespace {
-        Some(pid_namespace) if new.fs.as_c_str() == c"proc" => {
-            create_procfs(step, new, covered, pid_namespace.as_fd(), root.fd())
-        }
+        Some(pid_namespace) if new.fs.as_c_str() == c"proc" => create_procfs(step, new, covered, pid_namespace.as_fd()),
         _ if long_options::any(&new.options) => create_long(step, new, covered, host.proc_dir),
         _ => create_fs(step, new, covered, None),
     };
@@ -212,18 +210,12 @@ struct Covered<'a> {
     existed: bool,
 }
 
-fn create_procfs(
-    step: Step<'_>,
-    new: &NewFs,
-    covered: Covered<'_>,
-    pid_namespace: BorrowedFd<'_>,
-    root: BorrowedFd<'_>,
-) -> Result<OwnedFd> {
+fn create_procfs(step: Step<'_>, new: &NewFs, covered: Covered<'_>, pid_namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
     let fs = FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?;
     if procfs::set_pid_namespace(&fs, pid_namespace).context("proc of the pid namespace that is joined")? {
         return create_fs(step, new, covered, Some(fs));
     }
-    procfs::create_inside(pid_namespace, root, &|| create_fs(step, new, covered, None))
+    procfs::create_inside(pid_namespace, &|| create_fs(step, new, covered, None))
 }
 
 /// Creates a file system with an option that is too long for fsconfig(2), and returns its detached mount.

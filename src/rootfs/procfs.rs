@@ -2,7 +2,7 @@
 //!
 //! Since Linux 6.17 a mount option names the namespace. Before, the kernel uses the namespace of the process that
 //! creates the file system, so that a helper process is created in it. Processes of that namespace can see the helper.
-//! So it has the container's root as its root, no descriptor but the socket for its result, no arguments or environment
+//! So it has an empty directory as its root, above which is nothing, no descriptor but the socket for its result, no arguments or environment
 //! and one capability (SEC-5).
 
 use std::io;
@@ -29,23 +29,21 @@ pub(super) fn set_pid_namespace(fs: &FsContext, pid_namespace: BorrowedFd<'_>) -
     }
 }
 
-/// Runs `create` in a helper process in `pid_namespace` with the root directory `root`, and returns the detached mount
-/// that `create` returns.
+/// Runs `create`, which resolves no path, in a helper process in `pid_namespace`, and returns the detached mount that `create`
+/// returns.
 ///
 /// # Errors
 /// The error of `create` as text, or the helper was killed.
-pub(super) fn create_inside(
-    pid_namespace: BorrowedFd<'_>,
-    root: BorrowedFd<'_>,
-    create: &dyn Fn() -> Result<OwnedFd>,
-) -> Result<OwnedFd> {
+pub(super) fn create_inside(pid_namespace: BorrowedFd<'_>, create: &dyn Fn() -> Result<OwnedFd>) -> Result<OwnedFd> {
     if linux::mount::is_old() {
         return Err(linux::mount::needs_detached("a new proc of a pid namespace that is joined").into());
     }
+    // not the container's root, because the host's is above that until pivot_root(2)
+    let root = super::mask::empty_dir().context("root directory of a helper process")?;
     let (ours, theirs) = linux::socket::pair().context("socket pair")?;
     match linux::process::clone3(0, None).context("create a helper process")? {
         CloneResult::Child => {
-            let failed = match enter_and_clone(pid_namespace, root, theirs.as_fd()) {
+            let failed = match enter_and_clone(pid_namespace, root.as_fd(), theirs.as_fd()) {
                 Ok(CloneResult::Child) => {
                     let sent =
                         create().and_then(|mount| Ok(linux::socket::send(theirs.as_fd(), b"+", &[mount.as_fd()])?));
@@ -82,8 +80,8 @@ pub(super) fn create_inside(
 fn enter_and_clone(pid_namespace: BorrowedFd<'_>, root: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> Result<CloneResult> {
     linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
     linux::process::setns(pid_namespace, libc::CLONE_NEWPID).context("join the pid namespace")?;
-    sys_path::fchdir(root).context("change to the container's root directory")?;
-    sys_path::chroot_to_cwd().context("chroot to the container's root directory")?;
+    sys_path::fchdir(root).context("change to an empty directory")?;
+    sys_path::chroot_to_cwd().context("chroot to an empty directory")?;
     linux::process::close_fds_except(vec![socket.as_raw_fd()]).context("close descriptors")?;
     linux::binary::clear_arguments_and_environment();
     linux::cred::limit_capabilities(CAP_SYS_ADMIN).context("give up capabilities")?;

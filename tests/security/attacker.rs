@@ -107,8 +107,13 @@ fn inspect(pid: i32, found: &mut Found) {
     let marker = std::env::var("HOST_MARKER").unwrap();
     for name in ["root", "cwd"] {
         let dir = format!("/proc/{pid}/{name}");
-        if fs::metadata(&dir).is_ok_and(|meta| format!("{}:{}", meta.dev(), meta.ino()) == host_root()) {
-            found.add(format!("BAD {name} of the host"));
+        // also above it: a process that has changed its root alone is below that of its mount namespace
+        for above in ["", "/..", "/../../../../../../../../../.."] {
+            if fs::metadata(dir.clone() + above)
+                .is_ok_and(|meta| format!("{}:{}", meta.dev(), meta.ino()) == host_root())
+            {
+                found.add(format!("BAD {name}{above} of the host"));
+            }
         }
         if fs::read(format!("{dir}{marker}")).is_ok() {
             found.add(format!("BAD marker by {name}"));

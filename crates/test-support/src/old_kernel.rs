@@ -51,6 +51,11 @@ const BITS: &[(libc::c_long, u32, u32, Version)] = &[
     (libc::SYS_seccomp, 1, 1 << 5, (5, 19)),
 ];
 
+/// The values of an argument that a kernel refuses before a version: `P_PIDFD` of waitid(2), and `FSCONFIG_SET_FD` of fsconfig(2),
+/// which procfs takes for the option `pidns` since 6.17.
+const VALUES: &[(libc::c_long, u32, u32, Version)] =
+    &[(libc::SYS_waitid, 0, 3, (5, 4)), (libc::SYS_fsconfig, 1, 5, (6, 17))];
+
 /// The flags of setns(2); before 5.8 only one of them is allowed.
 const NAMESPACES: i32 = libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWIPC
@@ -96,13 +101,14 @@ pub fn filter(version: Version) -> Vec<sock_filter> {
             program.push(load(0));
         }
     }
-    if version < (5, 4) {
-        // waitid(P_PIDFD)
-        program.push(instruction(BPF_JMP | BPF_JEQ | BPF_K, libc::SYS_waitid as u32, 0, 4));
-        program.push(argument(0));
-        program.push(instruction(BPF_JMP | BPF_JEQ | BPF_K, 3, 0, 1));
-        program.push(answer(libc::EINVAL));
-        program.push(load(0));
+    for (call, index, value, since) in VALUES {
+        if *since > version {
+            program.push(instruction(BPF_JMP | BPF_JEQ | BPF_K, *call as u32, 0, 4));
+            program.push(argument(*index));
+            program.push(instruction(BPF_JMP | BPF_JEQ | BPF_K, *value, 0, 1));
+            program.push(answer(libc::EINVAL));
+            program.push(load(0));
+        }
     }
     if version < (5, 8) {
         program.extend(one_namespace());
