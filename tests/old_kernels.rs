@@ -9,6 +9,7 @@ use std::os::fd::AsFd as _;
 use test_support::bundle::{add_mount, bind, with_userns};
 use test_support::container::Container;
 use test_support::old_kernel::{Version, filter};
+use test_support::pty::{Terminal, on_terminal};
 use test_support::*;
 
 /// The versions of Debian 11, Ubuntu 20.04 and RHEL 8.
@@ -94,8 +95,10 @@ fn a_container_with_a_terminal_runs_on_an_older_kernel() {
     need_root!();
     for version in PROFILES {
         let c = Container::sh("test -t 1 && echo terminal").edit(|config| config["process"]["terminal"] = json!(true));
-        let out = on(version, c.run_with(&[])).out().ok();
-        assert!(out.stdout.contains("terminal"), "{version:?}: {out:#?}");
+        let mut terminal = Terminal::open(24, 80);
+        let run = on_terminal(on(version, c.run_with(&[])), &terminal).spawn();
+        terminal.expect("terminal");
+        run.wait().ok();
         c.sandbox.nothing_left();
     }
 }

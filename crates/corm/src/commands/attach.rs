@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context, args: &args::Attach) -> Result<u8> {
         forward_signals: args.sig_proxy,
         keys,
     };
-    match client::visit(client::connect(&run, &record.id)?, options)? {
+    match client::visit(&run, &record.id, options)? {
         Left::Detached => Ok(0),
         Left::Ended(status) => {
             // so that the caller can start it again, or use its name

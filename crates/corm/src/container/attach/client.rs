@@ -51,7 +51,7 @@ pub enum Left {
 ///
 /// # Errors
 /// There is none.
-pub fn connect(run: &RunDir, id: &str) -> Result<UnixStream> {
+fn connect(run: &RunDir, id: &str) -> Result<UnixStream> {
     let dir = run.container_dir(id);
     let open = mount_util::open_dir(&dir)?;
     UnixStream::connect(short(open.as_fd())).with_context(|| format!("{:?}", dir.join(SOCKET)))
@@ -78,17 +78,19 @@ struct Visit {
     status: Option<i32>,
 }
 
-/// Stays attached until the container ends or the caller leaves.
+/// Connects, and stays attached until the container ends or the caller leaves.
 ///
 /// # Errors
-/// The supervisor was killed; standard output is closed.
-pub fn visit(socket: UnixStream, options: Options) -> Result<Left> {
+/// No supervisor listens, or it was killed; standard output is closed.
+pub fn visit(run: &RunDir, id: &str, options: Options) -> Result<Left> {
+    // before the connection, because a signal that comes with it is meant for the program
     let signals = if options.forward_signals {
         signal::set_mask(foreground::signals()).context("signal mask")?;
         Some(signal::descriptor(foreground::signals()).context("signalfd")?)
     } else {
         None
     };
+    let socket = connect(run, id)?;
     socket.set_nonblocking(true).context("socket")?;
     let own = |number| term::stdio(number).map(foreground::own_output).transpose().context("standard streams");
     let input = term::stdio(0).filter(|_| options.input);
