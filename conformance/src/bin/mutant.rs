@@ -47,7 +47,7 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     ("unknown capabilities dropped in silence", Config(known_capabilities)),
     ("seccomp ignored", Config(|c| drop_key(&mut c["linux"], "seccomp"))),
     ("seccomp with EPERM only", Config(|c| each(&mut c["linux"]["seccomp"]["syscalls"], |r| drop_key(r, "errnoRet")))),
-    ("rules that notify nobody", Config(|c| each(&mut c["linux"]["seccomp"]["syscalls"], |r| notify_nobody(r)))),
+    ("rules that notify nobody", Config(|c| each(&mut c["linux"]["seccomp"]["syscalls"], notify_nobody))),
     ("the wrong uid", Config(|c| plus_one(&mut c["process"]["user"]["uid"]))),
     ("additional groups dropped", Config(|c| drop_key(&mut c["process"]["user"], "additionalGids"))),
     ("umask ignored", Config(|c| drop_key(&mut c["process"]["user"], "umask"))),
