@@ -88,9 +88,12 @@ fn every_kind_of_image_is_the_same_with_every_driver() {
     assert_eq!(trees.len(), kinds.len());
 }
 
+/// The directory of a test, and how it calls corm.
+type Caller<'a> = (&'a Sandbox, &'a dyn Fn(&[&str]) -> Cmd);
+
 /// Takes an image into the store, checks its ID, and returns its exported tree.
 #[track_caller]
-fn tree_of((name, image, archive): &Kind, (sandbox, corm): (&Sandbox, &dyn Fn(&[&str]) -> Cmd)) -> Vec<u8> {
+fn tree_of((name, image, archive): &Kind, (sandbox, corm): Caller<'_>) -> Vec<u8> {
     if let Some(bytes) = archive {
         let file = sandbox.path("archive.tar");
         std::fs::write(&file, bytes).unwrap();
