@@ -123,11 +123,7 @@ fn outputs(process: &Process, args: &options::Exec) -> Result<Outputs> {
         (Some(_), false) => bail!(coded!(TerminalNone, "--console-socket: the process has no terminal (--tty)")),
         (None, true) if args.detach => bail!(coded!(TerminalNone, "--tty: a detached process needs --console-socket")),
         (Some(path), true) => Some(Console::connect(path)?),
-        (None, true) => {
-            prepare::foreground_terminal("process.terminal")?;
-            None
-        }
-        (None, false) => None,
+        (None, _) => None,
     };
     let mut outputs = Outputs::open(console, args.pid_file.as_deref(), args.pidfd_socket.iter())?;
     outputs.sized = process.console_size().is_some_and(|size| (size.height(), size.width()) != (0, 0));

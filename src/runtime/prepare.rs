@@ -1,13 +1,10 @@
 //! The plan of a container from options and bundle: every check that is possible before anything is created.
 
 use base::coded;
-use base::error::{Code, Coding as _};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode as FileMode;
 use oci_spec::runtime::{Linux, Process, Spec};
 
 use super::options::{self, CgroupManager, Mode};
@@ -124,24 +121,8 @@ pub(super) fn open_console(args: &options::Create, bundle: &Bundle, mode: Mode) 
         (None, true) if mode != Mode::RunForeground => {
             bail!(coded!(TerminalNone, "process.terminal is set: a detached container needs --console-socket"))
         }
-        (None, true) => foreground_terminal("process.terminal").map(|()| None),
-        (None, false) => Ok(None),
+        (None, _) => Ok(None),
     }
-}
-
-/// Checks that there is a terminal for a process in the foreground: a standard stream, or that of the session, as runc
-/// does. `field` asks for it.
-///
-/// # Errors
-/// There is none.
-pub(super) fn foreground_terminal(field: &str) -> Result<()> {
-    if (0..=2).any(|number| linux::term::stdio_terminal(number).is_some()) {
-        return Ok(());
-    }
-    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    nix::fcntl::open("/dev/tty", flags, FileMode::empty())
-        .map(drop)
-        .with_code(Code::TerminalNone, || format!("{field} asks for a terminal, and croci has none: open /dev/tty"))
 }
 
 /// Plans a container. Nothing is created and nothing of the host changes.

@@ -54,13 +54,8 @@ impl Terminal {
 
 /// Makes the command a session leader with `slave` as its controlling terminal, as a shell does with its child.
 pub fn on_terminal(cmd: super::Cmd, terminal: &Terminal) -> super::Cmd {
-    beside_terminal(cmd.stdio(terminal.slave.as_fd()), terminal)
-}
-
-/// As [`on_terminal`], with standard streams that are something else, as in a pipeline of a shell.
-pub fn beside_terminal(cmd: super::Cmd, terminal: &Terminal) -> super::Cmd {
     let slave = terminal.slave.try_clone().unwrap();
-    cmd.before_exec(move || {
+    cmd.stdio(terminal.slave.as_fd()).before_exec(move || {
         nix::unistd::setsid()?;
         linux::term::make_controlling(slave.as_fd())
     })
