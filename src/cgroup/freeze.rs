@@ -53,7 +53,7 @@ impl Cgroup {
         let Some(path) = self.controller_path("freezer") else { return Ok(()) };
         let procs = format!("{path}/cgroup.procs");
         // one that has ended meanwhile is an error, and no reason to leave the others
-        for pid in base::pid_namespace::members(init).unwrap_or_default() {
+        for pid in base::pid_namespace::members(init).unwrap_or_default().into_iter().filter(|pid| *pid != init) {
             let _ = write(&procs, &pid.to_string());
         }
         write(&procs, &init.to_string())

@@ -157,10 +157,11 @@ impl Server {
     fn end_if_forgotten(&mut self, ready: &[(Watched, bool)]) {
         // not by a call, because a list of tasks asks this shim, too, for what it does not have
         let called = ready.iter().any(|(watched, _)| matches!(watched, Watched::Listener));
-        if called || !self.shim.tasks.is_empty() || !self.shim.works.is_empty() {
+        let idle = self.shim.tasks.is_empty() && self.shim.works.is_empty();
+        if called || !idle {
             self.forgotten = None;
         }
-        if self.shim.tasks.is_empty() && self.shim.works.is_empty() {
+        if idle {
             let now = Instant::now();
             if *self.forgotten.get_or_insert(now + FORGOTTEN) <= now {
                 self.shim.shutdown.get_or_insert(now + FAREWELL);

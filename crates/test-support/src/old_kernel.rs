@@ -92,20 +92,11 @@ pub fn filter(version: Version) -> Vec<sock_filter> {
         program.push(instruction(BPF_JMP | BPF_JGE | BPF_K, end, 1, 0));
         program.push(answer(libc::ENOSYS));
     }
-    for (call, index, bits, since) in BITS {
-        if *since > version {
+    for (rows, test) in [(BITS, BPF_JSET), (VALUES, BPF_JEQ)] {
+        for (call, index, value, _) in rows.iter().filter(|(.., since)| *since > version) {
             program.push(instruction(BPF_JMP | BPF_JEQ | BPF_K, *call as u32, 0, 4));
             program.push(argument(*index));
-            program.push(instruction(BPF_JMP | BPF_JSET | BPF_K, *bits, 0, 1));
-            program.push(answer(libc::EINVAL));
-            program.push(load(0));
-        }
-    }
-    for (call, index, value, since) in VALUES {
-        if *since > version {
-            program.push(instruction(BPF_JMP | BPF_JEQ | BPF_K, *call as u32, 0, 4));
-            program.push(argument(*index));
-            program.push(instruction(BPF_JMP | BPF_JEQ | BPF_K, *value, 0, 1));
+            program.push(instruction(BPF_JMP | test | BPF_K, *value, 0, 1));
             program.push(answer(libc::EINVAL));
             program.push(load(0));
         }

@@ -76,16 +76,17 @@ pub const fn many(name: &'static str, short: Option<char>, value: &'static str, 
 }
 
 /// `--help` and its alias `--usage`.
-pub const HELP: &[Flag] = &[
-    Flag { name: "help", short: Some('h'), kind: FlagKind::Help, value: "", help: "Show this help" },
-    Flag { name: "usage", short: Some('?'), kind: FlagKind::Help, value: "", help: "The same as --help" },
-];
+pub const HELP: &[Flag] = &help(Some('h'));
 
 /// [`HELP`] of a verb that has another flag `-h`.
-pub const LONG_HELP: &[Flag] = &[
-    Flag { name: "help", short: None, kind: FlagKind::Help, value: "", help: "Show this help" },
-    Flag { name: "usage", short: Some('?'), kind: FlagKind::Help, value: "", help: "The same as --help" },
-];
+pub const LONG_HELP: &[Flag] = &help(None);
+
+const fn help(short: Option<char>) -> [Flag; 2] {
+    [
+        Flag { name: "help", short, kind: FlagKind::Help, value: "", help: "Show this help" },
+        Flag { name: "usage", short: Some('?'), kind: FlagKind::Help, value: "", help: "The same as --help" },
+    ]
+}
 
 /// Word of [`LATEST`] in the place of the first operand.
 pub const LATEST_WORD: &str = "--latest";

@@ -83,20 +83,20 @@ fn finish(context: &Context, store: &Store, args: &args::Build, images: &[ImageR
         push(context, store, args, images, &lists)?;
     }
     let one = images.first().filter(|_| !is_index);
-    let (id, digest) = match (one, &index) {
-        (Some(image), _) => (image.id.clone(), image.manifest.clone()),
-        (None, Some(index)) => (index.clone(), index.clone()),
-        (None, None) => (Digest::of(b""), Digest::of(b"")),
+    // ID and digest: of the image, or of the index of several
+    let result = match (one, &index) {
+        (Some(image), _) => Some((&image.id, &image.manifest)),
+        (None, index) => index.as_ref().map(|index| (index, index)),
     };
-    let has_result = one.is_some() || index.is_some();
     if let Some(file) = &args.iidfile {
-        ensure!(has_result, coded!(UsageArguments, "--iidfile: several platforms need --tag or --manifest"));
+        let (id, _) = result
+            .with_code(Code::UsageArguments, || "--iidfile: several platforms need --tag or --manifest".to_owned())?;
         write(file, "--iidfile", id.to_string().as_bytes())?;
     }
     if let Some(file) = &args.metadata_file {
         let names = if is_index { args.tags.clone() } else { images.iter().flat_map(|i| i.names.clone()).collect() };
         let mut value = json!({"image.name": names.join(",")});
-        if has_result {
+        if let Some((_, digest)) = result {
             value["containerimage.digest"] = json!(digest);
         }
         if let Some(image) = one {
@@ -184,10 +184,10 @@ fn base(
     name: &str,
     platform: Option<&str>,
 ) -> Result<ImageRecord> {
-    if let Some(place) = name.strip_prefix(builder::LAYOUT) {
-        return of_layout(context, store, args, place, platform).with_context(|| format!("{name:?}"));
-    }
     let wanted = platform.or(args.platform.as_deref()).map(Platform::parse).transpose()?;
+    if let Some(place) = name.strip_prefix(builder::LAYOUT) {
+        return of_layout(context, store, args, place, wanted).with_context(|| format!("{name:?}"));
+    }
     let missing = match (store.find_image(name), args.pull) {
         (Ok(image), PullPolicy::Missing | PullPolicy::Never) if fits(store, &image, wanted.as_ref())? => {
             return Ok(image);
@@ -226,7 +226,7 @@ fn of_layout(
     store: &Store,
     args: &args::Build,
     text: &str,
-    platform: Option<&str>,
+    platform: Option<Platform>,
 ) -> Result<ImageRecord> {
     let (place, digest) = text.split_once('@').map_or((text, None), |(place, digest)| (place, Some(digest)));
     let at = Location::parse(&format!("oci:{place}"))?;
@@ -234,7 +234,6 @@ fn of_layout(
     let name = format!("localhost/corm-build-base:{}", store.new_id()?.get(..16).unwrap_or_default());
     let here = Location::Store(name.clone());
     let (from, to) = (Side { at: &at, options: &options }, Side { at: &here, options: &options });
-    let platform = platform.or(args.platform.as_deref()).map(Platform::parse).transpose()?;
     let request = Request { platform, ..Request::default() };
     let copied = copy(store, &from, &to, &request, &remote::progress(context, args.quiet))?;
     let image = store.find_image(&name)?;

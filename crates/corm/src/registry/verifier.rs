@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
@@ -12,6 +12,14 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 /// Error of webpki for a server's certificate that is an authority, which a self-signed one of `openssl req -x509` is. By
 /// its text, because rustls does not pass its type on.
 const OWN_AUTHORITY: &str = "CaUsedAsEndEntity";
+
+/// The check of a handshake's signature in a version of TLS.
+type SignatureCheck = fn(
+    &[u8],
+    &CertificateDer<'_>,
+    &DigitallySignedStruct,
+    &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error>;
 
 /// The check of a server's certificate.
 #[derive(Debug)]
@@ -32,6 +40,18 @@ impl Verifier {
     fn is_of_own(&self, error: &Error, certificate: &CertificateDer<'_>) -> bool {
         let Error::InvalidCertificate(CertificateError::Other(cause)) = error else { return false };
         cause.to_string() == OWN_AUTHORITY && self.own.iter().any(|own| own == certificate)
+    }
+
+    /// Checks a signature by the function of its version of TLS, if certificates are checked at all.
+    fn signature(
+        &self,
+        check: SignatureCheck,
+        (message, cert, signature): (&[u8], &CertificateDer<'_>, &DigitallySignedStruct),
+    ) -> Result<HandshakeSignatureValid, Error> {
+        if !self.verify {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        check(message, cert, signature, &self.provider.signature_verification_algorithms)
     }
 }
 
@@ -63,10 +83,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if !self.verify {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        verify_tls12_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
+        self.signature(verify_tls12_signature, (message, cert, signature))
     }
 
     fn verify_tls13_signature(
@@ -75,10 +92,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if !self.verify {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        verify_tls13_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
+        self.signature(verify_tls13_signature, (message, cert, signature))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
