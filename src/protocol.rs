@@ -19,8 +19,8 @@ pub(crate) enum InitMessage {
     Namespaces(BTreeMap<String, (u64, u64)>),
     /// The detached mount of a step of the plan, which the runtime has to ID-map because init may not; init waits for `Go`.
     Idmap(usize, OwnedFd),
-    /// The mounts are done and pivot_root(2) is not; init waits for `Go`. Holds the root directory when the container's
-    /// process is another one, which the runtime has to create in it.
+    /// The mounts are done and pivot_root(2) is not; init waits for `Go`. Holds an empty directory when the container's
+    /// process is another one, which the runtime has to create with that root, because the host's is above the container's.
     MountsDone(Option<OwnedFd>),
     /// The root directory of the complete root file system, which init has entered. Init waits for `Go`.
     RootReady(OwnedFd),

@@ -45,7 +45,19 @@ pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel
     }
     super::close_rest(plan, opened, channel)?;
     linux::binary::clear_arguments_and_environment();
-    credentials::limit_capabilities(plan.process.as_ref())
+    credentials::limit_capabilities(plan.process.as_ref(), target.awaits_root)
+}
+
+/// Enters the container's root directory, in the child of the helper: it was created before pivot_root(2), until which the
+/// host's root is above the container's, and a process that may trace it would reach that by `/proc/PID/root/..` (SEC-5).
+///
+/// # Errors
+/// The runtime has ended; as chroot(2).
+pub(crate) fn enter_late_root(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
+    let root = channel.recv_go_with()?.1.context("the runtime sent no root directory")?;
+    linux::path::fchdir(root.as_fd()).context("change to the container's root directory")?;
+    linux::path::chroot_to_cwd().context("chroot to the container's root directory")?;
+    credentials::limit_capabilities(plan.process.as_ref(), false)
 }
 
 /// Joins the namespaces of the target; the pid namespace is for children only.

@@ -48,6 +48,8 @@ pub(crate) enum Part {
     Program {
         /// The slave of the pty, when it exists already.
         terminal: Option<OwnedFd>,
+        /// The process has an empty root directory until it receives the container's.
+        awaits_root: bool,
     },
 }
 
@@ -131,10 +133,13 @@ fn enter_namespaces(
 
 /// Carries out every step before `start`; returns the program, if the configuration has one.
 fn prepare(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: &Channel) -> Result<Option<exec::Program>> {
-    let root = if let Part::Program { .. } = part {
+    let root = if let Part::Program { awaits_root, .. } = part {
         linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
         credentials::reset_signals()?;
         credentials::session()?;
+        if *awaits_root {
+            inside::enter_late_root(plan, channel)?;
+        }
         None
     } else {
         enter_namespaces(plan, opened, Some("pid"), channel)?;
@@ -211,7 +216,7 @@ fn enter_root(
     let mut pid = std::process::id() as i32;
     // before hooks, because their state has the pid of the container's process: the runtime has to create it first
     if plan.hooks_after_mounts || matches!(part, Part::Root) && !plan.hooks.create_container.is_empty() {
-        let dir = matches!(part, Part::Root).then(|| linux::path::dup(root.fd())).transpose()?;
+        let dir = matches!(part, Part::Root).then(rootfs::empty_dir).transpose()?;
         channel.send(&InitMessage::MountsDone(dir)).context("send to the runtime")?;
         // pid of the container's process, when that is another one
         pid = channel.recv_go_with()?.0.unwrap_or(pid);
@@ -258,8 +263,8 @@ fn prepare_as_root(opened: &Opened, process: &ProcessPlan, part: &Part, channel:
             console::reopen_null()?;
             console::chown_stdio(process);
         }
-        Part::Program { terminal: Some(slave) } => console::use_as_stdio(slave.as_fd())?,
-        Part::Program { terminal: None } => {
+        Part::Program { terminal: Some(slave), .. } => console::use_as_stdio(slave.as_fd())?,
+        Part::Program { terminal: None, .. } => {
             let (master, slave) = console::open_pty(c"/", process).code(Code::TerminalFailed, "process.terminal")?;
             console::use_as_stdio(slave.as_fd())?;
             channel.send(&InitMessage::Console(master)).context("hand over the terminal")?;

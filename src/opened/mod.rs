@@ -33,8 +33,10 @@ pub(crate) struct JoinTarget {
     pub pidfd: OwnedFd,
     /// `CLONE_NEW*` flags of the namespaces that one setns(2) call on the pidfd enters.
     pub flags: i32,
-    /// Its root directory, O_PATH; `None` when that is the root of its mount namespace.
+    /// Root directory of the further process, O_PATH; `None` when that is the root of the mount namespace.
     pub root: Option<OwnedFd>,
+    /// `root` is an empty directory, in which the further process waits for the container's.
+    pub awaits_root: bool,
 }
 
 /// The descriptors that were opened for a [`crate::plan::ContainerPlan`], and the facts read through them.

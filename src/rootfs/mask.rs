@@ -138,8 +138,11 @@ impl<'a> Masks<'a> {
 /// Creates an empty read-only directory, which no mount namespace has.
 ///
 /// # Errors
-/// The kernel refuses a tmpfs.
-pub(super) fn empty_dir() -> Result<OwnedFd> {
+/// The kernel refuses a tmpfs, or has no detached mounts.
+pub(crate) fn empty_dir() -> Result<OwnedFd> {
+    if sys_mount::is_old() {
+        return Err(sys_mount::needs_detached("an empty root directory of a process").into());
+    }
     let fs = FsContext::open(c"tmpfs").context("tmpfs")?;
     for (key, value) in [(c"source", c"tmpfs"), (c"nr_blocks", c"1"), (c"nr_inodes", c"1"), (c"mode", c"0755")] {
         fs.option(key, Some(value)).with_context(|| format!("tmpfs: option {key:?}"))?;

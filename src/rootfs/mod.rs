@@ -34,6 +34,7 @@ use bind::prepare_root;
 pub(crate) use leave::leave_host_mounts;
 use linux::mount as sys_mount;
 use linux::path as sys_path;
+pub(crate) use mask::empty_dir;
 use opened::Step;
 pub(crate) use opened::{OpenedRootfs, RootSource, open, open_live};
 use root::AttachPoint;

@@ -253,12 +253,16 @@ impl Creation<'_> {
     /// because processes in that namespace must not see one with the host's root or descriptors (SEC-5). Returns the
     /// process, which works already, and the builder's handover.
     fn create_beside(&mut self, cgroup: &Cgroup, builder: &Init) -> Result<(Init, InitHandover)> {
-        let mut init = None;
+        let (mut init, mut late_root) = (None, None);
         sync::prepare_namespaces(builder, &self.prepared.plan, &self.opened)?;
         let interrupt = self.transaction.interrupt;
         let built = sync::wait_until_root_ready(builder, interrupt, &mut |request| {
             let root = match request {
                 sync::Request::Create(root) => root,
+                sync::Request::Enter(root) => {
+                    late_root = Some(root);
+                    return Ok(0);
+                }
                 sync::Request::Idmap(step, tree) => {
                     return sync::idmap((&self.prepared.plan, &self.opened), step, &tree).map(|()| 0);
                 }
@@ -282,16 +286,24 @@ impl Creation<'_> {
         let slave = built.console.as_ref().map(|master| linux::term::open_peer(master.as_fd())).transpose();
         let slave = slave.context("open the terminal")?;
         init.send_go_with(0, slave.as_ref().map(AsFd::as_fd))?;
+        if let Some(root) = &late_root {
+            init.send_go_with(0, Some(root.as_fd()))?;
+        }
         Ok((init, built))
     }
 
     /// Creates the container's process in the namespaces of `builder` and in the root directory `root`.
-    fn spawn_below(&mut self, root: OwnedFd, cgroup: &Cgroup, builder: &Init) -> Result<Init> {
+    fn spawn_below(&mut self, root: sync::Root, cgroup: &Cgroup, builder: &Init) -> Result<Init> {
         let plan = &self.prepared.plan;
+        let (root, awaits_root) = match root {
+            sync::Root::Empty(dir) => (dir, true),
+            sync::Root::Complete(dir) => (dir, false),
+        };
         self.opened.target = Some(JoinTarget {
             pidfd: builder.pidfd.try_clone().context("copy the pidfd of the builder")?,
             flags: plan.namespaces.flags() & !libc::CLONE_NEWPID,
             root: Some(root),
+            awaits_root,
         });
         self.opened.cgroup_join = cgroup.join_fds()?;
         let late = plan.joins_cgroup_late;

@@ -274,7 +274,7 @@ fn open_target(record: &Record, target: ProcessId, pidfd: OwnedFd, flags: i32) -
         kernel_mounts: None,
         start_sync: StartSync::Channel,
         cgroup_join: Vec::new(),
-        target: Some(JoinTarget { pidfd, flags, root }),
+        target: Some(JoinTarget { pidfd, flags, root, awaits_root: false }),
     })
 }
 

@@ -156,7 +156,8 @@ pub(crate) fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<Bo
 /// cgroups and all namespaces, changes to the root and closes descriptors of the host. Only the child that it then
 /// clones is in the container's pid namespace (SEC-5).
 ///
-/// That child waits for a `Go` before any other step.
+/// That child waits for a `Go` before any other step, and for another one with the container's root directory when it has
+/// to wait for that.
 ///
 /// # Errors
 /// The kernel refuses a namespace, the cgroup or another process.
@@ -165,7 +166,8 @@ pub(crate) fn spawn_inside(plan: &ContainerPlan, opened: &mut Opened, cgroup: Op
         init::inside::enter(plan, opened, channel)?;
         linux::process::clone3(libc::CLONE_PARENT as u64, None).map_err(|err| explain(err, plan))
     };
-    via_helper(plan, opened, cgroup, clone, |terminal| Part::Program { terminal })
+    let awaits_root = opened.target.as_ref().is_some_and(|target| target.awaits_root);
+    via_helper(plan, opened, cgroup, clone, |terminal| Part::Program { terminal, awaits_root })
 }
 
 /// Creates a process as [`spawn_inside`] does, in the container's `cgroup`: cloned into its directory `into`, or moved

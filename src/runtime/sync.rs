@@ -91,12 +91,22 @@ pub(crate) fn wait_until_ready(
     Ok(handover)
 }
 
+/// The root directory in which the container's process is created.
+#[derive(Debug)]
+pub(crate) enum Root {
+    /// An empty one, in which it waits for the container's, because pivot_root(2) is to come.
+    Empty(OwnedFd),
+    /// The container's.
+    Complete(OwnedFd),
+}
+
 /// A request of the builder of a root file system.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// Create the container's process in this root directory, and do the runtime's own work between the mounts and the
-    /// change of root.
-    Create(OwnedFd),
+    /// Create the container's process, and do the runtime's own work between the mounts and the change of root.
+    Create(Root),
+    /// Let the process that exists enter this root directory, the container's.
+    Enter(OwnedFd),
     /// ID-map the detached mount of a step.
     Idmap(usize, OwnedFd),
     /// Record a mount point that the builder is about to create.
@@ -118,8 +128,8 @@ pub(crate) fn wait_until_root_ready(
     loop {
         builder.wait_for_message(interrupt)?;
         match builder.channel.recv()? {
-            Some(InitMessage::MountsDone(Some(root))) => {
-                let pid = act(Request::Create(root))?;
+            Some(InitMessage::MountsDone(Some(empty))) => {
+                let pid = act(Request::Create(Root::Empty(empty)))?;
                 created = true;
                 builder.send_go_with(pid, None)?;
             }
@@ -135,9 +145,7 @@ pub(crate) fn wait_until_root_ready(
             Some(InitMessage::Namespaces(all)) => handover.namespaces = all,
             Some(InitMessage::Console(fd)) => handover.console = Some(fd),
             Some(InitMessage::RootReady(root)) => {
-                if !created {
-                    act(Request::Create(root))?;
-                }
+                act(if created { Request::Enter(root) } else { Request::Create(Root::Complete(root)) })?;
                 builder.send_go()?;
                 builder.wait().context("wait for the builder of the root file system")?;
                 return Ok(handover);

@@ -267,14 +267,15 @@ pub(crate) fn capabilities(plan: &ProcessPlan) -> Result<()> {
 }
 
 /// Drops the capabilities that neither the program nor the steps before it need, because a process of the container
-/// that may trace this one can use them.
+/// that may trace this one can use them. `awaits_root`: one of the steps is a chroot(2).
 ///
 /// # Errors
 /// As capset(2).
-pub(crate) fn limit_capabilities(plan: Option<&ProcessPlan>) -> Result<()> {
+pub(crate) fn limit_capabilities(plan: Option<&ProcessPlan>, awaits_root: bool) -> Result<()> {
     const CHOWN: u64 = 1;
     const DAC: u64 = 1 << 1 | 1 << 2;
     const IDS: u64 = 1 << 6 | 1 << 7 | 1 << 8;
+    const SYS_CHROOT: u64 = 1 << 18;
     const SYS_ADMIN: u64 = 1 << 21;
     const NICE_AND_LIMITS: u64 = 1 << 23 | 1 << 24;
     let keep = plan.map_or(0, |plan| {
@@ -282,6 +283,7 @@ pub(crate) fn limit_capabilities(plan: Option<&ProcessPlan>) -> Result<()> {
         let filter = if plan.filtered { SYS_ADMIN } else { 0 };
         plan.caps.bounding | plan.caps.permitted | CHOWN | DAC | IDS | NICE_AND_LIMITS | filter
     });
+    let keep = if awaits_root { keep | SYS_CHROOT } else { keep };
     cred::limit_capabilities(keep).context("give up capabilities")
 }
 
