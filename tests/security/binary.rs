@@ -141,3 +141,26 @@ fn d5_not_when_a_read_only_mount_becomes_writable() {
     assert!(std::process::Command::new("umount").arg("-l").arg(&dir).status().unwrap().success());
     result.unwrap();
 }
+
+/// On a busy host the kernel may hold a page of the sealed copy for a moment, and refuses to seal it.
+#[test]
+fn the_copy_is_sealed_when_its_pages_are_free_again() {
+    need_root!();
+    let c = Container::sh("echo ran");
+    let log = c.sandbox.path("strace.out");
+    let strace = |calls: &str| {
+        let strace =
+            c.sandbox.program("strace").args(["-qq", "-o"]).arg(&log).args(["-e", "trace=open_tree,fcntl"]);
+        let strace = strace.args(["-e", "inject=open_tree:error=EPERM:when=1..2", "-e", calls]).arg(runtime());
+        strace.arg("--root").arg(&c.sandbox.root).args(["run", "--bundle", c.bundle.to_str().unwrap(), &c.id])
+    };
+    if std::process::Command::new("strace").arg("-V").output().is_err() {
+        skip!("needs strace");
+    }
+    c.write_config();
+    let out = strace("inject=fcntl:error=EBUSY:when=1..4").out().ok();
+    let text = std::fs::read_to_string(&log).unwrap();
+    let refused = |line: &str| line.contains("F_ADD_SEALS") && line.contains("INJECTED");
+    assert!(text.lines().any(refused), "no seal was refused: {text}");
+    assert_eq!(out.stdout, "ran\n");
+}

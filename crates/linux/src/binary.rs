@@ -93,8 +93,22 @@ fn sealed_copy(binary: &File) -> io::Result<OwnedFd> {
     };
     let mut copy = File::from(copy);
     io::copy(&mut &*binary, &mut copy)?;
-    fcntl(&copy, FcntlArg::F_ADD_SEALS(SEALS))?;
+    seal(&copy)?;
     Ok(copy.into())
+}
+
+/// Seals the file; tries again for some seconds after `EBUSY`, because on a busy host the kernel itself may hold a page for a
+/// moment (migration, compaction).
+fn seal(copy: &File) -> io::Result<()> {
+    const TRIES: u32 = 20;
+    for _ in 1..TRIES {
+        match fcntl(copy, FcntlArg::F_ADD_SEALS(SEALS)) {
+            Err(nix::Error::EBUSY) => std::thread::sleep(std::time::Duration::from_millis(50)),
+            sealed => return Ok(sealed.map(drop)?),
+        }
+    }
+    fcntl(copy, FcntlArg::F_ADD_SEALS(SEALS))?;
+    Ok(())
 }
 
 /// Executes the program behind `file` with this process's arguments and environment.
