@@ -14,10 +14,19 @@ use super::files::{is_gone, try_read, value_of, write};
 use linux::event::eventfd;
 
 /// How long after an announcement of v1 the kill may be counted: the kernel announces that the memory has run out before it
-/// kills. If none is counted until then, the memory has run out without a kill (`disableOOMKiller`).
-const COUNT_DELAY: Duration = Duration::from_millis(500);
+/// kills.
+const COUNT_DELAY: Duration = Duration::from_secs(5);
 /// Interval of reading the count until then.
 const COUNT_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What the file of an [`OomWatch`] has.
+#[derive(Debug, PartialEq)]
+pub(super) struct Counts {
+    /// Processes that the out-of-memory killer has killed so far.
+    pub kills: u64,
+    /// The out-of-memory killer is enabled.
+    pub killer: bool,
+}
 
 /// A descriptor that becomes readable when the container runs out of memory.
 #[derive(Debug)]
@@ -28,7 +37,7 @@ pub(crate) struct OomWatch {
     counter: Option<OwnedFd>,
     /// Kills that [`OomWatch::events`] has returned, and those before the watch.
     reported: u64,
-    /// When an announcement of v1 counts as an event although no kill has followed.
+    /// When the kill of an announcement of v1 is no longer awaited.
     announced_until: Option<Instant>,
 }
 
@@ -91,13 +100,16 @@ impl OomWatch {
         if self.announced_until.is_some() { longest.min(COUNT_INTERVAL) } else { longest }
     }
 
-    /// Returns the number of events since the last call: kills, or on v1 that the memory has run out without one. Call it
-    /// after each poll; `announced` says whether the descriptor was ready.
+    /// Returns the number of events since the last call: kills, or on v1 with `disableOOMKiller` that the memory has run out.
+    /// Call it after each poll; `announced` says whether the descriptor was ready.
+    ///
+    /// With the OOM killer, v1 announces also without a kill: again while a killed process ends, and when the memory of a
+    /// parent has run out.
     pub(crate) fn events(&mut self, announced: bool) -> Result<u64> {
         if !announced && self.announced_until.is_none() {
             return Ok(0);
         }
-        let Some(kills) = self.kills()? else {
+        let Some(Counts { kills, killer }) = self.counts()? else {
             self.announced_until = None;
             return Ok(0);
         };
@@ -107,24 +119,26 @@ impl OomWatch {
             self.announced_until = None;
             return Ok(new);
         }
-        let now = Instant::now();
-        if now < *self.announced_until.get_or_insert(now + COUNT_DELAY) {
-            return Ok(0);
+        if !killer {
+            self.announced_until = None;
+            return Ok(u64::from(announced));
         }
-        self.announced_until = None;
-        Ok(1)
+        let now = Instant::now();
+        if now >= *self.announced_until.get_or_insert(now + COUNT_DELAY) {
+            self.announced_until = None;
+        }
+        Ok(0)
     }
 
     /// Starts at the present count.
     fn new(file: fs::File, counter: Option<OwnedFd>) -> Result<OomWatch> {
         let mut watch = OomWatch { file, counter, reported: 0, announced_until: None };
-        watch.reported = watch.kills()?.unwrap_or(0);
+        watch.reported = watch.counts()?.map_or(0, |counts| counts.kills);
         Ok(watch)
     }
 
-    /// Returns how many processes the out-of-memory killer has killed so far; `None` when the cgroup has been removed
-    /// and no more events follow.
-    pub(super) fn kills(&mut self) -> Result<Option<u64>> {
+    /// Reads the file; `None` when the cgroup has been removed and no more events follow.
+    pub(super) fn counts(&mut self) -> Result<Option<Counts>> {
         if let Some(counter) = &self.counter {
             let mut value = [0; 8];
             match nix::unistd::read(counter, &mut value) {
@@ -136,9 +150,10 @@ impl OomWatch {
         let read = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_to_string(&mut text));
         match read {
             Err(err) if is_gone(&err) => Ok(None),
-            result => result
-                .code(Code::CgroupFailed, "read the memory events of the cgroup")
-                .map(|_| value_of(&text, "oom_kill")),
+            result => result.code(Code::CgroupFailed, "read the memory events of the cgroup").map(|_| {
+                let kills = value_of(&text, "oom_kill")?;
+                Some(Counts { kills, killer: value_of(&text, "oom_kill_disable") != Some(1) })
+            }),
         }
     }
 }

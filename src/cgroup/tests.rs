@@ -434,17 +434,17 @@ fn oom_kills_are_announced_and_counted() {
     }
     let guard = created(&layout, &name(), r#"{"memory":{"limit":8388608,"swap":8388608}}"#);
     let mut watch = guard.0.oom_events().unwrap().unwrap();
-    assert_eq!(watch.kills().unwrap(), Some(0));
+    assert_eq!(watch.counts().unwrap().map(|counts| counts.kills), Some(0));
     let _hog = shell_inside(&guard.0, "x=$(head -c 67108864 /dev/zero | tr '\\0' x); echo $x >/dev/null");
     let deadline = Instant::now() + Duration::from_secs(20);
-    while watch.kills().unwrap() == Some(0) {
+    while watch.counts().unwrap().is_some_and(|counts| counts.kills == 0) {
         assert!(Instant::now() < deadline, "no kill announced");
         let (fd, flags) = watch.poll();
         nix::poll::poll(&mut [nix::poll::PollFd::new(fd, flags)], 1000_u16).unwrap();
     }
     guard.0.kill(libc::SIGKILL).unwrap();
     guard.0.destroy().unwrap();
-    assert_eq!(watch.kills().unwrap().unwrap_or(0), 0, "a cgroup that is gone announces nothing");
+    assert_eq!(watch.counts().unwrap().map_or(0, |counts| counts.kills), 0, "a cgroup that is gone announces nothing");
 }
 
 #[test]
