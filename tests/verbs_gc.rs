@@ -3,7 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use test_support::*;
+
+/// Returns the lock that each test holds, because `gc` looks at the cgroups of all roots, and so would list or remove what another
+/// test leaves for its own.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Returns the output of `gc` in the sandbox of a container.
 fn gc(c: &Container, flags: &[&str]) -> String {
@@ -17,6 +26,7 @@ fn kill(pid: i32) {
 #[test]
 fn a_create_that_was_killed_is_removed() {
     need_root!();
+    let _alone = alone();
     let living = Container::running();
     let c = Container::within(&living.sandbox, &["true"]);
     let marker = c.sandbox.path("hook-runs");
@@ -51,6 +61,7 @@ fn a_create_that_was_killed_is_removed() {
 #[test]
 fn cgroups_without_their_state_are_removed_when_nothing_runs_in_them() {
     need_root!();
+    let _alone = alone();
     if cgroup::by_systemd() {
         return;
     }
@@ -78,6 +89,7 @@ fn cgroups_without_their_state_are_removed_when_nothing_runs_in_them() {
 #[test]
 fn a_foreign_cgroup_and_an_empty_root_are_left_alone() {
     need_root!();
+    let _alone = alone();
     let c = Container::new(&["true"]);
     let foreign = cgroup::create(&format!("{}-foreign", cgroup::path_for(&c.id)));
     let out = gc(&c, &[]);
@@ -92,6 +104,7 @@ fn a_foreign_cgroup_and_an_empty_root_are_left_alone() {
 fn what_cannot_be_removed_is_an_error() {
     use test_support::trace::{Fault, Point, can_fail, fault_at};
     need_root!();
+    let _alone = alone();
     if !can_fail() {
         skip!("needs the registers of x86-64");
     }
