@@ -58,6 +58,7 @@ impl Report {
                         println!("# failed: {} {}: {}", test.id, expected(test, verdict), one_line(seen));
                     }
                 }
+                self.second_runs().lines().for_each(|line| println!("# {line}"));
             }
             Format::Table => print!("{}", self.table()),
             Format::Json => print!("{}", self.json()),
@@ -69,7 +70,7 @@ impl Report {
     fn table(&self) -> String {
         let mut text = format!("{}: {}\n\n", self.runtime, self.version);
         for Outcome { test, verdict, .. } in &self.results {
-            text += &format!("{:8} {:6} {:4} {}\n", verdict.name(), test.id, coverage::strength(test.id), test.title);
+            text += &line(test, verdict);
             match verdict {
                 Verdict::Pass => {}
                 Verdict::Skip(why) => text += &format!("{:21}why: {}\n", "", one_line(why)),
@@ -79,7 +80,29 @@ impl Report {
                 }
             }
         }
-        text + "\n" + &self.areas()
+        text += "\n";
+        text += &self.areas();
+        // once more at the end, where it is seen
+        for Outcome { test, verdict, .. } in &self.results {
+            if let Verdict::Fail { seen, .. } = verdict {
+                text += &format!("{}{:21}seen: {}\n", line(test, verdict), "", one_line(seen));
+            }
+        }
+        text + &self.second_runs()
+    }
+
+    /// Returns a line for each test that failed and passed in a second run.
+    fn second_runs(&self) -> String {
+        let line = |one: &Outcome| {
+            let seen = one.first.as_ref()?;
+            Some(format!(
+                "passed the second time: {} {}; seen before: {}\n",
+                one.test.id,
+                one.test.title,
+                one_line(seen)
+            ))
+        };
+        self.results.iter().filter_map(line).collect()
     }
 
     /// Returns a line for each area, the sum and the time.
@@ -115,7 +138,7 @@ impl Report {
         let tests: Vec<Value> = self
             .results
             .iter()
-            .map(|Outcome { test, verdict, took }| {
+            .map(|Outcome { test, verdict, took, .. }| {
                 let mut one = verdict.to_json();
                 one["id"] = test.id.into();
                 one["strength"] = coverage::strength(test.id).into();
@@ -129,6 +152,11 @@ impl Report {
             json!({"runtime": self.runtime, "version": self.version, "machine": machine(), "tests": tests})
         )
     }
+}
+
+/// Returns the line of one test in the table.
+fn line(test: &Test, verdict: &Verdict) -> String {
+    format!("{:8} {:6} {:4} {}\n", verdict.name(), test.id, coverage::strength(test.id), test.title)
 }
 
 /// Returns one result in TAP.

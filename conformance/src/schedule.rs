@@ -27,6 +27,8 @@ pub struct Outcome {
     pub test: &'static Test,
     pub verdict: Verdict,
     pub took: Duration,
+    /// What was seen in a first run that failed, when the second has passed.
+    pub first: Option<String>,
 }
 
 /// The settings that the tests' processes need.
@@ -75,14 +77,25 @@ impl Schedule {
         });
     }
 
-    /// Runs one test in its process.
+    /// Runs one test, once more when it fails: on a busy machine a deadline may have been too short.
     fn one(&self, (number, test): Chosen) -> Outcome {
         let start = Instant::now();
-        let verdict = match self.spawn(number) {
+        let (mut verdict, mut first) = (self.verdict(number), None);
+        if let Verdict::Fail { seen, .. } = &verdict {
+            let again = self.verdict(number);
+            if again == Verdict::Pass {
+                (first, verdict) = (Some(seen.clone()), again);
+            }
+        }
+        Outcome { test, verdict, took: start.elapsed(), first }
+    }
+
+    /// Runs one test in its process.
+    fn verdict(&self, number: usize) -> Verdict {
+        match self.spawn(number) {
             Ok(mut child) => self.wait(&mut child),
             Err(err) => Verdict::failed(format!("the suite's own fault: {err:#}")),
-        };
-        Outcome { test, verdict, took: start.elapsed() }
+        }
     }
 
     fn spawn(&self, number: usize) -> Result<Child> {
