@@ -472,3 +472,33 @@ fn a_directory_and_an_empty_name_have_the_words_that_engines_match() {
         Container::new(&[program]).run().fails().one_line().stderr_contains(text);
     }
 }
+
+/// With 1 % of a processor from the start, init itself would be held up a dozen times; hooks find the limit in force.
+#[test]
+fn cp_2_a_quota_does_not_slow_the_creation() {
+    need_root!();
+    if !cgroup::has_controller("cpu") || cgroup::by_systemd() {
+        skip!("needs the cpu controller, without systemd");
+    }
+    let limited = |config: &mut Value| {
+        config["linux"]["resources"]["cpu"] = json!({ "shares": 2, "quota": 1000, "period": 100_000 });
+    };
+    let c = Container::new(&["sleep", "1000"]).edit(limited);
+    c.create().ok();
+    let text = cgroup::read(c.pid(), "cpu", "cpu.stat", "cpu.stat").unwrap();
+    let held: u64 = text.lines().find_map(|line| line.strip_prefix("nr_throttled ")).unwrap().parse().unwrap();
+    assert!(held < 3, "{text}");
+    let quota = |pid: i32| cgroup::read(pid, "cpu", "cpu.cfs_quota_us", "cpu.max").unwrap();
+    assert_eq!(quota(c.pid()).split_whitespace().next(), Some("1000"));
+    let file = c.sandbox.path("quota");
+    let dir = cgroup::dir_of(c.pid(), "cpu").unwrap();
+    let name = if cgroup::is_v2() { "cpu.max" } else { "cpu.cfs_quota_us" };
+    let other = Container::within(&c.sandbox, &["true"]).edit(limited);
+    let path = dir.with_file_name(&other.id).join(name);
+    let script = format!("cat {} > {}", path.display(), file.display());
+    let other = other.edit(|config| {
+        config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] });
+    });
+    other.create().ok();
+    assert_eq!(std::fs::read_to_string(&file).unwrap().split_whitespace().next(), Some("1000"));
+}

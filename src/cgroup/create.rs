@@ -131,7 +131,8 @@ fn configure(plan: &CgroupPlan, record: &CgroupRecord) -> Result<Cgroup> {
 }
 
 impl Cgroup {
-    /// Writes the limits that would have prevented the clone of init. Call it after the clone, before the program runs.
+    /// Writes the limits that would have prevented the clone of init or delayed its work. Call it after those, before the
+    /// program runs.
     pub(crate) fn apply_deferred(&mut self, plan: &CgroupPlan) -> Result<()> {
         self.end_placeholder();
         apply::apply(self, self.settings(plan, true), false)

@@ -140,7 +140,7 @@ pub(crate) fn prepare(
     let linux = spec.linux().as_ref();
     let extensions = plan::annotation::read(spec)?;
     let namespaces = plan::namespace::plan(linux);
-    let cgroup = plan_cgroup(id, spec, cgroups)?;
+    let mut cgroup = plan_cgroup(id, spec, cgroups)?;
     let rootfs = plan_rootfs(bundle, args, &namespaces, &cgroup)?;
     let process = spec
         .process()
@@ -150,6 +150,10 @@ pub(crate) fn prepare(
     let (euid, own_net) = (linux::process::euid(), namespaces.has(libc::CLONE_NEWNET));
     let devices = plan::network::plan(linux, own_net, euid)?;
     let hooks = plan_hooks(bundle, &namespaces)?;
+    // hooks find the limits in force
+    if !hooks.during_create() && hooks.create_container.is_empty() {
+        cgroup.defer_cpu_time();
+    }
     let hook_state = plan::hook::HookState {
         id: id.as_str().to_owned(),
         bundle: bundle.dir.clone(),

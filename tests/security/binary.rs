@@ -149,8 +149,7 @@ fn the_copy_is_sealed_when_its_pages_are_free_again() {
     let c = Container::sh("echo ran");
     let log = c.sandbox.path("strace.out");
     let strace = |calls: &str| {
-        let strace =
-            c.sandbox.program("strace").args(["-qq", "-o"]).arg(&log).args(["-e", "trace=open_tree,fcntl"]);
+        let strace = c.sandbox.program("strace").args(["-qq", "-o"]).arg(&log).args(["-e", "trace=open_tree,fcntl"]);
         let strace = strace.args(["-e", "inject=open_tree:error=EPERM:when=1..2", "-e", calls]).arg(runtime());
         strace.arg("--root").arg(&c.sandbox.root).args(["run", "--bundle", c.bundle.to_str().unwrap(), &c.id])
     };

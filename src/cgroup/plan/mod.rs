@@ -89,6 +89,26 @@ impl CgroupPlan {
     pub(crate) fn record(&self) -> CgroupRecord {
         self.record.clone()
     }
+
+    /// Defers what limits the time on the CPU, because a container's own creation should not be as slow as its program: a
+    /// quota of 1 % holds it up for seconds, and on a busy host the least weight starves it. Not for a scope, of which
+    /// systemd sets the limits.
+    pub(crate) fn defer_cpu_time(&mut self) {
+        const FILES: [&str; 8] = [
+            "cpu.shares",
+            "cpu.cfs_period_us",
+            "cpu.cfs_quota_us",
+            "cpu.cfs_burst_us",
+            "cpu.idle",
+            "cpu.weight",
+            "cpu.max",
+            "cpu.max.burst",
+        ];
+        let limits = |setting: &Setting| setting.candidates.iter().any(|(file, _)| FILES.contains(&file.as_ref()));
+        for setting in self.settings.iter_mut().filter(|setting| self.scope.is_none() && limits(setting)) {
+            setting.deferred = true;
+        }
+    }
 }
 
 /// Plans the container's cgroup.

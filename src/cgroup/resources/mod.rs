@@ -39,7 +39,7 @@ pub(crate) struct Setting {
     pub default: bool,
     /// A kernel without the file has the same effect, so that a missing file is no error.
     pub optional: bool,
-    /// The value is written after the clone of init, because before it would prevent the clone.
+    /// The value is written when init is ready for the program, because before it would prevent or delay its creation.
     pub deferred: bool,
 }
 
