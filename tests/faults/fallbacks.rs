@@ -84,17 +84,17 @@ fn a_file_that_init_cannot_look_at_is_an_error() {
 #[test]
 fn the_hosts_cgroups_stay_read_only_below_a_bind_of_sysfs() {
     need_strace!();
-    let script = "for at in $(grep -E ' /sys/fs/cgroup' /proc/self/mountinfo | cut -d' ' -f5,6 --output-delimiter=:); do \
-        case $at in *:ro*) ;; *) echo \"writable $at\";; esac; done";
+    let script = "while read -r _ _ _ _ at options _; do case $at:$options in \
+        /sys/fs/cgroup*:ro*) echo read-only;; /sys/fs/cgroup*) echo \"writable $at\";; esac; done </proc/self/mountinfo";
     let c = Container::sh(script).edit(|config| {
         let mounts = config["mounts"].as_array_mut().unwrap();
         mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/sys"));
         mounts.push(bundle::bind(std::path::Path::new("/sys"), "/sys", &["rbind"]));
     });
-    let out = c.run().ok();
-    assert_eq!(out.stdout, "", "without a fault");
+    let whole = c.run().ok();
+    assert!(whole.stdout.contains("read-only") && !whole.stdout.contains("writable"), "without a fault: {whole:#?}");
     for out in failing(&c, "openat2", "EMFILE", 70) {
-        assert_eq!(out.stdout, "", "{out:#?}");
+        assert!(out.code != Some(0) || out.stdout == whole.stdout, "{out:#?}");
     }
 }
 
