@@ -81,6 +81,20 @@ fn large_output_arrives_whole() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_an_error() {
+    need_root!();
+    if !is_croci() {
+        skip!("runc exits with 0");
+    }
+    let c = with_terminal("echo lost");
+    c.write_config();
+    let shell = c.sandbox.program("/bin/sh").args(["-c", "exec \"$@\" >/dev/full", "sh"]);
+    let run = shell.arg(runtime()).arg("--root").arg(&c.sandbox.root).args(["run", "--bundle"]).arg(&c.bundle);
+    run.arg(&c.id).out().fails().stderr_contains("standard output");
+    c.nothing_left();
+}
+
+#[test]
 fn a_terminal_without_one_in_front_works_from_pipes() {
     need_root!();
     if runtime().file_name().is_some_and(|name| name.to_string_lossy().starts_with("runc")) {

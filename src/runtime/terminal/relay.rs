@@ -82,6 +82,8 @@ pub(super) struct Relay<'a> {
     printed: Pending,
     /// Whether no process has the other end open.
     hung_up: bool,
+    /// The error that ended the output, unless its reader went away.
+    lost: Option<Errno>,
 }
 
 impl<'a> Relay<'a> {
@@ -119,10 +121,14 @@ impl<'a> Relay<'a> {
             typed: Pending::new(),
             printed: Pending::new(),
             hung_up: false,
+            lost: None,
         })
     }
 
     /// Copies until the process has ended and all its output is written. Returns its exit status.
+    ///
+    /// # Errors
+    /// As poll(2); output of a process that has succeeded could not be written.
     pub(super) fn run(mut self) -> Result<i32> {
         let status = loop {
             if let Some(status) = self.turn()? {
@@ -130,7 +136,10 @@ impl<'a> Relay<'a> {
             }
         };
         self.drain();
-        Ok(status)
+        match self.lost {
+            Some(err) if status == 0 => Err(err).context("standard output"),
+            _ => Ok(status),
+        }
     }
 
     /// Waits once, and copies what is ready.
@@ -184,8 +193,10 @@ impl<'a> Relay<'a> {
         };
         match self.printed.empty_into(output.as_fd()) {
             Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(_) => {
-                // no process reads any more, which must not block the program
+            Err(err) => {
+                // a reader that went away, as a terminal that hung up, is no error
+                self.lost = Some(err).filter(|err| ![Errno::EPIPE, Errno::EIO].contains(err));
+                // nothing more is written, which must not block the program
                 self.output = None;
                 self.printed.clear();
             }

@@ -30,8 +30,8 @@ pub(super) fn run(
     if let Err(problem) = ended.cleanup {
         context.report(LogLevel::Warning, format_args!("corm: warning: {}", describe(&problem)));
     }
-    match ended.output {
-        // lost output is a failure, unless the program's own status says so already
+    match ended.streams {
+        // lost output or input is a failure, unless the program's own status says so already
         Err(lost) => {
             context.report(LogLevel::Error, format_args!("corm: {}", describe(&lost)));
             Ok(if ended.status == 0 { OWN_FAILURE } else { ended.status })

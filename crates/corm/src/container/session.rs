@@ -70,8 +70,8 @@ pub struct Session<'a> {
 pub struct SessionEnd {
     /// Exit status as in a shell: the status, or 128 + the signal.
     pub status: i32,
-    /// Whether all output reached corm's own streams.
-    pub output: Result<()>,
+    /// Whether all output reached corm's own streams, and all input was read.
+    pub streams: Result<()>,
     /// Result of the cleanup.
     pub cleanup: Result<()>,
 }
@@ -274,8 +274,8 @@ impl Session<'_> {
         }
         drop(self.network);
         let cleanup = cleanup::cleanup(self.store, self.run, self.record, report);
-        let Ended { status, output, .. } = ended?;
-        Ok(SessionEnd { status, output, cleanup })
+        let Ended { status, streams, .. } = ended?;
+        Ok(SessionEnd { status, streams, cleanup })
     }
 }
 

@@ -60,7 +60,7 @@ struct OutputStream {
     /// Whether no process has the other end of the terminal open.
     hung_up: bool,
     terminal: bool,
-    /// The error that ended the output to corm's own stream, unless its reader went away.
+    /// The error that ended the output of the program or to corm's own stream, unless its reader went away.
     lost: Option<Errno>,
 }
 
@@ -103,8 +103,12 @@ impl OutputStream {
                 return Some(count);
             }
             Err(Errno::EAGAIN) => {}
-            // EIO: all other ends of the terminal are closed
-            Err(_) => self.end(),
+            // all other ends of the terminal are closed
+            Err(Errno::EIO) if self.terminal => self.end(),
+            Err(err) => {
+                self.lost = Some(err);
+                self.end();
+            }
         }
         None
     }
@@ -130,7 +134,9 @@ impl OutputStream {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return,
                 Err(err) => {
-                    self.lost = Some(err).filter(|err| *err != Errno::EPIPE);
+                    if err != Errno::EPIPE {
+                        self.lost = Some(err);
+                    }
                     // the reader is gone: the program gets EPIPE by its next write, as from any pipe
                     self.to = None;
                     if !self.terminal {
@@ -154,23 +160,25 @@ struct InputStream {
     to: Option<OwnedFd>,
     pending: Vec<u8>,
     terminal: bool,
+    /// The error that ended the input, unless corm's own terminal hung up.
+    lost: Option<Errno>,
 }
 
 impl InputStream {
     fn read(&mut self) {
         let Some(from) = self.from else { return };
         self.pending.resize(WRITE_BYTES, 0);
-        match nix::unistd::read(from, &mut self.pending) {
-            Ok(0) => {
-                self.pending.clear();
+        let got = nix::unistd::read(from, &mut self.pending);
+        self.pending.truncate(got.unwrap_or(0));
+        match got {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(err) => {
+                let hung_up = err == Errno::EIO && nix::unistd::isatty(from).unwrap_or(false);
+                self.lost = Some(err).filter(|_| !hung_up);
                 self.end();
             }
-            Ok(got) => self.pending.truncate(got),
-            Err(Errno::EAGAIN | Errno::EINTR) => self.pending.clear(),
-            Err(_) => {
-                self.pending.clear();
-                self.end();
-            }
+            Ok(0) => self.end(),
+            Ok(_) => {}
         }
     }
 
@@ -212,8 +220,8 @@ pub struct Ended {
     pub status: i32,
     /// The number of the signal that killed it.
     pub signal: Option<i32>,
-    /// Whether all output was written to corm's own streams, or their readers went away.
-    pub output: Result<()>,
+    /// Whether all output was written to corm's own streams, or their readers went away, and all input was read.
+    pub streams: Result<()>,
 }
 
 /// Prepares to supervise a container. With `foreground` corm's own streams are connected. Done before the start is
@@ -252,7 +260,7 @@ pub fn supervise(started: Started, log: Log, attached: Server, foreground: bool)
             OutputStream::new(Some(output), Stream::Out, own(1).context("standard output")?, terminal)?,
             OutputStream::new(errors, Stream::Err, own(2).context("standard error")?, false)?,
         ],
-        typed: InputStream { from, to: input, pending: Vec::new(), terminal },
+        typed: InputStream { from, to: input, pending: Vec::new(), terminal, lost: None },
         log: Some(log),
         attached,
         keyboard,
@@ -309,14 +317,15 @@ impl Supervisor {
         // the caller's terminal mode is restored before further messages
         self.keyboard = None;
         self.attached.finish(ended.status());
-        let lost =
-            ["output", "error"].into_iter().zip(&self.outputs).find_map(|(name, output)| Some((name, output.lost?)));
-        let output = lost.map_or(Ok(()), |(name, err)| Err(err).with_context(|| format!("standard {name}")));
+        let [out, errors] = &self.outputs;
+        let lost = [("output", out.lost), ("error", errors.lost), ("input", self.typed.lost)];
+        let lost = lost.into_iter().find_map(|(name, lost)| Some((name, lost?)));
+        let streams = lost.map_or(Ok(()), |(name, err)| Err(err).with_context(|| format!("standard {name}")));
         let signal = match ended {
             ExitStatus::Killed(signal) => Some(signal),
             ExitStatus::Exited(_) => None,
         };
-        Ok(Ended { status: ended.status(), signal, output })
+        Ok(Ended { status: ended.status(), signal, streams })
     }
 
     /// Waits for one event and handles it.

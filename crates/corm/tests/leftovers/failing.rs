@@ -214,3 +214,25 @@ fn a_tree_that_cannot_be_unmounted_keeps_its_container_for_the_next_removal() {
     }
     assert!(failed > 0, "no unmount failed");
 }
+
+/// What a program prints or is given is whole, or a message tells that it is not.
+#[test]
+fn a_stream_that_cannot_be_read_is_an_error() {
+    need_root!();
+    if !can_fail() {
+        skip!("needs the registers of x86-64");
+    }
+    let fixture = Fixture::new();
+    let run = ["run", "--rm", "-i", "base", "sh", "-c", "read -r line; echo got $line"];
+    let mut told = 0;
+    for nth in 1.. {
+        let corm = fixture.corm(&run).stdin("it\n");
+        let Faulted { hit, out, .. } = fault_at(corm, Point::Named(libc::SYS_read, nth), Fault::Fail(libc::EIO));
+        if hit.is_none() {
+            break;
+        }
+        told += usize::from(out.stderr.contains("standard "));
+        assert!(out.stdout == "got it\n" || !out.stderr.is_empty(), "call {nth}: {out:#?}");
+    }
+    assert!(told > 0, "no read of a stream failed");
+}
