@@ -1,8 +1,8 @@
 #!/bin/bash
 # faults-guests.sh: faults at a sample of system calls where cgroup v2 is the only hierarchy, in a guest in which croci creates the
 # cgroups and in one in which systemd does, and what came of it in docs/generated/reliability.md. A part of `make faults-full`.
-# SWEEP_POINTS=30 of each verb of croci, CORM_POINTS=3 of each of corm. RUNTIME=, CORM=: these programs, else the release is
-# built, because a guest is slow.
+# GUEST_POINTS=30 of each verb of croci, CORM_POINTS=3 of each of corm. RUNTIME=, CORM=: these programs, else the release is
+# built, because a guest is slow. GUESTS="v2 systemd corm": these runs alone.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 scripts/deps.sh
@@ -12,26 +12,30 @@ if ! kernel=$(vm/cg2-run uname -r 2>&1); then
     exit 0
 fi
 kernel=$(tail -n 1 <<<"$kernel")
-[ -n "${RUNTIME:-}" ] || scripts/toolchain scripts/build-release.sh
 target=${CARGO_TARGET_DIR:-$PWD/target}
+[ -n "${RUNTIME:-}" ] && [ -n "${CORM:-}" ] || scripts/toolchain scripts/build-release.sh
 export RUNTIME=${RUNTIME:-$target/dist/croci} CORM=${CORM:-$target/dist/corm} SWEEP=sample TEST_PATIENCE=10
 
-# binary PACKAGE TEST: build a test, and print the path of its program
+# both tests by one build of the workspace, because another selection of packages would build everything anew
+built=$(cargo test --locked --workspace --test faults --test sweep --no-run --message-format=json-render-diagnostics)
+# binary SOURCE: print the path of a test's program
 binary() {
-    cargo test --locked -p "$1" --test "$2" --no-run --message-format=json-render-diagnostics | python3 -c '
+    python3 -c '
 import json, sys
-found = [message["executable"] for message in map(json.loads, sys.stdin) if message.get("executable") and message["profile"]["test"]]
-print(found[-1])'
+for message in map(json.loads, sys.stdin):
+    if message.get("executable") and message["target"]["src_path"].endswith(sys.argv[1]):
+        print(message["executable"])' "/$1" <<<"$built"
 }
-croci=$(binary croci faults) corm=$(binary corm sweep)
+croci=$(binary tests/faults/main.rs) corm=$(binary tests/sweep/main.rs)
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
-# guest SUFFIX POINTS PROGRAM OPTION... -- COMMAND...: the sweep over a program's verbs in a guest
+# guest NAME SUFFIX POINTS PROGRAM OPTION... -- COMMAND...: the sweep over a program's verbs in a guest
 guest() {
-    local title="Faults at a sample of system calls, cgroup v2$1, $3" points=$2 program=$3
-    shift 3
+    local name=$1 title="Faults at a sample of system calls, cgroup v2$2, $4" points=$3 program=$4
+    shift 4
+    [[ " ${GUESTS:-$name} " = *" $name "* ]] || return 0
     # a directory that the guest has of its own hides the host's
     for dir in "$PWD" "$target" "$(dirname "$RUNTIME")" "$(dirname "$CORM")"; do
         case $dir/ in /tmp/* | /var/tmp/* | /run/*) set -- --share "$dir" "$@" ;; esac
@@ -39,7 +43,7 @@ guest() {
     SWEEP_POINTS=$points vm/cg2-run --timeout 20000 "$@" 2>&1 | tee "$log" || status=$?
     ! grep -aq '^sweep: ' "$log" || RELIABILITY_KERNEL=${kernel%%-*} scripts/reliability.py faults "$log" "$title" "$program"
 }
-guest '' "${SWEEP_POINTS:-30}" croci -- "$croci" --nocapture sweep::
-CROCI_TEST_MANAGER=systemd guest ' by systemd' "${SWEEP_POINTS:-30}" croci --systemd -- "$croci" --nocapture sweep::
-guest '' "${CORM_POINTS:-3}" corm -- "$corm" --nocapture every_verb_with
+guest v2 '' "${GUEST_POINTS:-30}" croci -- "$croci" --nocapture sweep::
+CROCI_TEST_MANAGER=systemd guest systemd ' by systemd' "${GUEST_POINTS:-30}" croci --systemd -- "$croci" --nocapture sweep::
+guest corm '' "${CORM_POINTS:-3}" corm -- "$corm" --nocapture every_verb_with
 exit $status

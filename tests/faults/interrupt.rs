@@ -6,9 +6,11 @@ use test_support::*;
 
 const POINTS: usize = 20;
 
-/// Returns the numbers of the system calls to kill at, spread from the first to the last.
+/// Returns the numbers of the system calls to kill at, spread from the first to the last; with `SWEEP=all` all of them, or
+/// `$SWEEP_POINTS`.
 fn spread(calls: usize) -> Vec<usize> {
-    let count = if std::env::var("SWEEP").is_ok_and(|sweep| sweep == "all") { calls } else { POINTS };
+    let most = std::env::var("SWEEP_POINTS").ok().and_then(|text| text.parse().ok()).unwrap_or(calls);
+    let count = if std::env::var("SWEEP").is_ok_and(|sweep| sweep == "all") { most.min(calls) } else { POINTS };
     let mut points: Vec<usize> = (1..=count).map(|n| (n * calls / count).max(1)).collect();
     points.dedup();
     points

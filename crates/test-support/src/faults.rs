@@ -2,6 +2,7 @@
 
 use super::trace::{Call, Fault, Point};
 use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
 
 /// Calls, and the errors with which they are failed.
 type Table = &'static [(&'static [libc::c_long], &'static [i32])];
@@ -130,6 +131,16 @@ const OF_CHILDREN: Table = &[
     (&[libc::SYS_prlimit64, libc::SYS_setrlimit, libc::SYS_setpriority], &[libc::EPERM]),
 ];
 
+/// Returns the errors with which a call is failed: those of `$SWEEP_ERRORS` (numbers with commas) in the place of those
+/// that fit, where any fits.
+fn errors_of(number: libc::c_long, of_child: bool) -> Vec<i32> {
+    let fitting = errors(number, of_child);
+    match std::env::var("SWEEP_ERRORS") {
+        Ok(others) if !fitting.is_empty() => others.split(',').filter_map(|errno| errno.parse().ok()).collect(),
+        _ => fitting.to_vec(),
+    }
+}
+
 /// Returns the errors with which a call is failed.
 pub fn errors(number: libc::c_long, of_child: bool) -> &'static [i32] {
     let find = |table: Table| table.iter().find(|(calls, _)| calls.contains(&number)).map(|(_, errors)| *errors);
@@ -164,23 +175,24 @@ pub enum Wrong {
 /// A system call of a verb, and what it meets there.
 pub type FaultPoint = (Call, Fault);
 
-/// Returns the points of a verb that has made these calls: with `SWEEP=all` each call with each fault that fits, else
-/// `count` of them (`$SWEEP_POINTS`), as many kinds of call and fault as possible. Each kind has its place in an order that
-/// depends on its name alone (and on `$SWEEP_START`), so that a machine on which a verb makes some calls more has the same
-/// sample.
+/// Returns the points of a verb that has made these calls: with `SWEEP=all` each call with each fault that fits, or
+/// `$SWEEP_POINTS` spread over them; else `count` of them (`$SWEEP_POINTS`), as many kinds of call and fault as possible.
+/// Each kind has its place in an order that depends on its name alone (and on `$SWEEP_START`), so that a machine on which
+/// a verb makes some calls more has the same sample.
 #[track_caller]
 pub fn points(verb: &str, seen: &[Call], count: usize) -> Vec<FaultPoint> {
     assert!(seen.len() > 10, "only {} calls", seen.len());
     let faults = |call: &Call| {
-        let errors = errors(call.number, matches!(call.point, Point::Child(..)));
+        let errors = errors_of(call.number, matches!(call.point, Point::Child(..)));
         let call = *call;
-        errors.iter().map(|errno| Fault::Fail(*errno)).chain([Fault::Kill]).map(move |fault| (call, fault))
+        errors.into_iter().map(Fault::Fail).chain([Fault::Kill]).map(move |fault| (call, fault))
     };
     let all = seen.iter().flat_map(faults);
+    let (most, start) = (number("SWEEP_POINTS"), start());
     if std::env::var("SWEEP").is_ok_and(|sweep| sweep == "all") {
-        return all.collect();
+        return spread(verb, start, all.collect(), most.unwrap_or(usize::MAX));
     }
-    let (count, start) = (number("SWEEP_POINTS").unwrap_or(count), start());
+    let count = most.unwrap_or(count);
     let mut kinds: BTreeMap<(bool, libc::c_long, String), Vec<FaultPoint>> = BTreeMap::new();
     for (call, fault) in all {
         let kind = (matches!(call.point, Point::Child(..)), call.number, format!("{fault:?}"));
@@ -196,6 +208,15 @@ pub fn points(verb: &str, seen: &[Call], count: usize) -> Vec<FaultPoint> {
         has_more.map(move |(place, points)| points[(usize::try_from(place >> 32).unwrap() + round) % points.len()])
     };
     (0..most).flat_map(of_round).take(count).collect()
+}
+
+/// Returns `most` of all points, which depend on the verb and the start alone, in the order of the calls.
+fn spread(verb: &str, start: usize, all: Vec<FaultPoint>, most: usize) -> Vec<FaultPoint> {
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    order.sort_by_key(|number| place(&format!("{number} {verb} {start}")));
+    order.truncate(most);
+    order.sort_unstable();
+    order.into_iter().map(|number| all[number]).collect()
 }
 
 fn number(variable: &str) -> Option<usize> {
@@ -218,9 +239,14 @@ fn place(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// Held for reading while a point is tried, for writing while one is that no other may take time from.
+static TURN: RwLock<()> = RwLock::new(());
+/// How often a point that takes too long is tried again, alone.
+const REPEATS: usize = 2;
+
 /// Does what `try_once` does at each point, and `at_end` after the last; prints what was wrong and how many of each kind,
-/// and returns the former. A point that hangs is repeated, because on a busy machine another process may have taken the
-/// time.
+/// and returns the former. A point that takes too long is tried again while no other is, because what waits for ever does
+/// so each time, and on a busy machine another process may have taken the time.
 #[expect(clippy::print_stdout, reason = "the numbers are the result")]
 pub fn sweep(
     verb: &str,
@@ -236,8 +262,13 @@ pub fn sweep(
         all.push(text);
     };
     for point in points {
+        let turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
         let mut wrong = try_once(*point);
-        if wrong.iter().any(|(kind, _)| *kind == Wrong::Hang) {
+        drop(turn);
+        for _ in 0..REPEATS {
+            let Some((_, text)) = wrong.iter().find(|(kind, _)| *kind == Wrong::Hang) else { break };
+            println!("slow, and tried again alone: {text}");
+            let _alone = TURN.write().unwrap_or_else(PoisonError::into_inner);
             wrong = try_once(*point);
         }
         wrong.into_iter().for_each(&mut report);

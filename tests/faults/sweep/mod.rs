@@ -141,7 +141,8 @@ impl<'a> Sweep<'a> {
         other(names_nothing("croci", &out.stderr), "the message names nothing");
         // 137 is that of the program, as which the child that was killed counts
         let as_program = killed && out.code == Some(137);
-        other(out.code != Some(0) && out.stderr.is_empty() && !as_program, "no message");
+        // one that was ended for taking too long is a hang, and nothing else
+        other(out.code.is_some_and(|code| code != 0) && out.stderr.is_empty() && !as_program, "no message");
         if out.code != Some(0) {
             return wrong;
         }
