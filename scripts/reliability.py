@@ -17,7 +17,7 @@ DAY = subprocess.run(["date", "+%F"], check=True, capture_output=True, text=True
 
 def power_cuts(log):
     """The lines of the section of `make powercut`."""
-    rows = re.findall(r"powercut: (\w+) (\w+): (\d+) points, (\d+) after the report", log)
+    rows = re.findall(r"powercut: (\w+) (.+?): (\d+) points, (\d+) after the report", log)
     systems = list(dict.fromkeys(row[0] for row in rows))
     yield from [
         f"By `make powercut`, {DAY}, Linux {KERNEL}, {sum(int(row[2]) for row in rows)} cuts: at points spread over a verb, and right after",

@@ -1,6 +1,7 @@
 //! `corm cp`: copies files between containers and the host, or a tar from or to the standard streams.
 
 use base::coded;
+use base::fs::atomic_file;
 use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -78,7 +79,22 @@ pub(super) fn run(context: &Context, args: &args::CopyFiles) -> Result<u8> {
             }
         })
     })?;
+    sync(&store, &to)?;
     Ok(0)
+}
+
+/// Writes the file system of the destination to its device, so that a power cut does not take what was copied.
+fn sync(store: &Store, to: &End<'_>) -> Result<()> {
+    match to {
+        End::Stream => Ok(()),
+        // trees and volumes are there
+        End::Container(..) => atomic_file::sync_file_system(store.root()),
+        End::Host(text) => {
+            let path = Path::new(text);
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            atomic_file::sync_file_system(if path.is_dir() { path } else { parent })
+        }
+    }
 }
 
 fn to_stdout(source: &View<'_>, from: Given<'_>) -> Result<()> {

@@ -186,13 +186,12 @@ impl Store {
 
     fn write_container(&self, record: &ContainerRecord) -> Result<()> {
         let file = self.container_dir(&record.id).join("record.json");
-        // a power cut ends a container and may lose it entirely, because a tree without a record is garbage; a bundle is
-        // a file of the user, and one that was created only is to be started later
-        let kept = record.setup.purpose == Purpose::Bundle || record.setup.created;
-        let durability = match record.setup.purpose {
+        let setup = &record.setup;
+        let durability = match setup.purpose {
             Purpose::Build => Durability::None,
-            _ if kept => Durability::Full,
-            _ => Durability::Content,
+            // a power cut ends it, so that it would be removed; one that was created only is to be started later
+            Purpose::Run if setup.remove && !setup.created => Durability::Content,
+            _ => Durability::Full,
         };
         atomic_file::write(&self.tmp(), &file, &serde_json::to_vec_pretty(record)?, durability)
     }

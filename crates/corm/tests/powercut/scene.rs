@@ -8,16 +8,11 @@ use std::time::{Duration, Instant};
 
 use test_support::{Cmd, Out, Proc, Sandbox, bundle, host, registry, runtime, wait_for};
 
+use crate::cases::Case;
 use crate::disk::{Disk, Kind, run};
 
-/// A verb that is cut.
-pub(crate) struct Case {
-    /// What it is called in messages.
-    pub(crate) name: &'static str,
-    args: Vec<String>,
-    /// Whether its result is there, once it was reported.
-    done: Box<dyn Fn(&Scene) -> bool>,
-}
+/// The file with the calls that strace(1) has answered itself.
+const INJECTED: &str = "strace.out";
 
 /// The store, and the trees that its images must have.
 pub(crate) struct Scene {
@@ -25,7 +20,7 @@ pub(crate) struct Scene {
     disk: Disk,
     kind: Kind,
     registry: Option<Proc>,
-    address: String,
+    pub(crate) address: String,
     sandbox: Arc<Sandbox>,
 }
 
@@ -50,15 +45,15 @@ impl Scene {
         scene
     }
 
-    fn memory(&self, name: &str) -> String {
+    pub(crate) fn memory(&self, name: &str) -> String {
         self.sandbox.path("mem").join(name).to_str().unwrap().to_owned()
     }
 
-    fn on_disk(&self, name: &str) -> String {
+    pub(crate) fn on_disk(&self, name: &str) -> String {
         self.disk.at().join(name).to_str().unwrap().to_owned()
     }
 
-    fn tree(&self, name: &str) -> String {
+    pub(crate) fn tree(&self, name: &str) -> String {
         self.memory(&format!("tree-{name}/rootfs"))
     }
 
@@ -74,43 +69,41 @@ impl Scene {
                 std::fs::write(dir.join(n.to_string()), format!("{name} {n} ").repeat(400 * (n % 7))).unwrap();
             }
         }
+        let context = PathBuf::from(self.memory("context"));
+        std::fs::create_dir(&context).unwrap();
+        std::fs::write(context.join("changed"), "changed\n").unwrap();
+        let text = "FROM base\nCOPY changed /changed\nRUN rm -r /data/5\n";
+        std::fs::write(context.join("Containerfile"), text).unwrap();
         let commit = PathBuf::from(self.memory("tree-commit"));
         run(Command::new("cp").arg("-a").arg(self.memory("tree-base")).arg(&commit));
         std::fs::write(commit.join("rootfs/changed"), "changed\n").unwrap();
         std::fs::remove_dir_all(commit.join("rootfs/data/5")).unwrap();
     }
 
-    fn corm(&self, args: &[&str]) -> Cmd {
+    pub(crate) fn corm(&self, args: &[&str]) -> Cmd {
+        self.with_args(self.sandbox.program(test_support::corm()), args)
+    }
+
+    /// Returns corm under strace(1), by which its files are reported as synced and are not.
+    fn unsynced(&self, args: &[&str]) -> Cmd {
+        let calls = "fsync,fdatasync,syncfs,sync,sync_file_range";
+        let strace = self.sandbox.program("strace").args(["-f", "-qq", "-o", &self.memory(INJECTED)]);
+        let strace = strace.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:retval=0")]);
+        self.with_args(strace.arg(test_support::corm()), args)
+    }
+
+    /// Returns whether a call was reported as done and was not.
+    pub(crate) fn has_lied(&self) -> bool {
+        std::fs::read_to_string(self.memory(INJECTED)).is_ok_and(|log| log.contains("INJECTED"))
+    }
+
+    fn with_args(&self, corm: Cmd, args: &[&str]) -> Cmd {
         let driver = if self.kind == Kind::Btrfs { "btrfs" } else { "overlay" };
-        let corm = self.sandbox.program(test_support::corm()).arg("--root").arg(self.on_disk("store"));
+        let corm = corm.arg("--root").arg(self.on_disk("store"));
         corm.args(["--driver", driver, "--log-level", "error", "--runtime"]).arg(runtime()).args(args)
     }
 
-    /// Returns the verbs.
-    pub(crate) fn cases(&self) -> Vec<Case> {
-        let case = |name, args: &[&str], done: fn(&Scene) -> bool| Case {
-            name,
-            args: args.iter().map(|&arg| arg.to_owned()).collect(),
-            done: Box::new(done),
-        };
-        let pulled = format!("{}/new:1", self.address);
-        let output = self.on_disk("saved.tar");
-        let bundled = self.on_disk("bundle");
-        vec![
-            case("init", &["init", &self.tree("new"), "new"], |scene| scene.has("new")),
-            case("import", &["import", &self.memory("plain.tar"), "new"], |scene| scene.has("new")),
-            case("load", &["load", "--name", "new", &self.memory("new.tar")], |scene| scene.has("new")),
-            case("pull", &["pull", "--tls-verify=false", &pulled], |scene| scene.has("/new:1")),
-            case("commit", &["commit", "c", "commit"], |scene| scene.has("commit")),
-            case("tag", &["tag", "base", "base-too"], |scene| scene.has("base-too")),
-            case("save", &["save", "base", "-o", &output], |scene| scene.saved()),
-            case("bundle", &["bundle", "base", &bundled], |scene| scene.bundled()),
-            case("rm", &["rm", "c"], |scene| scene.corm(&["ps", "-aq"]).out().ok().stdout.is_empty()),
-            case("rmi", &["rmi", "base-unused"], |scene| !scene.has("base-unused")),
-        ]
-    }
-
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let out = self.corm(&["images", "--format", "json"]).out().ok();
         let images: test_support::Value = serde_json::from_str(&out.stdout).unwrap();
         let names = images.as_array().unwrap().iter().flat_map(|image| image["Names"].as_array().cloned());
@@ -118,61 +111,47 @@ impl Scene {
     }
 
     /// Returns whether an image has a name that is this one, or ends so.
-    fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.names().iter().any(|found| *found == format!("{name}:latest") || found.ends_with(name))
     }
 
-    fn saved(&self) -> bool {
-        let out = self.corm(&["load", "--name", "loaded", &self.on_disk("saved.tar")]).out();
-        assert!(out.code == Some(0), "the saved image: {out:#?}");
-        self.corm(&["rmi", "loaded"]).out().ok();
-        true
-    }
-
-    fn bundled(&self) -> bool {
-        let dir = self.on_disk("bundle");
-        if !Path::new(&dir).exists() {
-            return false;
-        }
-        let config = std::fs::read(Path::new(&dir).join("config.json")).unwrap();
-        let config: test_support::Value = serde_json::from_slice(&config).expect("the configuration of the bundle");
-        let of_bundle = self.corm(&["ps", "-aq"]).out().ok();
-        // mounted again, as after each boot
-        for id in of_bundle.stdout.split_whitespace() {
-            let _ = self.corm(&["start", id]).out();
-        }
-        let root = config["root"]["path"].as_str().unwrap();
-        self.same("base", Path::new(root)).is_none()
-    }
-
     /// Compares a tree with the one that an image must have; returns the difference.
-    fn same(&self, tree: &str, found: &Path) -> Option<String> {
-        let out = Command::new("diff").args(["-r", "--no-dereference", "-q"]).arg(self.tree(tree)).arg(found).output();
-        let out = out.unwrap();
-        (!out.status.success()).then(|| String::from_utf8_lossy(&out.stdout).lines().take(5).collect())
+    pub(crate) fn same(&self, tree: &str, found: &Path) -> Option<String> {
+        same_files(&self.tree(tree), found)
     }
 
     /// Checks that every image that is listed is whole.
     fn all_whole(&self, point: &str) {
         for name in self.names() {
+            // a list has no tree
+            if name == "list:latest" {
+                continue;
+            }
             let last = name.rsplit('/').next().unwrap();
             let tree = ["base", "new", "commit"].into_iter().find(|tree| last.starts_with(tree));
             let tree = tree.unwrap_or_else(|| panic!("image {name}?"));
-            let (archive, out_dir) = (self.memory("export.tar"), self.memory("export"));
+            let archive = self.memory("export.tar");
             let out = self.corm(&["export", &name, "-o", &archive]).out();
             assert_eq!(out.code, Some(0), "{point}: image {name} is listed: {out:#?}");
-            let _ = std::fs::remove_dir_all(&out_dir);
-            std::fs::create_dir(&out_dir).unwrap();
-            run(Command::new("tar").args(["-C", &out_dir, "-xf", &archive]));
-            let difference = self.same(tree, Path::new(&out_dir));
+            let difference = self.same(tree, &self.extracted(&archive));
             assert_eq!(difference, None, "{point}: the tree of image {name}");
             let out = self.corm(&["save", &name, "-o", &archive]).out();
             assert_eq!(out.code, Some(0), "{point}: the blobs of image {name}: {out:#?}");
         }
     }
 
+    /// Returns the tree of an archive.
+    pub(crate) fn extracted(&self, archive: &str) -> PathBuf {
+        let out_dir = self.memory("export");
+        let _ = std::fs::remove_dir_all(&out_dir);
+        std::fs::create_dir(&out_dir).unwrap();
+        run(Command::new("tar").args(["-C", &out_dir, "-xf", archive]));
+        out_dir.into()
+    }
+
     fn spawn(&self, case: &Case) -> Proc {
-        self.corm(&case.args.iter().map(String::as_str).collect::<Vec<_>>()).spawn()
+        let args: Vec<_> = case.args.iter().map(String::as_str).collect();
+        if case.syncs { self.corm(&args).spawn() } else { self.unsynced(&args).spawn() }
     }
 
     /// Runs the verb without a cut, which must do its work; returns how long it took.
@@ -188,10 +167,10 @@ impl Scene {
 
     fn prepare(&self, case: &Case) {
         self.disk.restore();
-        if case.name == "rmi" {
-            self.corm(&["tag", "base", "base-unused"]).out().ok();
-            run(Command::new("sync").arg("-f").arg(self.disk.at()));
+        for args in &case.before {
+            self.corm(&args.iter().map(String::as_str).collect::<Vec<_>>()).out().ok();
         }
+        run(Command::new("sync").arg("-f").arg(self.disk.at()));
     }
 
     /// Cuts the power after a delay, or right after the verb's end, and checks the store after the next boot. Returns
@@ -230,7 +209,7 @@ impl Scene {
         let out = self.corm(&["fsck"]).out();
         assert!(out.code == Some(0) && out.stdout.is_empty(), "{point}: fsck after the repair: {out:#?}");
         let again: Out = self.spawn(case).wait();
-        let words = ["already exists", "No container named", "No image named"];
+        let words = ["already exists", "No container named", "No image named", "No volume named", "no such file"];
         let was_done = words.iter().any(|words| again.stderr.contains(words));
         assert!(again.code == Some(0) || was_done, "{point}: once more: {again:#?}");
         self.all_whole(&format!("{point}, once more"));
@@ -241,6 +220,12 @@ impl Scene {
     pub(crate) fn report(&self, text: &str) {
         let _ = writeln!(std::io::stderr(), "powercut: {} {text}", self.kind.name());
     }
+}
+
+/// Compares the files of two trees; returns the difference.
+pub(crate) fn same_files(one: &str, other: &Path) -> Option<String> {
+    let out = Command::new("diff").args(["-r", "--no-dereference", "-q", one]).arg(other).output().unwrap();
+    (!out.status.success()).then(|| String::from_utf8_lossy(&out.stdout).lines().take(5).collect())
 }
 
 impl Drop for Scene {
