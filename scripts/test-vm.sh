@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 full=''
 if [ "${1:-}" = --full ]; then full=1; shift; fi
-both=(lifecycle verbs_update rootless)
+both=(lifecycle verbs_update verbs_why rootless)
 [ -z "$full" ] || both+=(verbs_create verbs_exec verbs_kill verbs_info terminal namespaces mounts configs faults security leaks)
 [ $# -eq 0 ] || both=("$@")
 cgroupfs=("${both[@]}") systemd=("${both[@]}")
@@ -16,7 +16,7 @@ if [ $# -eq 0 ]; then
     cgroupfs+=(lsm)
     systemd=(systemd "${both[@]}")
 fi
-timeout=$([ -n "$full" ] && echo 3000 || echo 900)
+timeout=$([ -n "$full" ] && echo 3000 || echo 1200)
 
 scripts/deps.sh
 scripts/apt-install podman conmon

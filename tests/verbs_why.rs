@@ -24,10 +24,16 @@ fn the_exit_status_of_a_container_that_stays() {
     c.nothing_left();
 }
 
+/// The signals whose default action ends the process.
+const FATAL: [&str; 23] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "XCPU", "XFSZ", "VTALRM", "PROF", "IO", "PWR", "SYS",
+];
+
 #[test]
 fn a_wait_learns_of_each_fatal_signal() {
     need_root!();
-    for name in ["KILL", "SEGV", "ABRT", "TERM"] {
+    for name in FATAL {
         // a pid namespace's first process would ignore what it has no handler for
         let c = Container::new(&["sleep", "1000"]).edit(|config| {
             let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();

@@ -67,6 +67,12 @@ impl Cgroup {
         if self.record.is_pure_v2() { self.unified_path() } else { self.controller_path("pids") }
     }
 
+    /// Reports whether the cgroup has been removed, with its counts.
+    pub(crate) fn is_removed(&self) -> bool {
+        let Some(path) = self.main_path() else { return true };
+        matches!(try_read(&format!("{path}/cgroup.procs")), Err(err) if is_gone(&err))
+    }
+
     /// Starts the watch. `None` where the container has no memory controller.
     pub(crate) fn oom_events(&self) -> Result<Option<OomWatch>> {
         let open = |path: &str| fs::File::open(path).with_context(|| format!("open {path}"));

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Context, LoadedContainer, print};
-use crate::cgroup::Cgroup;
+use super::{Context, LoadedContainer, print, reached};
 use crate::cli::args;
 use crate::config;
 use crate::runtime::verify;
@@ -63,7 +62,7 @@ pub(super) struct ExitDocument {
 /// Returns what is known of the end of a stopped container; nothing if nothing is.
 fn exit_document(entry: &Entry, record: &Record) -> Result<Option<ExitDocument>> {
     let exit = exit::find(entry, record)?;
-    let oom_killed = Cgroup::open(&record.cgroup).oom_kills() > 0;
+    let oom_killed = reached::oom_kills(record) > 0;
     if exit.is_none() && !oom_killed {
         return Ok(None);
     }

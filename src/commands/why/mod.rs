@@ -1,13 +1,12 @@
 //! `why`: what became of a container: how its process ended, the limits that were reached, and what the kernel log has
 //! about it.
 
-mod kernel_log;
+mod denials;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, LoadedContainer, print};
-use crate::cgroup::Cgroup;
+use super::{Context, LoadedContainer, kernel_log, print, reached};
 use crate::cli::args;
 use crate::cli::args::Format;
 use crate::state::Record;
@@ -90,7 +89,6 @@ fn not_started(failure: &anyhow::Error) -> Finding {
 
 /// Lists the limits of the cgroup that were reached.
 fn limits(record: &Record, config: &Value, exit: Option<&Exit>) -> Vec<Finding> {
-    let cgroup = Cgroup::open(&record.cgroup);
     // `update` keeps the values that it has set
     let value = |pointer: &str| {
         let updated = record.resources.as_ref().and_then(|resources| resources.pointer(pointer).cloned());
@@ -98,7 +96,7 @@ fn limits(record: &Record, config: &Value, exit: Option<&Exit>) -> Vec<Finding> 
         value.map_or_else(|| "not set, so that of a parent cgroup".to_owned(), |value| value.to_string())
     };
     let mut findings = Vec::new();
-    let kills = cgroup.oom_kills();
+    let kills = reached::oom_kills(record);
     if kills > 0 {
         let whom = if exit.is_some_and(|exit| exit.signal == Some(libc::SIGKILL)) { ", its first one too" } else { "" };
         findings.push(Finding {
@@ -109,7 +107,7 @@ fn limits(record: &Record, config: &Value, exit: Option<&Exit>) -> Vec<Finding> 
             ),
         });
     }
-    let refused = cgroup.refused_forks();
+    let refused = reached::refused_forks(record);
     if refused > 0 {
         findings.push(Finding {
             code: Some(Code::CgroupPidsLimit),
@@ -127,7 +125,7 @@ fn of_kernel_log(record: &Record, exit: Option<&Exit>) -> Vec<Finding> {
     let Some(init) = record.init else { return Vec::new() };
     let log = kernel_log::read();
     let mut findings: Vec<Finding> = Vec::new();
-    for denial in log.iter().flatten().filter_map(|message| kernel_log::denial_of(message, init.pid)) {
+    for denial in log.iter().flatten().filter_map(|message| denials::of(&message.text, init.pid)) {
         if findings.iter().all(|known| known.text != denial.text) {
             findings.push(denial);
         }

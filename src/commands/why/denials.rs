@@ -1,42 +1,11 @@
-//! The kernel log, and its lines about a process: denials by seccomp and by AppArmor or SELinux.
-
-use std::io::{ErrorKind, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+//! Lines of the kernel log about a process: denials by seccomp and by AppArmor or SELinux.
 
 use super::Finding;
 use crate::seccomp;
 use base::error::Code;
 
-/// Largest number of records that are read: more than the ring buffer holds.
-const MAX_RECORDS: usize = 100_000;
-/// Size of the largest record in bytes (`PRINTK_MESSAGE_MAX`).
-const MAX_RECORD_BYTES: usize = 2048;
-
-/// Returns the messages that are in the ring buffer, oldest first; `None` if this user may not read them.
-pub(super) fn read() -> Option<Vec<String>> {
-    let mut file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg").ok()?;
-    let mut messages = Vec::new();
-    let mut buffer = [0; MAX_RECORD_BYTES * 4];
-    for _ in 0..MAX_RECORDS {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => {
-                let record = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
-                // "PRIORITY,SEQUENCE,TIME,FLAGS;MESSAGE", then lines with a blank
-                let message = record.split_once(';').map_or("", |(_, message)| message);
-                messages.push(message.lines().next().unwrap_or_default().to_owned());
-            }
-            // EPIPE: the record was overwritten meanwhile
-            Err(err) if err.kind() == ErrorKind::Interrupted || err.raw_os_error() == Some(libc::EPIPE) => {}
-            Err(err) if err.kind() == ErrorKind::WouldBlock => break,
-            Err(_) => return None,
-        }
-    }
-    Some(messages)
-}
-
 /// Returns the denial that an audit message tells of, if it is one of the process `pid`.
-pub(super) fn denial_of(message: &str, pid: i32) -> Option<Finding> {
+pub(super) fn of(message: &str, pid: i32) -> Option<Finding> {
     let is_of = |key: &str| value(message, key).and_then(|text| text.parse().ok()) == Some(pid);
     if !message.contains("audit") || !is_of("pid") {
         return None;
@@ -69,14 +38,14 @@ mod tests {
     fn denials_of_one_process() {
         let seccomp = "audit: type=1326 audit(1.2:3): auid=0 uid=0 gid=0 ses=1 pid=77 comm=\"x\" exe=\"/x\" sig=31 \
                        arch=c000003e syscall=83 compat=0 ip=0x1 code=0x80000000";
-        let found = denial_of(seccomp, 77).unwrap();
+        let found = of(seccomp, 77).unwrap();
         assert_eq!(found.code, Some(Code::SeccompKilled));
         #[cfg(target_arch = "x86_64")]
         assert!(found.text.contains("83 (mkdir)"), "{}", found.text);
-        assert!(denial_of(seccomp, 7).is_none());
+        assert!(of(seccomp, 7).is_none());
         let apparmor = "audit: type=1400 audit(1.2:3): apparmor=\"DENIED\" operation=\"open\" profile=\"p\" \
                         name=\"/etc/x\" pid=5 comm=\"cat\"";
-        assert!(denial_of(apparmor, 5).unwrap().text.ends_with("name=\"/etc/x\" pid=5 comm=\"cat\""));
-        assert!(denial_of("usb 1-1: new device pid=5", 5).is_none());
+        assert!(of(apparmor, 5).unwrap().text.ends_with("name=\"/etc/x\" pid=5 comm=\"cat\""));
+        assert!(of("usb 1-1: new device pid=5", 5).is_none());
     }
 }
