@@ -88,7 +88,7 @@ class Place:
         config = copy.deepcopy(BASE)
         config["process"]["args"] = program
         edit(config)
-        config = replaced(config, {"ROOTFS": f"{self.bundle}/rootfs", "WORK": self.work})
+        config = replaced(config, {"ROOTFS": f"{self.bundle}/rootfs", "WORK": self.work, "IDENT": self.id})
         with open(f"{self.bundle}/config.json", "w", encoding="utf-8") as file:
             json.dump(config, file, indent=1)
 
@@ -127,6 +127,8 @@ class Place:
                 os.rmdir(directory)
             except OSError:
                 pass
+        # runc leaves the hierarchies for a path with "..", and makes a plain directory beside them
+        shutil.rmtree(f"/sys/fs/cgroup/{self.id}", ignore_errors=True)
         shutil.rmtree(self.work, ignore_errors=True)
 
 

@@ -1,5 +1,6 @@
 //! Cgroups as the host sees them, v1 (also hybrid) and v2 behind the same names.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -47,14 +48,14 @@ pub fn hierarchies() -> Vec<PathBuf> {
     if is_v2() {
         return vec![ROOT.into()];
     }
-    let mut tops: Vec<PathBuf> = Vec::new();
-    for entry in std::fs::read_dir(ROOT).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && path.join("cgroup.procs").exists() {
-            tops.push(path);
-        }
-    }
-    tops
+    // by device, because a plain directory may have files of the same names; a link is another name of a hierarchy
+    let device =
+        |path: &Path| std::fs::symlink_metadata(path).ok().filter(|found| found.is_dir()).map(|found| found.dev());
+    let plain = device(Path::new(ROOT));
+    let entries = std::fs::read_dir(ROOT).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries
+        .filter(|path| path.join("cgroup.procs").exists() && device(path).is_some() && device(path) != plain)
+        .collect()
 }
 
 /// Returns the directory of a process' cgroup for one controller (v1) or the only cgroup it has (v2).
