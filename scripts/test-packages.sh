@@ -18,7 +18,7 @@ mkdir "$work/next"
 for deb in "$built"/deb/*.deb; do
     dpkg-deb -R "$deb" "$work/tree"
     sed -i 's/^Version: .*/&+next/' "$work/tree/DEBIAN/control"
-    dpkg-deb --root-owner-group -b "$work/tree" "$work/next/$(basename "$deb")" >/dev/null
+    dpkg-deb --root-owner-group -Znone -b "$work/tree" "$work/next/$(basename "$deb")" >/dev/null
     rm -rf "$work/tree"
 done
 
