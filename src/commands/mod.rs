@@ -8,12 +8,14 @@ pub(crate) mod exec;
 mod explain;
 mod features;
 mod gc;
+mod kernel_log;
 pub(crate) mod kill;
 mod list;
 mod mounts;
 pub(crate) mod pause;
 mod plan;
 mod ps;
+mod reached;
 mod restore;
 mod run;
 mod spec;
@@ -24,11 +26,12 @@ mod validate;
 mod wait;
 mod why;
 
+use base::coded;
 use base::error::{Code, Coding as _, escape};
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::cli::args::Command;
 use crate::cli::args::Exec;
@@ -188,7 +191,13 @@ fn enters_container(verb: &Verb) -> bool {
 
 /// Protects the runtime's binary from being written and its processes from being traced by a container (SEC-5, SEC-6).
 fn hide_from_containers() -> Result<()> {
-    linux::binary::ensure_protected().context("protect the runtime's binary from the container")?;
+    match linux::binary::ensure_protected() {
+        // its descriptors are looked up there
+        Err(err) if err.raw_os_error() == Some(libc::ENOENT) => {
+            bail!(coded!(HostUnsupported, "/proc is not mounted (mount -t proc proc /proc)"))
+        }
+        result => result.context("protect the runtime's binary from the container")?,
+    }
     // Only as root: children inherit the flag until the program's execve(2). An unprivileged process that is not
     // dumpable cannot write its own files in procfs, so its child sets the flag after it has written them.
     if linux::process::euid() == 0 {

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::process::Command;
 
+use base::coded;
+
 use anyhow::{Context as _, Result, bail};
 
 use super::{Context, LoadedContainer, print};
@@ -29,7 +31,10 @@ pub(super) fn ps(context: &Context<'_>, args: &args::Ps) -> Result<i32> {
         if args.options.is_empty() { vec!["-ef"] } else { args.options.iter().map(String::as_str).collect() };
     let output = base::child::output(Command::new("ps").args(&options)).context("run ps (Debian: package procps)")?;
     if !output.status.success() {
-        bail!("ps {}: {}", options.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        // usage follows
+        let first = words.trim().lines().next().unwrap_or_default();
+        bail!(coded!(UsageValue, "ps {}: {first} (ps(1) lists its flags)", options.join(" ")));
     }
     print(&filter(&String::from_utf8_lossy(&output.stdout), &pids.into_iter().collect())?)?;
     Ok(0)
@@ -40,7 +45,7 @@ fn filter(table: &str, pids: &HashSet<i32>) -> Result<String> {
     let mut lines = table.lines();
     let header = lines.next().unwrap_or_default();
     let Some(column) = header.split_ascii_whitespace().position(|word| word == "PID") else {
-        bail!("the output of ps has no column PID");
+        bail!(coded!(UsageValue, "the output of ps has no column PID"));
     };
     let matches = |line: &&str| {
         let pid = line.split_ascii_whitespace().nth(column).and_then(|word| word.parse().ok());

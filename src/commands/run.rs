@@ -8,6 +8,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use anyhow::{Context as _, Result};
 
 use super::Context;
+use super::reached;
 use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::hook;
@@ -18,6 +19,7 @@ use crate::runtime::destroy;
 use crate::runtime::notify::Manager;
 use crate::runtime::notify::Notify;
 use crate::runtime::options::Mode;
+use crate::runtime::record_seccomp;
 use crate::runtime::start;
 use crate::runtime::terminal;
 use crate::runtime::terminal::Foreground;
@@ -35,6 +37,9 @@ pub(super) fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
         // the subreaper of a container without a pid namespace of its own: its orphans are not re-parented to the
         // caller
         linux::process::set_child_subreaper(true).context("become the subreaper")?;
+    }
+    if let Some(file) = &args.create.record_seccomp {
+        record_seccomp::check_file(file)?;
     }
     let mut created = create::create(&context.store, &args.create, mode, context.global.cgroups())?;
     context.warn(&created.container.warnings);
@@ -142,9 +147,7 @@ fn keep_exit(entry: &Entry, pidfd: &OwnedFd, ended: &Result<i32>) {
 /// Logs an error when the OOM killer may have killed the process: it ended by SIGKILL and the cgroup's number of OOM
 /// kills is greater than `before`.
 pub(super) fn report_oom_kill(context: &Context<'_>, record: &Record, before: u64, ended: &Result<i32>) {
-    if matches!(ended, Ok(status) if *status == 128 + libc::SIGKILL)
-        && Cgroup::open(&record.cgroup).oom_kills() > before
-    {
+    if matches!(ended, Ok(status) if *status == 128 + libc::SIGKILL) && reached::oom_kills(record) > before {
         let error = coded!(CgroupMemory, "killed by the OOM killer: the memory limit of the container is reached");
         context.log.error(&Report::of(&error.into()));
     }
@@ -167,10 +170,9 @@ fn report_refusals(context: &Context<'_>, (entry, record): (&Entry, &Record), en
     if *status == 0 {
         return;
     }
-    let cgroup = Cgroup::open(&record.cgroup);
-    let refused = cgroup.refused_forks();
+    let refused = reached::refused_forks(record);
     if refused > 0 {
-        let limit = cgroup.pids_limit().map(|limit| format!(" of {limit}")).unwrap_or_default();
+        let limit = Cgroup::open(&record.cgroup).pids_limit().map(|limit| format!(" of {limit}")).unwrap_or_default();
         let error = coded!(
             CgroupPidsLimit,
             "linux.resources.pids.limit: forks failed: {refused}, because the limit{limit} was reached"

@@ -51,7 +51,7 @@ pub(crate) fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> 
         }
         None => {
             let text = serde_json::to_vec(&from_flags(&args.settings)?)?;
-            config::parse_resources(&text)?
+            config::parse_resources(&text).or_code(Code::UsageValue)?
         }
     };
     let entry = context.store.open(&ContainerId::new(&args.id)?)?;
@@ -63,7 +63,7 @@ pub(crate) fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> 
         None => configured(&entry.read(CONFIG)?)?,
     };
     let schemas = if args.resources.is_none() { schemas(&args.settings, &record)? } else { Vec::new() };
-    Cgroup::open(&record.cgroup).update(&wanted, &current)?;
+    Cgroup::open(&record.cgroup).update(&wanted, &current).or_code(Code::CgroupValue)?;
     if let (false, Some(groups), Some(mount)) = (schemas.is_empty(), &record.resctrl, &record.resctrl_mount) {
         rdt::change(groups, mount, &schemas)?;
     }

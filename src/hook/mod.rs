@@ -5,7 +5,7 @@ mod output;
 mod tree;
 
 use base::coded;
-use base::error::{Code, Coding as _};
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
@@ -73,7 +73,7 @@ pub(crate) fn run(
     interrupt: Option<&SignalGuard>,
 ) -> Result<()> {
     let context = || format!("error running {}: {:?}", hook.name, hook.path);
-    let child = spawn(hook, files).with_code(Code::HookFailed, context)?;
+    let child = spawn(hook, files).map_err(|err| explained(hook, err)).with_code(Code::HookFailed, context)?;
     let (status, output) =
         run_to_end(child, state, hook.timeout, procfs, interrupt).with_code(Code::HookFailed, context)?;
     if status == linux::process::ExitStatus::Exited(0) {
@@ -83,6 +83,20 @@ pub(crate) fn run(
     let text = text.trim();
     let excerpt: String = text.chars().skip(text.chars().count().saturating_sub(MAX_EXCERPT_CHARS)).collect();
     Err(Failed { status, excerpt }).with_code(Code::HookFailed, context)
+}
+
+/// Adds why the program of a hook cannot be executed, where its file shows it.
+fn explained(hook: &HookPlan, err: anyhow::Error) -> anyhow::Error {
+    let Ok(found) = nix::sys::stat::stat(&hook.path) else { return err };
+    let is_dir = found.st_mode & libc::S_IFMT == libc::S_IFDIR;
+    let reason = match err.errno() {
+        Some(libc::ENOENT) => "the file is there, but its script interpreter or dynamic loader is missing",
+        Some(libc::EACCES) if is_dir => "is a directory",
+        Some(libc::EACCES) if found.st_mode & 0o111 == 0 => "is not executable",
+        Some(libc::ENOEXEC) => "is neither a program for this machine nor a script that begins with #!",
+        _ => return err,
+    };
+    err.context(reason)
 }
 
 /// The end of a hook that failed.

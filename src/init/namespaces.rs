@@ -134,7 +134,12 @@ fn open_offsets(plan: &ContainerPlan, opened: &Opened) -> Result<Option<File>> {
 /// offsets only while the namespace has no process.
 fn create_time_namespace(plan: &ContainerPlan, opened: &Opened, offsets_file: Option<File>) -> Result<()> {
     let Some(offsets) = &plan.namespaces.new_time else { return Ok(()) };
-    linux::process::unshare(libc::CLONE_NEWTIME).code(Code::NamespaceDenied, "new time namespace")?;
+    match linux::process::unshare(libc::CLONE_NEWTIME) {
+        Err(err) if err.raw_os_error() == Some(libc::EINVAL) => {
+            Err(err).code(Code::HostUnsupported, "new time namespace: needs Linux 5.6 with CONFIG_TIME_NS")
+        }
+        result => result.code(Code::NamespaceDenied, "new time namespace"),
+    }?;
     if let Some(mut file) = offsets_file {
         file.write_all(offsets.as_bytes()).code(Code::ConfigInvalid, "linux.timeOffsets")?;
     }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use base::coded;
 use base::error::{Code, Coding as _, HasErrno as _};
 use linux::place::Place;
@@ -55,6 +55,18 @@ impl Recorder {
         let written = Place::find(file).and_then(|place| place.renew(text.as_bytes(), 0o644));
         written.with_code(Code::UsageValue, context)
     }
+}
+
+/// Checks that the profile can be written to `file`, before the program runs.
+///
+/// # Errors
+/// Its directory is not there, or it is a directory itself.
+pub(crate) fn check_file(file: &Path) -> Result<()> {
+    if file.is_dir() {
+        bail!(coded!(FileInvalid, "--record-seccomp {file:?}: is a directory (name a file)"));
+    }
+    Place::find(file).with_code(Code::Failed, || format!("--record-seccomp {file:?}"))?;
+    Ok(())
 }
 
 /// Answers until no process has the filter, or `stopped` has no writer and no call waits.

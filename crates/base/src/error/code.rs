@@ -110,7 +110,7 @@ codes! {
         "Words that are no mount options go to the file system, which may refuse them.";
     MountDestination "mount.destination" "The destination of a mount cannot be used." "correct mounts[].destination"
         "It leads outside of what may be mounted over, or meets a file where a directory is needed.";
-    MountFailed "mount.failed" "A mount failed." "the error of the kernel at the end of the message has the cause; `dmesg` may have more"
+    MountFailed "mount.failed" "A mount failed." "mount(2) lists what the error at the end means; `dmesg` may have more"
         "mount(2) lists what each error means.";
     DeviceFailed "device.failed" "A device node cannot be made." "correct linux.devices, or bind the host's node"
         "Device nodes need privilege on the host; rootless containers get binds of the host's nodes.";
@@ -136,7 +136,7 @@ codes! {
         "cgroup.procs lists its processes.";
     CgroupSystemd "cgroup.systemd" "systemd refused the scope of the container, or does not answer." "see `journalctl -u UNIT`, or use --cgroup-manager cgroupfs"
         "--systemd-cgroup needs systemd as init, or the user's systemd and its D-Bus socket.";
-    CgroupFailed "cgroup.failed" "A cgroup cannot be created, changed or joined." "the error of the kernel at the end of the message has the cause"
+    CgroupFailed "cgroup.failed" "A cgroup cannot be created, changed or joined." "cgroups(7) lists what the error at the end means"
         "cgroups(7) lists what each error means.";
     ExecNotFound "exec.not_found" "The program is not in the container." "install it in the image, or correct process.args"
         "A name without a slash is looked up in the PATH of process.env, inside the container's root.";
@@ -150,7 +150,7 @@ codes! {
         "It is built for another architecture (then binfmt_misc with QEMU can run it), an empty file, or a script without its first line.";
     ExecCwd "process.cwd" "The working directory cannot be entered." "create it in the image, or correct process.cwd"
         "It is not there, is no directory, or the user of process.user may not enter it.";
-    ExecFailed "exec.failed" "The program cannot be executed." "the error of the kernel at the end of the message has the cause"
+    ExecFailed "exec.failed" "The program cannot be executed." "execve(2) lists what the error at the end means"
         "execve(2) lists what each error means.";
     ProcessUser "process.user" "The user or group does not exist, or cannot be used." "correct process.user or --user"
         "Names are looked up in /etc/passwd and /etc/group of the container. In a user namespace the IDs must be mapped.";
@@ -158,7 +158,7 @@ codes! {
         "croci cannot give what its own bounding set does not have.";
     ProcessLimit "process.limit" "A resource limit (rlimit) cannot be set." "lower the limit, or run as root"
         "Only root may raise a hard limit, and RLIMIT_NOFILE not above fs.nr_open.";
-    ProcessFailed "process.failed" "An attribute of the process cannot be set." "the error of the kernel at the end of the message has the cause"
+    ProcessFailed "process.failed" "An attribute of the process cannot be set." "correct or leave out the property that is named, or run as root"
         "The message names the property of `process`.";
     LsmFailed "lsm.failed" "An AppArmor profile or SELinux label cannot be applied." "load the profile, or leave it out"
         "`aa-status` lists the loaded profiles. The LSM must be enabled on this machine.";
@@ -264,7 +264,7 @@ codes! {
         "";
     RuntimeFailed "runtime.failed" "The runtime below corm failed." ""
         "The message has the runtime's own error.";
-    Failed "failed" "Something failed that has no code of its own." "the end of the message has the cause"
+    Failed "failed" "Something failed that has no code of its own." "`--log-level debug` shows the steps before it"
         "";
 }
 

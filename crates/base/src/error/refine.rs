@@ -18,6 +18,7 @@ const ROWS: &[Row] = &[
     (Code::MountFailed, MISSING, Code::MountSourceMissing),
     (Code::MountFailed, &[Errno::ENODEV], Code::MountUnknownFs),
     (Code::MountFailed, DENIED, Code::MountDenied),
+    (Code::MountFailed, &[Errno::ELOOP, Errno::ENAMETOOLONG], Code::MountDestination),
     (Code::MountFailed, &[Errno::EINVAL, Errno::ENOTBLK], Code::MountOptions),
     (Code::ConfigMissing, DENIED, Code::HostDenied),
     (Code::BundleMissing, DENIED, Code::HostDenied),
