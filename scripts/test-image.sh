@@ -2,7 +2,8 @@
 # test-image.sh: every test of corm: stores and layers over btrfs (a loop file), overlay and copy, registries and archives
 # with Debian's docker-registry, Podman, skopeo and umoci on the other side, the seed designs, a real root file system of
 # Debian, kills at 200 points, 10 000 random sequences of operations, a sample of the power cuts.
-# Environment: AUFS_KERNEL  a User Mode Linux kernel with the AUFS patches: the store's tests run on a real AUFS in a guest.
+# Environment: AUFS_KERNEL  a User Mode Linux kernel with the AUFS patches: the tests of stores and layers run on a real AUFS in a guest
+#              SEQUENCES    the number of random sequences (10000)
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 scripts/deps.sh
@@ -18,13 +19,32 @@ if [ ! -e "$debian" ]; then
 fi
 export DEBIAN_ROOT=$debian
 cargo build --locked --workspace
-KILLS=200 SEQUENCES=10000 cargo test --locked -p corm
+# of the whole workspace, because another selection of packages would build everything anew
+mapfile -t tests < <(cargo test --locked --workspace --no-run --message-format=json-render-diagnostics | python3 -c '
+import json, sys
+for made in map(json.loads, sys.stdin):
+    if made.get("executable") and made["profile"]["test"] and made["manifest_path"].endswith("/crates/corm/Cargo.toml"):
+        print(made["target"]["name"], made["executable"])')
+[ ${#tests[@]} -gt 0 ] || { echo "test-image.sh: no test of corm was built" >&2; exit 1; }
+failed=()
+for test in "${tests[@]}"; do
+    echo "== ${test%% *}"
+    (cd crates/corm && KILLS=200 SEQUENCES=${SEQUENCES:-10000} "${test#* }") || failed+=("${test%% *}")
+done
 if [ -z "${AUFS_KERNEL:-}" ]; then
     echo "skipped: AUFS: no kernel with AUFS is given (AUFS_KERNEL=FILE)"
-    exit 0
+else
+    vm/setup
+    for test in "${tests[@]}"; do
+        case ${test%% *} in
+            # the other drivers have run here; the sequences compare several
+            store) skips=(--skip sequences) ;;
+            layers) skips=() ;;
+            *) continue ;;
+        esac
+        echo "== ${test%% *} on AUFS"
+        DRIVERS=aufs vm/cg2-run --kernel "$AUFS_KERNEL" --timeout 3000 "${test#* }" --test-threads 2 "${skips[@]}" ||
+            failed+=("${test%% *} on AUFS")
+    done
 fi
-vm/setup
-test=$(cargo test --locked --no-run --message-format=json-render-diagnostics -p corm --test store |
-    python3 -c 'import json, sys; print(*[m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable") and m["target"]["name"] == "store"])')
-# the other drivers have run here; the sequences compare several
-DRIVERS=aufs vm/cg2-run --kernel "$AUFS_KERNEL" --timeout 3000 "$test" --test-threads 2 --skip sequences
+[ ${#failed[@]} = 0 ] || { printf 'failed: %s\n' "${failed[@]}"; exit 1; }
