@@ -99,15 +99,20 @@ pub fn copy_list(store: &Store, list: &ImageList, to: &Side<'_>, progress: &Prog
     let request = Request { all: true, ..Request::default() };
     let target = Target::open(store, to, None, &request)?;
     let top = parts(list.document()?, None)?;
-    // credentials of the command line are for the destination
+    // credentials of the command line are for the registry of the destination
     let auth = AuthSource { given: None, ..to.options.auth.clone() };
-    let options = Options { auth, ..to.options.clone() };
+    let elsewhere = Options { auth, ..to.options.clone() };
+    let registry = |at: &Location| match at {
+        Location::Registry(reference) => Some(reference.registry().to_owned()),
+        _ => None,
+    };
     for entry in &list.entries {
         let at = match &entry.source {
             Some(source) => Location::Registry(Reference::parse(source)?),
             None => Location::Manifest(entry.digest.clone()),
         };
-        let (source, document) = Source::open(store, &Side { at: &at, options: &options }, progress)?;
+        let options = if registry(&at) == registry(to.at) { to.options } else { &elsewhere };
+        let (source, document) = Source::open(store, &Side { at: &at, options }, progress)?;
         for document in source.choose(document, &request)? {
             transfer(&source, &target, &document, progress)?;
             target.put_document(&document)?;

@@ -9,7 +9,7 @@ use crate::{corm, images, stored};
 use test_support::{Sandbox, skip};
 
 /// Returns a small image for another architecture.
-fn arm() -> Fixture {
+pub(crate) fn arm() -> Fixture {
     let mut fixture = Fixture::of_layers(&[tar_of(&[("arm", b"x")])], &json!({ "Cmd": ["arm"] }));
     let config = String::from_utf8(fixture.blobs[&fixture.config].clone()).unwrap().replace("amd64", "arm64");
     let mut manifest = fixture.json(&fixture.manifest);
