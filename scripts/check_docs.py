@@ -158,6 +158,29 @@ def check_command_line(program, path, syntax, problems):
     problems += [f"{path}: the verb {verb} is missing" for verb in sorted((verbs | groups) - named)]
 
 
+def check_flags_are_tested(path, problems):
+    """Every flag of corm's page is given to its verb by a function of its tests."""
+    tests = [file for file in tracked("crates/corm/tests/*.rs") if not file.endswith("/groups.rs")]
+    functions = [(file, part) for file in tests
+                 for part in re.split(r"\n(?=\s*(?:pub(?:\([a-z]+\))? )?fn )", read(file))]
+    given = set()
+    for row in re.findall(r"^\| .*", read(path), re.MULTILINE):
+        for form in re.findall(r"`([^`]+)`", row):
+            verb = "run" if form.startswith("-") else re.match(r"(?:[a-z]+ ?)*", form)[0].strip()
+            flags = re.findall(r"(?:(?<![\w-])-(\w)[^-]{1,8})?(?<![\w-])--([a-z0-9][a-z0-9-]*)", form)
+            given |= {(verb, short, flag) for short, flag in flags if verb}
+    # named once more without its short form
+    given -= {(verb, "", flag) for verb, short, flag in given if short}
+    for verb, short, flag in sorted(given):
+        # joined short flags too
+        other = rf"|-[a-zA-Z]*{short}[a-zA-Z]*(?![\w-])" if short else ""
+        pattern = re.compile(rf"(?<![\w-])(?:--{flag}(?![\w-]){other})")
+        words = [] if verb in ("run", "create") else [re.compile(rf"\b{word}\b") for word in verb.split()]
+        if not any(pattern.search(part) and (f"/{verb}/" in file or all(word.search(part) for word in words))
+                   for file, part in functions):
+            problems.append(f"{path}: no test gives --{flag} to {verb}")
+
+
 def check_ids(problems):
     known = set()
     for path in tracked("docs/reference/*-checklist.md", "docs/reference/fault-tests.md"):
@@ -194,6 +217,7 @@ def main():
     check_tests_of_security(problems)
     check_command_line("croci", "docs/reference/cli.md", ["src/cli/syntax.rs"], problems)
     check_command_line("corm", "docs/reference/corm-cli.md", ["crates/corm/src/cli/syntax/*.rs"], problems)
+    check_flags_are_tested("docs/reference/corm-cli.md", problems)
     check_ids(problems)
     check_words(problems)
     print("\n".join(problems[:200]))

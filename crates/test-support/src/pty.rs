@@ -48,7 +48,13 @@ impl Terminal {
     /// Reads until the terminal has shown `text`, and returns everything that was read so far.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
-        read_until(self.master.as_fd(), &mut self.seen, text)
+        read_until(self.master.as_fd(), &mut self.seen, text, 1)
+    }
+
+    /// As [`Terminal::expect`], for a text that is shown `count` times.
+    #[track_caller]
+    pub fn expect_times(&mut self, text: &str, count: usize) -> String {
+        read_until(self.master.as_fd(), &mut self.seen, text, count)
     }
 }
 
@@ -118,7 +124,7 @@ pub fn receive_fds(stream: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
 impl Console {
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
-        read_until(self.master.as_fd(), &mut self.seen, text)
+        read_until(self.master.as_fd(), &mut self.seen, text, 1)
     }
 
     pub fn write(&self, text: &str) {
@@ -145,12 +151,12 @@ fn write_all(fd: BorrowedFd<'_>, text: &str) {
 }
 
 #[track_caller]
-fn read_until(fd: BorrowedFd<'_>, seen: &mut Vec<u8>, text: &str) -> String {
+fn read_until(fd: BorrowedFd<'_>, seen: &mut Vec<u8>, text: &str, count: usize) -> String {
     let mut file = std::fs::File::from(fd.try_clone_to_owned().unwrap());
     let end = Instant::now() + DEADLINE;
     loop {
         let shown = String::from_utf8_lossy(seen).into_owned();
-        if shown.contains(text) {
+        if shown.matches(text).count() >= count {
             return shown;
         }
         assert!(Instant::now() < end, "terminal never showed {text:?}, only {shown:?}");

@@ -208,6 +208,13 @@ fn several_platforms_make_an_index() {
         }
         assert_eq!(architectures(fixture, "x"), ["amd64", "s390x", "arm", "arm64"]);
         fixture.corm(["fsck"]).out().ok();
+        let parts = ["--os", "linux", "--arch", "arm", "--variant", "v6"];
+        built(fixture, "FROM scratch\nARG TARGETPLATFORM\nLABEL p=$TARGETPLATFORM\n", &[], &parts).ok();
+        let image = fixture.inspected("x");
+        assert_eq!((&image["Architecture"], &image["Config"]["Labels"]["p"]), (&"arm".into(), &"linux/arm/v6".into()));
+        built(fixture, "FROM scratch\nARG TARGETOS\nLABEL p=$TARGETOS\n", &[], &["--os", "freebsd"]).ok();
+        let image = fixture.inspected("x");
+        assert_eq!((&image["Os"], &image["Config"]["Labels"]["p"]), (&"freebsd".into(), &"freebsd".into()));
         // a base of another platform is no base
         let out = built(fixture, "FROM base\n", &[], &["--platform", "linux/s390x", "--pull=never"]).fails();
         assert!(out.stderr.contains("of another platform than linux/s390x"), "{out:?}");

@@ -263,6 +263,38 @@ fn exposed_ports_are_published_when_all_are_and_else_only_shown() {
     });
 }
 
+#[test]
+fn an_internal_network_has_no_way_out_and_a_place_in_it_can_be_chosen() {
+    need_root!();
+    if !installed("netavark") {
+        skip!("netavark is not installed");
+    }
+    over_one(|fixture| {
+        let net = Net::new();
+        fixture.image("base");
+        let corm = |args: &[&str]| net.corm(fixture, args).out();
+        let create = ["network", "create", "--internal", "--ipv6", "--subnet", "10.95.1.0/24", "--subnet", "fd95::/64"];
+        assert_eq!(corm(&[&create[..], &["inside"]].concat()).ok().text(), "inside");
+        corm(&[&create[..], &["inside"]].concat()).fails().stderr_contains("inside");
+        assert_eq!(corm(&["network", "create", "--ignore", "inside"]).ok().text(), "inside");
+        let routes = |network: &str| corm(&["run", "--rm", "--network", network, "base", "ip", "route"]).ok().stdout;
+        assert!(routes("bridge").contains("default via"));
+        let inside = routes("inside");
+        assert!(inside.contains("10.95.1.0/24") && !inside.contains("default"), "{inside}");
+        net.serve(fixture, "web", &["--network", "bridge"]);
+        let place = ["--ip", "10.95.1.9", "--ip6", "fd95::9", "--mac-address", "02:00:00:00:00:09"];
+        corm(&[&["network", "connect"], &place[..], &["inside", "web"]].concat()).ok();
+        let shown = corm(&["exec", "web", "ip", "addr"]).ok().stdout;
+        for word in ["10.95.1.9/24", "fd95::9/64", "02:00:00:00:00:09"] {
+            assert!(shown.contains(word), "{word}: {shown}");
+        }
+        corm(&["rm", "-f", "web"]).ok();
+        corm(&["network", "rm", "inside"]).ok();
+        nothing_left(&net);
+        fixture.no_container_left();
+    });
+}
+
 /// Runs a container in the network `mine` with an address of its own.
 fn joins_a_created_network(fixture: &CormFixture, net: &Net) {
     let corm = |args: &[&str]| net.corm(fixture, args).out();

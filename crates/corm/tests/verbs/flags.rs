@@ -1,6 +1,7 @@
 //! Flags of the verbs on containers and lists that no other test gives: `--latest`, limits of `update`, columns.
 
 use crate::fixture::{CormFixture, over_one};
+use test_support::pty::{Terminal, on_terminal};
 use test_support::{cgroup, need_root, wait_for};
 
 #[test]
@@ -107,6 +108,26 @@ fn short_flags_are_podmans() {
         assert!(!fixture.corm(["version", "-f", "{{.Client.Version}}"]).out().ok().text().contains(['{', ' ']));
         assert!(fixture.corm(["run", "--help"]).out().ok().stdout.contains("-h, --hostname NAME"));
         fixture.corm(["rm", "-a"]).out().ok();
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn statistics_are_cleared_from_a_terminal_unless_they_are_not_to_be() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        fixture.detached(&["--name", "c"], "base", &["sleep", "1000"]);
+        for (flags, clears) in [(&[][..], true), (&["--no-reset"], false)] {
+            let words = [&["stats", "-i", "1"], flags, &["c"]].concat();
+            let mut terminal = Terminal::open(24, 200);
+            let stats = on_terminal(fixture.corm(words), &terminal).spawn();
+            let shown = terminal.expect_times("CPU TIME", 2);
+            assert_eq!(shown.contains("\x1b[2J"), clears, "{flags:?}");
+            stats.signal(libc::SIGTERM);
+            stats.wait();
+        }
+        fixture.corm(["rm", "-f", "c"]).out().ok();
         fixture.no_container_left();
     });
 }
