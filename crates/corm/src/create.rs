@@ -14,6 +14,7 @@ use super::config::edit::Edit;
 use super::layer::{self, Compression, Packed, is_layer_xattr, pack};
 use super::model::digest;
 use super::model::layer::Layer;
+use super::model::platform::Platform;
 use super::store::{BlobWriter, ImageRecord, Store};
 use base::fs::copy::{Options, fill_tree_of};
 use linux::place;
@@ -25,6 +26,8 @@ pub struct Described {
     pub changes: Vec<String>,
     /// Comment in the history.
     pub message: Option<String>,
+    /// Platform in the configuration; absent: this machine's.
+    pub platform: Option<Platform>,
 }
 
 /// Creates an image from a directory. Its content is copied into the driver's tree first, by reflink where possible,
@@ -121,13 +124,16 @@ fn put(
     let mut line: History =
         HistoryBuilder::default().created(&*created).created_by(format!("corm {verb} {from}")).build()?;
     line.set_comment(described.message.clone());
-    let config = ImageConfigurationBuilder::default()
+    let platform = described.platform.clone().unwrap_or_else(Platform::host);
+    let (os, architecture, variant) = platform.parts();
+    let mut config = ImageConfigurationBuilder::default()
         .created(created)
-        .architecture(Arch::default())
-        .os(Os::Linux)
+        .architecture(Arch::from(architecture))
+        .os(Os::from(os))
         .rootfs(RootFsBuilder::default().typ("layers").diff_ids(Vec::new()).build()?)
         .history(vec![line])
         .build()?;
+    config.set_variant(variant.map(str::to_owned));
     let mut edit = Edit::new(&serde_json::to_vec(&config)?)?;
     described.changes.iter().try_for_each(|change| edit.change(change))?;
     let config = serde_json::from_slice(&edit.finish()?)?;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::args::{ContainerVerb, ImageVerb, Run, SystemVerb, Verb};
+use super::args::{ContainerVerb, ImageVerb, Run, StopHow, SystemVerb, Verb};
 use super::syntax::CORM;
 use super::{Outcome, parse};
 use crate::config::settings::Settings;
@@ -69,7 +69,7 @@ fn values_have_types() {
         matches!(verb("system prune -a"), Verb::System(SystemVerb::SystemPrune(args)) if args.all && !args.volumes)
     );
     assert!(
-        matches!(verb("stop -t 3 a b"), Verb::Container(ContainerVerb::Stop { timeout: Some(3), which }) if which.names == ["a", "b"])
+        matches!(verb("stop -t 3 a b"), Verb::Container(ContainerVerb::Stop { how: StopHow { seconds: Some(3), .. }, which }) if which.names == ["a", "b"])
     );
     assert!(matches!(verb("init /d"), Verb::Image(ImageVerb::Init { name: None, .. })));
 }

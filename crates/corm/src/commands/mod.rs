@@ -67,6 +67,7 @@ use base::coded;
 
 use super::cli::args::{ContainerVerb, Global, ImageVerb, LogLevel, RegistryVerb, SystemVerb, Verb, VolumeVerb};
 use super::create::Described;
+use super::model::platform::Platform;
 use super::store::{ContainerRecord, ImageRecord, Store, StoreOptions};
 use base::error::escape::one_line;
 use rootless::Dispatch;
@@ -130,8 +131,9 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
 fn run_image(context: &Context, verb: ImageVerb) -> Result<u8> {
     match verb {
         ImageVerb::Init { dir, name } => init::run(context, &dir, name.as_deref()),
-        ImageVerb::Import { file, name, changes, message, quiet: _ } => {
-            import::run(context, &file, name.as_deref(), &Described { changes, message })
+        ImageVerb::Import { file, name, changes, message, platform, quiet: _ } => {
+            let platform = platform.as_deref().map(Platform::parse).transpose()?;
+            import::run(context, &file, name.as_deref(), &Described { changes, message, platform })
         }
         ImageVerb::Export { from, output } => export::run(context, &from, output.as_deref()),
         ImageVerb::Diff(args) => diff::run(context, &args),
@@ -169,10 +171,10 @@ fn run_container(context: &Context, verb: ContainerVerb) -> Result<u8> {
         ContainerVerb::Stats(args) => stats::run(context, &args),
         ContainerVerb::Update(args) => update::run(context, &args),
         ContainerVerb::Copy(args) => cp::run(context, &args),
-        ContainerVerb::Stop { timeout, which } => stop::run(context, &which, timeout),
+        ContainerVerb::Stop { how, which } => stop::run(context, &which, &how),
         ContainerVerb::Kill { signal, which } => kill::run(context, &which, &signal),
         ContainerVerb::Start(args) => start::run(context, &args),
-        ContainerVerb::Restart { timeout, running, which } => restart::run(context, &which, timeout, running),
+        ContainerVerb::Restart { how, running, which } => restart::run(context, &which, &how, running),
         ContainerVerb::Rename { container, name } => rename::run(context, &container, &name),
         ContainerVerb::Pause(which) => pause::run(context, &which),
         ContainerVerb::Unpause(which) => pause::undo(context, &which),

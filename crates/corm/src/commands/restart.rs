@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use base::coded;
 
 use super::{Context, print, select};
-use crate::cli::args::{LogLevel, Selection};
+use crate::cli::args::{LogLevel, Selection, StopHow};
 use crate::container::Purpose;
 use crate::container::lifecycle;
 use crate::container::status;
@@ -13,7 +13,7 @@ use crate::container::status;
 ///
 /// # Errors
 /// As [`super::for_each`]; a container that is removed when it exits.
-pub(super) fn run(context: &Context, which: &Selection, seconds: Option<u64>, running: bool) -> Result<u8> {
+pub(super) fn run(context: &Context, which: &Selection, how: &StopHow, running: bool) -> Result<u8> {
     select::each(
         context,
         which,
@@ -33,7 +33,7 @@ pub(super) fn run(context: &Context, which: &Selection, seconds: Option<u64>, ru
                 !(runs && record.setup.remove),
                 coded!(UsageValue, "container '{}' is removed when it exits (--rm)", record.name)
             );
-            lifecycle::stop(store, run, &record, seconds)?;
+            lifecycle::stop(store, run, &record, how.seconds, how.signal.as_deref())?;
             let report = |text: &str| context.report(LogLevel::Debug, text);
             lifecycle::start(store, run, &record, &report).map_err(|failed| failed.error)?;
             print::line(name)

@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context, args: &args::Rm) -> Result<u8> {
                     coded!(UsageValue, "container '{}' is running: stop it first, or use -f", record.name)
                 );
                 match args.timeout {
-                    Some(_) => lifecycle::stop(store, run, &record, args.timeout)?,
+                    Some(_) => lifecycle::stop(store, run, &record, args.timeout, None)?,
                     None => cleanup::kill(store, run, &record)?,
                 }
             }

@@ -37,7 +37,11 @@ pub(super) fn run(context: &Context, args: &args::Stats) -> Result<u8> {
         for record in chosen(&store, args)? {
             let pid = status::of(&store, &run, &record)?.pid();
             if pid.is_some() || args.all || !args.containers.is_empty() {
-                rows.push(row(&store, &run, &record, pid, &mut before)?);
+                let mut row = row(&store, &run, &record, pid, &mut before)?;
+                if args.no_trunc {
+                    row[0] = record.id;
+                }
+                rows.push(row);
             }
         }
         if !first && std::io::stdout().is_terminal() && !args.no_reset {

@@ -51,16 +51,22 @@ pub fn undo(store: &Store, run: &RunDir, record: &ContainerRecord) {
     }
 }
 
-/// Stops a container by its stop signal, after some seconds by SIGKILL: as many as are `given`, or its own; one that does
-/// not run counts as stopped.
+/// Stops a container by a signal, after some seconds by SIGKILL: those that are given, else its own; one that does not run
+/// counts as stopped.
 ///
 /// # Errors
 /// It has not ended after SIGKILL.
-pub fn stop(store: &Store, run: &RunDir, record: &ContainerRecord, given: Option<u64>) -> Result<()> {
-    let limit = Duration::from_secs(given.or(record.setup.stop_timeout).unwrap_or(STOP_SECONDS));
+pub fn stop(
+    store: &Store,
+    run: &RunDir,
+    record: &ContainerRecord,
+    seconds: Option<u64>,
+    signal: Option<&str>,
+) -> Result<()> {
+    let limit = Duration::from_secs(seconds.or(record.setup.stop_timeout).unwrap_or(STOP_SECONDS));
     if let Some(pid) = cleanup::settled(store, run, record)?.pid() {
         let runtime = status::runtime(run, record);
-        let signalled = runtime.kill(&record.id, &record.setup.stop_signal);
+        let signalled = runtime.kill(&record.id, signal.unwrap_or(&record.setup.stop_signal));
         if signalled.is_err() || !wait_gone(pid, Some(limit))? {
             cleanup::kill(store, run, record)?;
         }

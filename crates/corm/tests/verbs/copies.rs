@@ -93,6 +93,14 @@ fn a_path_means_what_it_means_in_docker_and_podman() {
         let out =
             fixture.corm(["exec", "c", "sh", "-c", "cat /tmp/x; stat -c %u /tmp/x; readlink /tmp/link"]).out().ok();
         assert_eq!(out.stdout, "g1000\n/tmp/x\n");
+        // a symlink as the source is followed, as Docker has it with -L and Podman always
+        for flags in [&["cp"][..], &["cp", "-L", "-q"], &["cp", "--follow-link", "--quiet"]] {
+            fixture.corm(flags).args([&*host("l"), "c:/tmp/followed"]).out().ok().silent();
+            let out =
+                fixture.corm(["exec", "-u", "0", "c", "sh", "-c", "cat /tmp/followed; readlink /tmp/followed"]).out();
+            assert_eq!(out.stdout, "text", "{flags:?}");
+            fixture.corm(["exec", "-u", "0", "c", "rm", "/tmp/followed"]).out().ok();
+        }
         for (from, to, message) in [
             (host("f"), "c:/tmp/no/", "\"/tmp/no/\" could not be found on container c: no such file or directory"),
             (host("f"), "c:/no/x", "could not be found on container c"),

@@ -93,6 +93,9 @@ fn volume_prune_keeps_what_its_filters_do_not_name() {
         prune(&["system", "prune", "-f", "--volumes", "--filter", "label!=of=two"]).ok();
         assert_eq!(left(), "two\n");
         prune(&["system", "prune", "-f", "--filter", "name=two"]).fails().stderr_contains("unknown name");
+        // as in Podman without the flag, too
+        assert_eq!(prune(&["volume", "prune", "-a", "-f"]).ok().stdout, "two\n");
+        assert_eq!(left(), "");
     });
 }
 

@@ -19,6 +19,18 @@ fn import_changes_the_configuration() {
             (&image["Config"]["Env"][0], &image["History"][0]["comment"]),
             (&"A=b".into(), &"from a tar".into())
         );
+        let platform = |name: &str| {
+            let image = fixture.inspected(name);
+            ["Os", "Architecture", "Variant"].map(|key| image[key].as_str().unwrap_or_default().to_owned())
+        };
+        let host = corm::model::platform::Platform::host();
+        assert_eq!(platform("new")[1], host.parts().1);
+        fixture.corm(["import", "--platform", "linux/arm/v6"]).arg(&tar).arg("arm").out().ok();
+        assert_eq!(platform("arm"), ["linux", "arm", "v6"]);
+        let parts = ["import", "--os", "freebsd", "--arch", "arm64", "--variant", "v8"];
+        fixture.corm(parts).arg(&tar).arg("parts").out().ok();
+        assert_eq!(platform("parts"), ["freebsd", "arm64", "v8"]);
+        fixture.corm(["import", "--platform", "linux"]).arg(&tar).arg("bad").out().fails().stderr_contains("platform");
         fixture.corm(["import", "-c", "NOPE x"]).arg(&tar).arg("bad").out().fails().stderr_contains("--change");
         fixture.corm(["image", "exists", "bad"]).out().exits(1);
         fixture.no_container_left();

@@ -321,3 +321,43 @@ fn documents_about_corm_have_templates() {
         fixture.no_container_left();
     });
 }
+
+#[test]
+fn a_stop_sends_the_signal_of_its_flag() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let script =
+            "trap 'exit 7' USR1; trap 'exit 8' HUP; trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done";
+        let ready = |count: usize| {
+            wait_for("the program", || fixture.corm(["logs", "c"]).out().stdout.matches("ready").count() == count);
+        };
+        fixture.detached(&["--name", "c"], "base", &["sh", "-c", script]);
+        ready(1);
+        for signal in ["NOPE", "0", "99"] {
+            fixture.corm(["stop", "--signal", signal, "c"]).out().fails().stderr_contains("signal");
+        }
+        assert_eq!(fixture.status("c"), "running");
+        fixture.corm(["stop", "-s", "HUP", "c"]).out().ok();
+        assert_eq!(fixture.shown("c")["ExitCode"], 8);
+        fixture.corm(["start", "c"]).out().ok();
+        ready(2);
+        fixture.corm(["restart", "--signal", "SIGUSR1", "c"]).out().ok();
+        ready(3);
+        // the last run's status, before the container's own signal ends this one
+        fixture.corm(["stop", "c"]).out().ok();
+        assert_eq!(fixture.shown("c")["ExitCode"], 9);
+        fixture.corm(["rm", "c"]).out().ok();
+        // a signal that the program does not take, and no SIGKILL before the time
+        fixture.detached(
+            &["--name", "c"],
+            "base",
+            &["sh", "-c", "trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done"],
+        );
+        ready(1);
+        fixture.corm(["restart", "-t", "1000", "-s", "USR1", "c"]).out().ok();
+        ready(2);
+        fixture.corm(["rm", "-f", "c"]).out().ok();
+        fixture.no_container_left();
+    });
+}

@@ -44,6 +44,8 @@ fn stats_have_the_columns_of_podman() {
             let stats = fixture.json(&["stats", "--no-stream", "--format", "json", "c"]);
             stats[0]["cpu_percent"] != "0.00%" && stats[0]["id"] == id[..12] && stats[0]["pids"] == "1"
         });
+        let whole = fixture.corm(["stats", "--no-stream", "--no-trunc", "--format", "{{.ID}}", "c"]).out().ok();
+        assert_eq!(whole.text(), id);
         let out = fixture.corm(["stats", "--no-stream"]).out().ok();
         let header: Vec<&str> = out.lines()[0].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
         assert_eq!(

@@ -77,6 +77,8 @@ pub struct Stats {
     pub no_stream: bool,
     /// Do not clear the terminal's screen.
     pub no_reset: bool,
+    /// Whole IDs.
+    pub no_trunc: bool,
     /// Seconds between two lists.
     pub interval: u64,
     /// Table or JSON.
@@ -138,6 +140,15 @@ impl Selection {
     }
 }
 
+/// How containers are stopped; what is absent is the container's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StopHow {
+    /// Seconds before SIGKILL.
+    pub seconds: Option<u64>,
+    /// Signal before SIGKILL, by name or number.
+    pub signal: Option<String>,
+}
+
 /// Arguments of `start`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Start {
@@ -177,15 +188,15 @@ pub enum ContainerVerb {
     Wait(Wait),
     /// `stop [-t S] CONTAINER...`
     Stop {
-        /// Seconds before SIGKILL; absent: the container's.
-        timeout: Option<u64>,
+        /// Signal before SIGKILL, and seconds between the two.
+        how: StopHow,
         /// Containers.
         which: Selection,
     },
     /// `restart [-t S] CONTAINER...`
     Restart {
-        /// Seconds before SIGKILL; absent: the container's.
-        timeout: Option<u64>,
+        /// Signal before SIGKILL, and seconds between the two.
+        how: StopHow,
         /// Only those that run.
         running: bool,
         /// Containers.

@@ -106,6 +106,8 @@ pub enum ImageVerb {
         changes: Vec<String>,
         /// Comment in the history.
         message: Option<String>,
+        /// Platform `OS/ARCH`; absent: this machine's.
+        platform: Option<String>,
         /// No progress, of which there is none.
         quiet: bool,
     },

@@ -14,7 +14,9 @@ mod volume;
 
 pub use build::{Build, ImageFlags};
 pub use common::{Global, LogLevel};
-pub use container::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Update, Wait};
+pub use container::{
+    Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, StopHow, Update, Wait,
+};
 pub use image::{Archive, Config, ImageVerb, Pull, Push, Save};
 pub use manifest::{EntryChange, ManifestVerb};
 pub use network::NetworkVerb;

@@ -6,11 +6,14 @@ use base::error::{Code, Coding as _};
 use std::path::PathBuf;
 
 use super::common::{filters, format};
-use crate::cli::args::{Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, Verb, Wait};
+use crate::cli::args::{
+    Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, StopHow, Verb, Wait,
+};
 use crate::view::filter::Filters;
 use crate::view::{containers, filter};
 use base::cli_parser::ParsedArgs;
 use base::cli_parser::values;
+use base::signal;
 
 pub(in crate::cli) fn exec(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(ContainerVerb::Exec(Exec {
@@ -101,19 +104,28 @@ fn seconds(given: &mut ParsedArgs) -> Result<Option<u64>> {
     given.parsed("time", |text| values::unsigned(text, u64::from(u32::MAX)))
 }
 
+/// Converts `--time` and `--signal`.
+fn stop_how(given: &mut ParsedArgs) -> Result<StopHow> {
+    let signal = given.text("signal")?;
+    if let Some(text) = &signal {
+        signal::parse(text).code(Code::UsageValue, "--signal")?;
+    }
+    Ok(StopHow { seconds: seconds(given)?, signal })
+}
+
 pub(in crate::cli) fn stop(given: &mut ParsedArgs) -> Result<Verb> {
-    let timeout = seconds(given)?;
+    let how = stop_how(given)?;
     let (all, ignore) = (given.switch("all")?, given.switch("ignore")?);
     let filters = chosen_by(given)?;
-    Ok(ContainerVerb::Stop { timeout, which: selection_with_files(given, all, ignore, filters)? }.into())
+    Ok(ContainerVerb::Stop { how, which: selection_with_files(given, all, ignore, filters)? }.into())
 }
 
 pub(in crate::cli) fn restart(given: &mut ParsedArgs) -> Result<Verb> {
-    let timeout = seconds(given)?;
+    let how = stop_how(given)?;
     let running = given.switch("running")?;
     let all = given.switch("all")? || (running && given.operands.is_empty());
     let filters = chosen_by(given)?;
-    Ok(ContainerVerb::Restart { timeout, running, which: selection_with_files(given, all, false, filters)? }.into())
+    Ok(ContainerVerb::Restart { how, running, which: selection_with_files(given, all, false, filters)? }.into())
 }
 
 pub(in crate::cli) fn kill(given: &mut ParsedArgs) -> Result<Verb> {
@@ -167,6 +179,7 @@ pub(in crate::cli) fn stats(given: &mut ParsedArgs) -> Result<Verb> {
         all: given.switch("all")?,
         no_stream: given.switch("no-stream")?,
         no_reset: given.switch("no-reset")?,
+        no_trunc: given.switch("no-trunc")?,
         format: format(given)?,
         interval,
         containers: std::mem::take(&mut given.operands),
@@ -177,6 +190,8 @@ pub(in crate::cli) fn stats(given: &mut ParsedArgs) -> Result<Verb> {
 pub(in crate::cli) fn copy(given: &mut ParsedArgs) -> Result<Verb> {
     let archive = given.parsed("archive", values::parse_bool)?.unwrap_or(true);
     let overwrite = given.switch("overwrite")?;
+    // as Podman always has it
+    let _ = (given.switch("follow-link")?, given.switch("quiet")?);
     Ok(ContainerVerb::Copy(CopyFiles { from: given.id(), to: given.id(), archive, overwrite }).into())
 }
 

@@ -17,8 +17,9 @@ pub(in crate::cli) fn init(given: &mut ParsedArgs) -> Result<Verb> {
 
 pub(in crate::cli) fn import(given: &mut ParsedArgs) -> Result<Verb> {
     let (changes, message, quiet) = (given.texts("change")?, given.text("message")?, given.switch("quiet")?);
+    let platform = platform(given)?;
     let (file, name) = (given.id().into(), given.operands.pop());
-    Ok(ImageVerb::Import { file, name, changes, message, quiet }.into())
+    Ok(ImageVerb::Import { file, name, changes, message, platform, quiet }.into())
 }
 
 pub(in crate::cli) fn load(given: &mut ParsedArgs) -> Result<Verb> {

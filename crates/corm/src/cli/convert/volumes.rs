@@ -59,6 +59,8 @@ pub(in crate::cli) fn remove(given: &mut ParsedArgs) -> Result<Verb> {
 }
 
 pub(in crate::cli) fn prune(given: &mut ParsedArgs) -> Result<Verb> {
+    // as in Podman all are removed that no container uses
+    let _ = given.switch("all")?;
     Ok(VolumeVerb::Prune { force: given.switch("force")?, filters: filters(given, &volumes::FILTERS)? }.into())
 }
 

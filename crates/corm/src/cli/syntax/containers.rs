@@ -27,6 +27,9 @@ const COMMIT: &[Flag] = &[
 /// `--time` of verbs that stop containers.
 const TIME: Flag = one("time", Some('t'), "SECONDS", "Seconds to wait before SIGKILL [default: 10]");
 
+/// `--signal` of verbs that stop containers.
+const SIGNAL: Flag = one("signal", Some('s'), "SIGNAL", "Signal in the place of the container's stop signal");
+
 /// `--cidfile` of verbs on several containers.
 const CIDFILE: Flag = many("cidfile", None, "FILE", "Also the container whose ID is in a file (repeatable)");
 
@@ -112,7 +115,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Stop containers by their stop signal, then by SIGKILL",
         "CONTAINER...",
         (0, ANY),
-        &[&[TIME, switch("all", Some('a'), "All running containers"), IGNORE, CIDFILE, SELECT, LATEST], HELP],
+        &[&[TIME, SIGNAL, switch("all", Some('a'), "All running containers"), IGNORE, CIDFILE, SELECT, LATEST], HELP],
         convert::containers::stop,
     ),
     verb(
@@ -147,6 +150,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         &[
             &[
                 TIME,
+                SIGNAL,
                 CIDFILE,
                 switch("all", Some('a'), "All containers"),
                 switch("running", None, "Those that run, of the named or of all"),
@@ -192,6 +196,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
                 switch("all", Some('a'), "Also containers that do not run"),
                 switch("no-stream", None, "Print once and exit"),
                 switch("no-reset", None, "Do not clear the screen"),
+                switch("no-trunc", None, "Whole IDs"),
                 one("interval", Some('i'), "SECONDS", "Seconds between two lists [default: 5]"),
                 FORMAT,
                 LATEST,
@@ -214,6 +219,8 @@ pub(super) const VERBS: &[VerbSpec] = &[
                     "Files in a container belong to its user, not the source's [default: true]",
                 ),
                 switch("overwrite", None, "A directory may take the place of another file, and the reverse"),
+                switch("follow-link", Some('L'), "Copy what a symlink as the source leads to, which is always done"),
+                switch("quiet", Some('q'), "Print no progress, of which there is none"),
             ],
             HELP,
         ],

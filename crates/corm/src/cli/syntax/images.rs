@@ -27,6 +27,10 @@ const CONFIG: &[Flag] = &[
 const IMPORT: &[Flag] = &[
     many("change", Some('c'), "LINE", "Change the configuration by an instruction of a Dockerfile (repeatable)"),
     one("message", Some('m'), "TEXT", "Comment in the image's history"),
+    PLATFORM,
+    ARCH,
+    OS,
+    VARIANT,
     NO_PROGRESS,
 ];
 

@@ -60,7 +60,14 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Remove volumes that no container uses",
         "",
         (0, 0),
-        &[&[switch("force", Some('f'), "Do not ask"), PRUNE_FILTER], HELP],
+        &[
+            &[
+                switch("force", Some('f'), "Do not ask"),
+                switch("all", Some('a'), "Also volumes with a name, which are removed in any case"),
+                PRUNE_FILTER,
+            ],
+            HELP,
+        ],
         convert::volumes::prune,
     ),
     verb(
