@@ -35,8 +35,10 @@ pub(super) fn run(context: &Context, verb: &ManifestVerb) -> Result<u8> {
             }
             change(&store, |lists| {
                 let taken = !*amend && lists.contains_key(&name);
-                ensure!(!taken, coded!(NameTaken, "manifest list {name:?} exists (--amend replaces it)"));
-                lists.insert(name.clone(), new);
+                ensure!(!taken, coded!(NameTaken, "manifest list {name:?} exists (--amend adds to it)"));
+                let list = lists.entry(name.clone()).or_default();
+                list.annotations.extend(new.annotations);
+                add(list, new.entries);
                 Ok(name.clone())
             })
         }
@@ -44,8 +46,7 @@ pub(super) fn run(context: &Context, verb: &ManifestVerb) -> Result<u8> {
             let _adding = store.shared()?;
             let added = entries(&store, image, *all, stated, remote)?;
             change_list(&store, list, |list| {
-                list.entries.retain(|old| !added.iter().any(|new| new.digest == old.digest));
-                list.entries.extend(added);
+                add(list, added);
                 Ok(())
             })
         }
@@ -80,6 +81,12 @@ pub(super) fn run(context: &Context, verb: &ManifestVerb) -> Result<u8> {
         }
         ManifestVerb::Exists(list) => Ok(u8::from(!store.lists()?.contains_key(&reference::local_name(list)?))),
     }
+}
+
+/// Adds entries to a list, in the place of those with the same digest.
+fn add(list: &mut ImageList, added: Vec<ListEntry>) {
+    list.entries.retain(|old| !added.iter().any(|new| new.digest == old.digest));
+    list.entries.extend(added);
 }
 
 /// Changes the lists, and prints the digest of the index whose name `work` returns.
