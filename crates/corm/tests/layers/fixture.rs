@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use corm::layer::Compression;
 use corm::model::digest::Digest;
@@ -16,9 +16,6 @@ use corm::store::Store;
 use crate::store_fixture::{Place, drivers};
 use crate::umoci;
 use test_support::tree;
-
-/// The time that one image may take in a debug build before it counts as a hang.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The expected result of unpacking an image.
 pub(crate) enum Want<'a> {
@@ -67,7 +64,7 @@ impl StoreFixture {
     pub(crate) fn unpack(&self, layers: &[Layer]) -> Result<(), String> {
         let started = Instant::now();
         let result = self.store.unpack(layers, &|_, _| {});
-        assert!(started.elapsed() < DEADLINE, "took {:?}", started.elapsed());
+        assert!(started.elapsed() < test_support::patience(), "took {:?}", started.elapsed());
         result.map(drop).map_err(|err| base::error::describe(&err))
     }
 
