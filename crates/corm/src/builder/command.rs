@@ -115,7 +115,7 @@ impl Job<'_> {
         let (record, supervisor) = create::create_with(self.store, &image, &configuration, &new, &|_| {})?;
         let mut step = Step { store: self.store, run: self.run, record, ended: false };
         let supervisor = supervisor.context("the container has no supervisor")?;
-        let streams = Streams { foreground: false, interactive: false };
+        let streams = Streams::default();
         let record = step.record.clone();
         let started = session::start(self.store, self.run, &record, supervisor, streams, &|_| {});
         let mut session = started.map_err(|failed| failed.error)?;

@@ -10,7 +10,7 @@ use super::Context;
 use crate::cli::args;
 use crate::container::attach::client::{self, Left, Options};
 use crate::container::attach::keys::{self, DetachKeys};
-use crate::container::run_dir::RunDir;
+use crate::container::run_dir::{RunDir, SupervisorHandle};
 use crate::container::status;
 
 /// Time limit for the supervisor's cleanup after the container's end.
@@ -21,8 +21,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(15);
 /// # Errors
 /// The container does not run, or its supervisor was killed.
 pub(super) fn run(context: &Context, args: &args::Attach) -> Result<u8> {
-    let keys =
-        DetachKeys::parse(args.keys.as_deref().unwrap_or(keys::DEFAULT)).code(Code::UsageValue, "--detach-keys")?;
+    let keys = detach_keys(args.keys.as_deref())?;
     let store = context.store()?;
     let record = store.find_container(&args.container)?;
     let run = RunDir::of(store.root())?;
@@ -33,15 +32,33 @@ pub(super) fn run(context: &Context, args: &args::Attach) -> Result<u8> {
     let options = Options {
         input: record.setup.interactive && !args.no_stdin,
         tty: record.setup.tty,
+        outputs: [true; 2],
         forward_signals: args.sig_proxy,
         keys,
     };
-    match client::visit(&run, &record.id, options)? {
+    let left = client::visit(&run, &record.id, options)?;
+    settle(&left, Some(supervisor))?;
+    match left {
         Left::Detached => Ok(0),
-        Left::Ended(status) => {
-            // so that the caller can start it again, or use its name
-            supervisor.wait_at_most(END_TIMEOUT)?;
-            Ok(u8::try_from(status).unwrap_or(u8::MAX))
-        }
+        Left::Ended(status) => Ok(u8::try_from(status).unwrap_or(u8::MAX)),
     }
+}
+
+/// Parses `--detach-keys`.
+///
+/// # Errors
+/// It names another key than a letter, with or without control.
+pub(super) fn detach_keys(given: Option<&str>) -> Result<DetachKeys> {
+    DetachKeys::parse(given.unwrap_or(keys::DEFAULT)).code(Code::UsageValue, "--detach-keys")
+}
+
+/// Waits for the cleanup of a container that has ended, so that the caller can start it again, or use its name.
+///
+/// # Errors
+/// As flock(2).
+pub(super) fn settle(left: &Left, supervisor: Option<SupervisorHandle>) -> Result<()> {
+    if let (Left::Ended(_), Some(supervisor)) = (left, supervisor) {
+        supervisor.wait_at_most(END_TIMEOUT)?;
+    }
+    Ok(())
 }

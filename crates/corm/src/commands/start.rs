@@ -8,6 +8,7 @@ use super::{Context, foreground, print, select};
 use crate::cli::args;
 use crate::cli::args::LogLevel;
 use crate::container::Purpose;
+use crate::container::attach::client::Left;
 use crate::container::create;
 use crate::container::lifecycle;
 use crate::container::run_dir::RunDir;
@@ -21,7 +22,7 @@ use base::error::Report;
 pub(super) fn run(context: &Context, args: &args::Start) -> Result<u8> {
     if let Some(name) = args.which.names.first().filter(|_| args.attach) {
         let store = context.store()?;
-        return attached(context, (&store, &RunDir::of(store.root())?), name, args.interactive);
+        return attached(context, (&store, &RunDir::of(store.root())?), name, args);
     }
     select::each(
         context,
@@ -42,12 +43,13 @@ pub(super) fn run(context: &Context, args: &args::Start) -> Result<u8> {
 }
 
 /// Starts one container in the foreground; returns its program's exit status, 125 to 127 when it did not start.
-fn attached(context: &Context, (store, run): (&Store, &RunDir), name: &str, interactive: bool) -> Result<u8> {
+fn attached(context: &Context, (store, run): (&Store, &RunDir), name: &str, args: &args::Start) -> Result<u8> {
     let record = store.find_container(name)?;
+    let options = foreground::options(&record, args.interactive && record.setup.interactive, &args.caller)?;
     let supervisor = lifecycle::begin(store, run, &record)?;
-    let interactive = interactive && record.setup.interactive;
-    match foreground::run(context, (store, run, &record), supervisor, interactive) {
-        Ok(status) => Ok(u8::try_from(status).unwrap_or(u8::MAX)),
+    match foreground::run(context, (store, run, &record), supervisor, options) {
+        Ok(Left::Detached) => Ok(0),
+        Ok(Left::Ended(status)) => Ok(u8::try_from(status).unwrap_or(u8::MAX)),
         Err(failed) => {
             lifecycle::undo(store, run, &record);
             let _ = writeln!(std::io::stderr(), "corm: {}", Report::of(&failed.error).line());

@@ -36,7 +36,7 @@ pub fn begin(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<Su
 /// As [`begin`] and [`monitor::detach`]; nothing of the start is left then.
 pub fn start(store: &Store, run: &RunDir, record: &ContainerRecord, report: Reporter<'_>) -> Result<(), NotStarted> {
     let supervisor = begin(store, run, record)?;
-    monitor::detach(store, run, record, supervisor, report).inspect_err(|failed| {
+    monitor::detach(store, run, record, supervisor, None, report).inspect_err(|failed| {
         undo(store, run, record);
         // the reason is being reported; `inspect` has it afterwards
         let _ = Last::not_started(failed.status, &failed.error).write(store, &record.id);

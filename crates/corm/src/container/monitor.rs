@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, Error, Result};
 
@@ -19,7 +20,8 @@ use linux::process;
 use linux::process::CloneResult;
 use linux::term;
 
-/// Starts a container whose tree is mounted under a forked supervisor; returns when its program runs.
+/// Starts a container whose tree is mounted under a forked supervisor; returns when its program runs. `caller` is the
+/// supervisor's end of the connection of a caller that is attached from the start.
 ///
 /// # Errors
 /// The container did not start.
@@ -28,6 +30,7 @@ pub fn detach(
     run: &RunDir,
     record: &ContainerRecord,
     supervisor: SupervisorLock,
+    caller: Option<UnixStream>,
     report: Reporter<'_>,
 ) -> Result<(), NotStarted> {
     let (reader, result_pipe) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
@@ -36,7 +39,7 @@ pub fn detach(
         CloneResult::Child => {
             drop(reader);
             let mut result_pipe = Some(File::from(result_pipe));
-            let status = match run_supervisor(store, run, record, supervisor, &mut result_pipe, report) {
+            let status = match run_supervisor(store, run, record, (supervisor, caller), &mut result_pipe, report) {
                 Ok(()) => 0,
                 Err(failed) => {
                     // where this fails, the end of the file tells the caller of a failure
@@ -47,7 +50,7 @@ pub fn detach(
             process::exit(status)
         }
         CloneResult::Parent { .. } => {
-            drop((result_pipe, supervisor));
+            drop((result_pipe, supervisor, caller));
             read_result(reader)
         }
     }
@@ -58,7 +61,7 @@ fn run_supervisor(
     store: &Store,
     run: &RunDir,
     record: &ContainerRecord,
-    mut supervisor: SupervisorLock,
+    (mut supervisor, caller): (SupervisorLock, Option<UnixStream>),
     result_pipe: &mut Option<File>,
     report: Reporter<'_>,
 ) -> Result<(), NotStarted> {
@@ -74,8 +77,9 @@ fn run_supervisor(
     // other descriptors of the caller are closed, because a reader of its pipe would wait for the container's end
     let mut keep = vec![0, 1, 2, supervisor.as_raw_fd(), null.as_raw_fd()];
     keep.extend(result_pipe.as_ref().map(File::as_raw_fd));
+    keep.extend(caller.as_ref().map(UnixStream::as_raw_fd));
     process::close_fds_except(keep).context("close descriptors")?;
-    let streams = Streams { foreground: false, interactive: record.setup.interactive };
+    let streams = Streams { foreground: false, interactive: record.setup.interactive, caller };
     let session = session::start(store, run, record, supervisor, streams, report)?;
     term::replace_stdio(null.as_fd(), 2).context("standard streams")?;
     let reported = result_pipe.as_ref().map_or(Ok(()), |pipe| write_result(pipe, 0, ""));

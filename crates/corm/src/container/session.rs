@@ -5,7 +5,7 @@ use base::error::{Code, Coding as _};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -29,12 +29,14 @@ use linux::socket;
 use linux::term;
 
 /// Connection of a container to corm's standard streams.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Streams {
     /// corm stays in the foreground and prints the output.
     pub foreground: bool,
     /// corm forwards its standard input.
     pub interactive: bool,
+    /// A caller that is attached from the start.
+    pub caller: Option<UnixStream>,
 }
 
 /// The error of a failed start.
@@ -85,7 +87,7 @@ pub fn start<'a>(
     run: &'a RunDir,
     record: &'a ContainerRecord,
     supervisor: SupervisorLock,
-    streams: Streams,
+    mut streams: Streams,
     report: Reporter<'_>,
 ) -> Result<Session<'a>, NotStarted> {
     signal::set_mask(foreground::signals()).context("signal mask")?;
@@ -93,7 +95,7 @@ pub fn start<'a>(
     process::set_child_subreaper(true).context("become a subreaper")?;
     let dir = store.container_dir(&record.id);
     let log = Log::open(&dir, record.setup.log)?;
-    let attached = Server::new(&run.container_dir(&record.id))?;
+    let attached = Server::new(&run.container_dir(&record.id), streams.caller.take())?;
     join::write_paths(store, run, record)?;
     if let Some(userns) = &record.setup.userns {
         create::mount_mapped(store, &record.id, userns)?;
@@ -110,7 +112,7 @@ pub fn start<'a>(
     let ends = if record.setup.tty {
         with_terminal(command, run, record, streams.interactive)
     } else {
-        with_pipes(command, &record.id, streams)
+        with_pipes(command, &record.id, &streams)
     };
     let ends = ends.map_err(NotStarted::from).and_then(|ran| ran.check(runtime.program()));
     let supervised = ends.and_then(|ends| {
@@ -164,7 +166,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Runs the runtime with pipes, which the program inherits; corm keeps their other ends.
-fn with_pipes(mut command: Command, id: &str, streams: Streams) -> Result<Ran> {
+fn with_pipes(mut command: Command, id: &str, streams: &Streams) -> Result<Ran> {
     let ((output, out), (errors, err)) = (pipe()?, pipe()?);
     let mut input = None;
     let stdin = if !streams.interactive {

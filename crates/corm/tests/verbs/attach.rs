@@ -97,3 +97,104 @@ fn the_keys_leave_a_container_with_a_terminal_running() {
         fixture.no_container_left();
     });
 }
+
+#[test]
+fn the_keys_leave_run_and_start() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let mark = format!("CROCI_TEST={}", fixture.sandbox.token);
+        let script = "stty size; cat; exit 5";
+        let run = |flags: &[&str]| {
+            let run = fixture.corm(["run", "-it", "-e", &mark, "--name", "c"]);
+            run.args(flags).args(["base", "sh", "-c", script])
+        };
+        for flags in [&[][..], &["--detach-keys", "ctrl-a,x"]] {
+            let mut terminal = Terminal::open(30, 90);
+            let caller = on_terminal(run(flags), &terminal).spawn();
+            // the output from the start, and the size of the caller's terminal
+            terminal.expect("30 90");
+            wait_for("raw mode", || !terminal.is_cooked());
+            terminal.write("hello\n");
+            terminal.expect("hello");
+            terminal.write(if flags.is_empty() { "\x10\x11" } else { "\x01x" });
+            caller.wait().ok();
+            assert!(terminal.is_cooked() && fixture.status("c") == "running");
+            let again = on_terminal(fixture.corm(["attach", "c"]), &terminal).spawn();
+            wait_for("raw mode", || !terminal.is_cooked());
+            terminal.write("\x04");
+            again.wait().exits(5);
+            // started again, left, and ended by its own input
+            let start = |keys: &str| fixture.corm(["start", "-a", "-i", "--detach-keys", keys, "c"]);
+            let caller = on_terminal(start("z"), &terminal).spawn();
+            wait_for("raw mode", || !terminal.is_cooked());
+            terminal.write("z");
+            caller.wait().ok();
+            assert_eq!(fixture.status("c"), "running");
+            fixture.corm(["stop", "-t", "0", "c"]).out().ok();
+            let caller = on_terminal(start(""), &terminal).spawn();
+            wait_for("raw mode", || !terminal.is_cooked());
+            terminal.write("\x10\x11\n\x04");
+            caller.wait().exits(5);
+            assert!(terminal.is_cooked());
+            fixture.corm(["rm", "c"]).out().ok();
+        }
+        // the container is gone when the caller of --rm ends
+        let terminal = Terminal::open(24, 80);
+        let caller = on_terminal(run(&["--rm"]), &terminal).spawn();
+        wait_for("raw mode", || !terminal.is_cooked());
+        terminal.write("\x04");
+        caller.wait().exits(5);
+        fixture.corm(["container", "exists", "c"]).out().exits(1);
+        // one that cannot be started
+        let missing = fixture.corm(["run", "-it", "-e", &mark, "base", "no-such-program"]);
+        on_terminal(missing, &terminal).spawn().wait().exits(127);
+        assert!(terminal.is_cooked());
+        run(&["--detach-keys", "ctrl-1"]).out().exits(125).stderr_contains("--detach-keys");
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn a_caller_of_run_chooses_streams_and_keeps_signals() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        for (flags, out, err) in [
+            (&["-i"][..], "inout", "err"),
+            (&["-a", "stdout"], "out", ""),
+            (&["-i", "--attach", "STDERR", "--attach", "stdin"], "", "err"),
+        ] {
+            let run =
+                fixture.run(&[&["--rm"], flags].concat(), "base", &["sh", "-c", "cat; echo out; echo err >&2; exit 3"]);
+            let seen = run.stdin("in").out().exits(3);
+            assert_eq!((seen.stdout.trim_end(), seen.stderr.trim_end()), (out, err), "{flags:?}");
+        }
+        for (flags, words) in
+            [(&["-a", "out"][..], "--attach"), (&["-d", "-a", "stdout"], "--attach"), (&["--sig-proxy=x"], "sig-proxy")]
+        {
+            fixture.run(flags, "base", &["true"]).out().exits(125).stderr_contains(words);
+        }
+        let script = "trap 'echo term; exit 9' TERM; echo ready; while :; do sleep 0.05; done";
+        for proxied in [true, false] {
+            let flag = format!("--sig-proxy={proxied}");
+            let caller = fixture.run(&["--name", "c", &flag], "base", &["sh", "-c", script]).spawn();
+            wait_for("the program", || caller.stdout() == "ready\n");
+            caller.signal(libc::SIGTERM);
+            let out = caller.wait();
+            if proxied {
+                assert_eq!((out.exits(9).stdout.as_str(), fixture.status("c").as_str()), ("ready\nterm\n", "exited"));
+            } else {
+                assert!(out.code != Some(0) && fixture.status("c") == "running", "{out:?}");
+                fixture.corm(["stop", "c"]).out().ok();
+                let start = fixture.corm(["start", "-a", &flag, "c"]).spawn();
+                wait_for("the program", || start.stdout() == "ready\n");
+                start.signal(libc::SIGTERM);
+                start.wait();
+                assert_eq!(fixture.status("c"), "running");
+            }
+            fixture.corm(["rm", "-f", "c"]).out().ok();
+        }
+        fixture.no_container_left();
+    });
+}

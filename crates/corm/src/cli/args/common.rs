@@ -33,3 +33,14 @@ pub struct Global {
     /// `--layer-limit`; absent: the defaults.
     pub layer_limits: Limits,
 }
+
+/// How the caller of `run` or `start` is connected to a container in the foreground.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// Standard input, standard output and standard error; absent: all.
+    pub streams: Option<[bool; 3]>,
+    /// Keys by which the caller leaves; absent: `ctrl-p,ctrl-q`.
+    pub keys: Option<String>,
+    /// Signals act on corm and are not forwarded.
+    pub keeps_signals: bool,
+}

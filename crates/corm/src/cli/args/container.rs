@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::common::Caller;
 use super::run::Run;
 use super::views;
 use crate::view::filter::Filters;
@@ -156,6 +157,8 @@ pub struct Start {
     pub attach: bool,
     /// Forward standard input.
     pub interactive: bool,
+    /// Connection of the caller.
+    pub caller: Caller,
     /// Containers.
     pub which: Selection,
 }

@@ -13,7 +13,7 @@ pub mod views;
 mod volume;
 
 pub use build::{Build, ImageFlags};
-pub use common::{Global, LogLevel};
+pub use common::{Caller, Global, LogLevel};
 pub use container::{
     Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, StopHow, Update, Wait,
 };

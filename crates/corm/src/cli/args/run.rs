@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::common::Caller;
 use super::image::Pull;
 use crate::config::network::NetworkFlags;
 use crate::config::settings::Settings;
@@ -28,6 +29,8 @@ pub struct Run {
     pub interactive: bool,
     /// Allocate a terminal.
     pub tty: bool,
+    /// Connection of the caller.
+    pub caller: Caller,
     /// Remove the container when it exits.
     pub rm: bool,
     /// Remove the image too, when the container exits and no other uses it.

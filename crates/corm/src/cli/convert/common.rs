@@ -3,10 +3,12 @@
 use anyhow::{Result, ensure};
 use base::coded;
 
+use crate::cli::args::Caller;
 use crate::model::platform::Platform;
 use crate::view::filter::Filters;
 use crate::view::listing::Format;
 use base::cli_parser::ParsedArgs;
+use base::cli_parser::values;
 
 /// Converts `--format`.
 pub(super) fn format(given: &mut ParsedArgs) -> Result<Format> {
@@ -43,4 +45,11 @@ pub(super) fn platform_of_parts(given: &mut ParsedArgs) -> Result<Option<String>
         text.push_str(&variant);
     }
     Ok(Some(text))
+}
+
+/// Converts `--detach-keys` and `--sig-proxy`.
+pub(super) fn caller(given: &mut ParsedArgs) -> Result<Caller> {
+    let keys = given.text("detach-keys")?;
+    let forwards = given.parsed("sig-proxy", values::parse_bool)?.unwrap_or(true);
+    Ok(Caller { streams: None, keys, keeps_signals: !forwards })
 }

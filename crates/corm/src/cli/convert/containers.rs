@@ -5,7 +5,7 @@ use base::coded;
 use base::error::{Code, Coding as _};
 use std::path::PathBuf;
 
-use super::common::{filters, format};
+use super::common::{caller, filters, format};
 use crate::cli::args::{
     Attach, Commit, ContainerVerb, CopyFiles, Exec, Rm, Selection, Start, Stats, StopHow, Verb, Wait,
 };
@@ -139,12 +139,13 @@ pub(in crate::cli) fn start(given: &mut ParsedArgs) -> Result<Verb> {
     let all = given.switch("all")?;
     let filters = chosen_by(given)?;
     let which = selection(given, all, false, filters)?;
+    let caller = caller(given)?;
     let one = !which.all && which.names.len() == 1;
     ensure!(
         one || !(attach || interactive),
         coded!(UsageValue, "you cannot start and attach multiple containers at once")
     );
-    Ok(ContainerVerb::Start(Start { attach: attach || interactive, interactive, which }).into())
+    Ok(ContainerVerb::Start(Start { attach: attach || interactive, interactive, caller, which }).into())
 }
 
 pub(in crate::cli) fn rm(given: &mut ParsedArgs) -> Result<Verb> {

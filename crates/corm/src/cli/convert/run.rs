@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::common::platform;
+use super::common::{caller, platform};
 use super::network;
 use super::registry::remote;
 use super::settings;
 use super::settings::size;
-use crate::cli::args::{ContainerVerb, Pull, PullPolicy, Run, Verb};
+use crate::cli::args::{Caller, ContainerVerb, Pull, PullPolicy, Run, Verb};
 use crate::container::log::Limits;
 use base::cli_parser::ParsedArgs;
 
@@ -38,12 +38,30 @@ const PULL: &[(&str, PullPolicy)] =
 pub(in crate::cli) fn run(given: &mut ParsedArgs) -> Result<Verb> {
     let (detach, rmi) = (given.switch("detach")?, given.switch("rmi")?);
     ensure!(!(detach && rmi), coded!(UsageArguments, "--rmi: excludes --detach, because nothing waits for the end"));
+    let caller = Caller { streams: streams(&given.texts("attach")?)?, ..caller(given)? };
+    ensure!(
+        !(detach && caller.streams.is_some()),
+        coded!(UsageArguments, "--attach: excludes --detach, which connects no stream")
+    );
     let run = new(given)?;
-    Ok(ContainerVerb::Run(Box::new(Run { detach, rmi, rm: run.rm || rmi, ..run })).into())
+    Ok(ContainerVerb::Run(Box::new(Run { detach, rmi, caller, rm: run.rm || rmi, ..run })).into())
 }
 
 pub(in crate::cli) fn create(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(ContainerVerb::Create(Box::new(new(given)?)).into())
+}
+
+/// Converts the values of `--attach`.
+fn streams(given: &[String]) -> Result<Option<[bool; 3]>> {
+    const NAMES: [&str; 3] = ["stdin", "stdout", "stderr"];
+    for text in given {
+        ensure!(
+            NAMES.contains(&text.to_ascii_lowercase().as_str()),
+            coded!(UsageValue, "--attach {text:?}: must be stdin, stdout or stderr")
+        );
+    }
+    let chosen = NAMES.map(|name| given.iter().any(|text| text.eq_ignore_ascii_case(name)));
+    Ok((!given.is_empty()).then_some(chosen))
 }
 
 /// Converts the flags that `run` and `create` have both.
@@ -51,6 +69,7 @@ fn new(given: &mut ParsedArgs) -> Result<Run> {
     Ok(Run {
         detach: false,
         rmi: false,
+        caller: Caller::default(),
         interactive: given.switch("interactive")?,
         tty: given.switch("tty")?,
         rm: given.switch("rm")?,

@@ -51,3 +51,10 @@ pub(super) const fn verb(
 ) -> VerbSpec {
     VerbSpec { name, about, operands, count, has_trailing_args: false, flags, make }
 }
+
+/// `--detach-keys`.
+pub(super) const DETACH_KEYS: Flag =
+    one("detach-keys", None, "KEYS", "Keys that leave the container running [default: ctrl-p,ctrl-q]");
+
+/// `--sig-proxy`.
+pub(super) const SIG_PROXY: Flag = switch("sig-proxy", None, "Forward signals to the container [default: true]");

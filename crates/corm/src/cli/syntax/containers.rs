@@ -1,7 +1,8 @@
 //! The verbs on containers.
 
 use super::common::{
-    ANY, DETACH, ENV, ENV_FILE, FORMAT, INTERACTIVE, PRUNE_FILTER, SELECT, TTY, USER, VerbSpec, WORKDIR, verb,
+    ANY, DETACH, DETACH_KEYS, ENV, ENV_FILE, FORMAT, INTERACTIVE, PRUNE_FILTER, SELECT, SIG_PROXY, TTY, USER, VerbSpec,
+    WORKDIR, verb,
 };
 use super::views;
 use crate::cli::convert;
@@ -68,6 +69,8 @@ const START: &[Flag] = &[
     switch("attach", Some('a'), "Stay in the foreground with the container's output"),
     switch("interactive", Some('i'), "Forward standard input to a container that was created with -i"),
     switch("all", None, "All containers that do not run"),
+    DETACH_KEYS,
+    SIG_PROXY,
 ];
 
 /// Flags of `rm`.
@@ -166,15 +169,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "Attach to the input and output of a running container",
         "CONTAINER",
         (1, 1),
-        &[
-            &[
-                one("detach-keys", None, "KEYS", "Keys that leave the container running [default: ctrl-p,ctrl-q]"),
-                switch("no-stdin", None, "Forward no input"),
-                switch("sig-proxy", None, "Forward signals to the container [default: true]"),
-                LATEST,
-            ],
-            HELP,
-        ],
+        &[&[DETACH_KEYS, switch("no-stdin", None, "Forward no input"), SIG_PROXY, LATEST], HELP],
         convert::containers::attach,
     ),
     VerbSpec {

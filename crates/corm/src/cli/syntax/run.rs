@@ -1,7 +1,8 @@
 //! The flags of `run`.
 
 use super::common::{
-    ANY, ARCH, DETACH, ENV, ENV_FILE, INTERACTIVE, LABEL, OS, PLATFORM, TTY, USER, VARIANT, VerbSpec, WORKDIR,
+    ANY, ARCH, DETACH, DETACH_KEYS, ENV, ENV_FILE, INTERACTIVE, LABEL, OS, PLATFORM, SIG_PROXY, TTY, USER, VARIANT,
+    VerbSpec, WORKDIR,
 };
 use super::network;
 use super::registry::REMOTE;
@@ -49,6 +50,13 @@ const NEW: &[Flag] = &[
 /// Removal of the image.
 const RMI: Flag = switch("rmi", None, "Also remove the image when the container exits, unless another one uses it");
 
+/// Connection of a caller in the foreground.
+const CALLER: &[Flag] = &[
+    many("attach", Some('a'), "STREAM", "Connect stdin, stdout or stderr alone [default: all] (repeatable)"),
+    DETACH_KEYS,
+    SIG_PROXY,
+];
+
 /// The verbs, in the order of the help.
 pub(super) const VERBS: &[VerbSpec] = &[
     VerbSpec {
@@ -57,7 +65,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         operands: "IMAGE [COMMAND [ARG...]]",
         count: (1, ANY),
         has_trailing_args: true,
-        flags: &[&[DETACH, RMI], NEW, SETTINGS, network::RUN, REMOTE, LONG_HELP],
+        flags: &[&[DETACH, RMI], CALLER, NEW, SETTINGS, network::RUN, REMOTE, LONG_HELP],
         make: convert::run::run,
     },
     VerbSpec {

@@ -17,6 +17,7 @@ use crate::driver::mount_util;
 use base::foreground;
 use base::foreground::RawMode;
 use linux::signal;
+use linux::signal::SignalSet;
 use linux::term;
 
 /// Maximum bytes of one read or write, which a pipe that polls as writable accepts without blocking (`PIPE_BUF`).
@@ -32,6 +33,8 @@ pub struct Options {
     pub input: bool,
     /// The container has a terminal.
     pub tty: bool,
+    /// Print standard output, and standard error.
+    pub outputs: [bool; 2],
     /// Forward signals to the container; else they act on corm.
     pub forward_signals: bool,
     /// Keys by which the caller leaves.
@@ -84,15 +87,51 @@ struct Visit {
 /// No supervisor listens, or it was killed; standard output is closed.
 pub fn visit(run: &RunDir, id: &str, options: Options) -> Result<Left> {
     // before the connection, because a signal that comes with it is meant for the program
-    let signals = if options.forward_signals {
+    block_signals(&options)?;
+    stay(connect(run, id)?, options)
+}
+
+/// Blocks the signals that are forwarded.
+///
+/// # Errors
+/// As sigprocmask(2).
+pub fn block_signals(options: &Options) -> Result<()> {
+    if options.forward_signals {
         signal::set_mask(foreground::signals()).context("signal mask")?;
-        Some(signal::descriptor(foreground::signals()).context("signalfd")?)
-    } else {
-        None
-    };
-    let socket = connect(run, id)?;
+    }
+    Ok(())
+}
+
+/// Returns a connection for a container that is not started yet: the caller's end, with the size of its terminal sent, and the
+/// supervisor's.
+///
+/// # Errors
+/// No descriptors.
+pub fn pair(options: &Options) -> Result<(UnixStream, UnixStream)> {
+    let (mut own, other) = UnixStream::pair().context("socket pair")?;
+    let mut sent = Vec::new();
+    size(options).iter().for_each(|frame| frame.write(&mut sent));
+    own.write_all(&sent).context("socket pair")?;
+    Ok((own, other))
+}
+
+/// Stays attached by a connection until the container ends or the caller leaves; the signals are blocked.
+///
+/// # Errors
+/// The supervisor was killed; standard output is closed.
+pub fn stay(socket: UnixStream, options: Options) -> Result<Left> {
+    if !options.forward_signals {
+        // blocked since a container was created for this caller
+        signal::set_mask(SignalSet::EMPTY).context("signal mask")?;
+    }
+    let signals = options.forward_signals.then(|| signal::descriptor(foreground::signals()));
+    let signals = signals.transpose().context("signalfd")?;
     socket.set_nonblocking(true).context("socket")?;
-    let own = |number| term::stdio(number).map(foreground::own_output).transpose().context("standard streams");
+    let own = |number: i32, wanted: bool| {
+        let own = term::stdio(number).filter(|_| wanted);
+        own.map(foreground::own_output).transpose().context("standard streams")
+    };
+    let [out, err] = options.outputs;
     let input = term::stdio(0).filter(|_| options.input);
     let keyboard = term::stdio_terminal(0).filter(|_| options.input && options.tty).and_then(RawMode::new);
     let mut visit = Visit {
@@ -101,7 +140,7 @@ pub fn visit(run: &RunDir, id: &str, options: Options) -> Result<Left> {
         received: Vec::new(),
         unsent: Vec::new(),
         unwritten: Unwritten::default(),
-        outputs: [own(1)?, own(2)?],
+        outputs: [own(1, out)?, own(2, err)?],
         input,
         keyboard,
         status: None,
@@ -275,14 +314,14 @@ impl Visit {
 
     /// Tells the supervisor the size of the caller's terminal.
     fn send_size(&mut self) {
-        if !self.options.tty {
-            return;
-        }
-        let terminal = (0..=2).find_map(term::stdio_terminal);
-        if let Some(size) = terminal.and_then(|terminal| term::window_size(terminal).ok()) {
-            Frame::Size(size.ws_row, size.ws_col).write(&mut self.unsent);
-        }
+        size(&self.options).iter().for_each(|frame| frame.write(&mut self.unsent));
     }
+}
+
+/// Returns the message with the size of the caller's terminal, if the container has one, too.
+fn size(options: &Options) -> Option<Frame> {
+    let terminal = (0..=2).find_map(term::stdio_terminal).filter(|_| options.tty)?;
+    term::window_size(terminal).ok().map(|size| Frame::Size(size.ws_row, size.ws_col))
 }
 
 fn is_ready(fd: BorrowedFd<'_>, what: PollFlags) -> bool {

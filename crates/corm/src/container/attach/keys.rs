@@ -31,6 +31,11 @@ impl DetachKeys {
         Ok(Self { keys: words.map(key).collect::<Result<_>>()?, typed: 0 })
     }
 
+    /// Returns whether there is no sequence, so that a caller cannot leave.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Returns the part of typed text that is for the program, and whether the sequence was typed.
     pub fn filter(&mut self, text: &[u8]) -> (Vec<u8>, bool) {
         let mut passed = Vec::with_capacity(text.len());

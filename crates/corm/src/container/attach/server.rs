@@ -43,18 +43,27 @@ pub(super) fn short(dir: BorrowedFd<'_>) -> PathBuf {
 }
 
 impl Server {
-    /// Creates the socket in a container's run-time directory.
+    /// Creates the socket in a container's run-time directory; `first` is a caller that is connected already.
     ///
     /// # Errors
     /// As bind(2).
-    pub(in crate::container) fn new(dir: &Path) -> Result<Self> {
+    pub(in crate::container) fn new(dir: &Path, first: Option<UnixStream>) -> Result<Self> {
         let context = || format!("{:?}", dir.join(SOCKET));
         // of a supervisor that was killed
         let _ = std::fs::remove_file(dir.join(SOCKET));
         let open = mount_util::open_dir(dir)?;
         let listener = UnixListener::bind(short(open.as_fd())).with_context(context)?;
         listener.set_nonblocking(true).with_context(context)?;
-        Ok(Self { listener: Some(listener), callers: Vec::new() })
+        let mut server = Self { listener: Some(listener), callers: Vec::new() };
+        if let Some(socket) = first {
+            socket.set_nonblocking(true).context("the caller's socket")?;
+            server.add(socket);
+        }
+        Ok(server)
+    }
+
+    fn add(&mut self, socket: UnixStream) {
+        self.callers.push(Caller { socket, received: Vec::new(), unsent: Vec::new(), gone: false });
     }
 
     /// Adds what to wait for; `input` tells whether the container takes input now.
@@ -92,7 +101,7 @@ impl Server {
             && let Some(Ok((socket, _))) = self.listener.as_ref().map(UnixListener::accept)
             && socket.set_nonblocking(true).is_ok()
         {
-            self.callers.push(Caller { socket, received: Vec::new(), unsent: Vec::new(), gone: false });
+            self.add(socket);
         }
         let mut found = None;
         for caller in &mut self.callers {
