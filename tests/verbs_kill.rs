@@ -325,3 +325,27 @@ fn signal_0_looks_for_the_process_and_sends_nothing() {
     c.wait_status("stopped");
     c.kill("0").fails().stderr_contains("container not running");
 }
+
+/// Killed processes need the CPU to end, of which the least weight gives them next to nothing on a busy host.
+#[test]
+fn a_container_of_the_least_weight_is_deleted_on_a_busy_host() {
+    need_root!();
+    if !cgroup::has_controller("cpu") {
+        skip!("no cpu controller");
+    }
+    let script = "i=0; while test $i -lt 50; do (while :; do :; done) & i=$((i + 1)); done; echo > /ready; wait";
+    let c = Container::sh(script).up();
+    wait_for("the processes run", || c.file("/ready").exists());
+    c.verb("update", &["--cpu-share", "2"]).out().ok();
+    let busy = std::sync::atomic::AtomicBool::new(true);
+    let processors = std::thread::available_parallelism().unwrap().get();
+    std::thread::scope(|scope| {
+        for _ in 0..8 * processors {
+            scope.spawn(|| while busy.load(std::sync::atomic::Ordering::Relaxed) {});
+        }
+        let out = c.delete_force();
+        busy.store(false, std::sync::atomic::Ordering::Relaxed);
+        out.ok();
+    });
+    c.nothing_left();
+}

@@ -34,6 +34,7 @@ impl Cgroup {
             }
         }
         if !busy.is_empty() {
+            self.lift_cpu_limits();
             self.kill_all(&busy.iter().map(|(dir, _)| **dir).collect::<Vec<_>>())?;
             let deadline = Instant::now() + TIMEOUT;
             for (dir, path) in &busy {

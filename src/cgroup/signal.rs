@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result};
 
-use super::Cgroup;
 use super::files::{self, is_gone, try_write};
+use super::{Cgroup, CgroupDir};
 use linux::event::kill;
 
 /// Most rounds of SIGKILL. A process may fork faster than the list is read; each round kills what the last one missed.
@@ -53,6 +53,24 @@ impl Cgroup {
         match try_write(&path, "THAWED") {
             Err(err) if !is_gone(&err) => Err(err).with_context(|| files::write_context(&path, "THAWED")),
             _ => Ok(()),
+        }
+    }
+
+    /// Lifts the limits of the time on the CPU from the cgroups that croci created, because killed processes need that time to
+    /// end. Ignores errors, because without it they end later.
+    pub(crate) fn lift_cpu_limits(&self) {
+        let values: [(&str, &str); 5] = [
+            ("cpu.shares", "1024"),
+            ("cpu.cfs_quota_us", "-1"),
+            ("cpu.idle", "0"),
+            ("cpu.weight", "100"),
+            ("cpu.max", "max"),
+        ];
+        let created = |dir: &&CgroupDir| dir.created_depth > 0 && (dir.unified || dir.has("cpu"));
+        for path in self.record.dirs.iter().filter(created).map(|dir| self.record.path_in(dir)) {
+            for (file, value) in values {
+                let _ = try_write(&format!("{path}/{file}"), value);
+            }
         }
     }
 

@@ -114,7 +114,8 @@ pub(crate) fn kill_and_wait(init: crate::state::ProcessId, cgroup: &Cgroup) -> R
         cgroup.thaw().context("thaw the container")?;
     }
     if !status::wait_ended(&pidfd, 500)? {
-        // the error below tells more than one of this
+        // the error below tells more than one of these
+        cgroup.lift_cpu_limits();
         let _ = cgroup.take_back(init.pid);
         if !status::wait_ended(&pidfd, 10_000)? {
             anyhow::bail!("the process does not end: {}", cgroup::describe_process(init.pid));
