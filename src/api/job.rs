@@ -70,6 +70,8 @@ struct Report {
 }
 
 /// A verb at work. Its descriptor is readable when something has happened: then call [`Job::advance`].
+///
+/// When it has reported, dropping it waits for the end of its process, which takes a fraction of a millisecond.
 #[derive(Debug)]
 #[must_use]
 pub struct Job {
@@ -77,6 +79,7 @@ pub struct Job {
     pid: i32,
     pidfd: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
+    reported: bool,
 }
 
 impl AsFd for Job {
@@ -90,7 +93,7 @@ impl Job {
     pub(super) fn begin(streams: &Streams, work: impl FnOnce(&Log, Descriptor) -> anyhow::Result<i32>) -> Result<Job> {
         let (ours, theirs) = linux::socket::pair().context("socket pair")?;
         match linux::worker::fork().context("create a process for the verb")? {
-            Fork::Parent(pid, pidfd) => Ok(Job { socket: ours, pid, pidfd, terminal: None }),
+            Fork::Parent(pid, pidfd) => Ok(Job { socket: ours, pid, pidfd, terminal: None, reported: false }),
             Fork::Child => {
                 drop(ours);
                 // because a panic must not go on in the caller's code
@@ -103,6 +106,11 @@ impl Job {
     /// Returns the pid of the process that does the work. A program that reaps all its children gets that one, too.
     pub fn worker(&self) -> i32 {
         self.pid
+    }
+
+    /// Gives the process up to the caller, who reaps all its children, so that nobody waits for the end of it.
+    pub fn leave(mut self) {
+        self.pidfd = None;
     }
 
     /// Reads what has come; `None` while the verb is at work. Does not wait.
@@ -139,9 +147,9 @@ impl Job {
         }
     }
 
-    /// Reaps the process and returns its report.
+    /// Returns the report of the process, which ends at once.
     fn end(&mut self, text: &[u8]) -> Result<Outcome> {
-        self.reap();
+        self.reported = true;
         let report: Report = serde_json::from_slice(text).context("the report of the verb's process")?;
         let pid = report.result?;
         Ok(Outcome { pid, terminal: self.terminal.take(), warnings: report.warnings })
@@ -158,6 +166,15 @@ impl Job {
     fn reap(&mut self) {
         if let Some(pidfd) = self.pidfd.take() {
             let _ = linux::process::wait(pidfd.as_fd(), true);
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // one that is at work goes on without its caller
+        if self.reported {
+            self.reap();
         }
     }
 }

@@ -171,7 +171,7 @@ impl Shim {
         let spec = request.spec.map(|any| any.value).unwrap_or_default();
         task.execs.insert(request.exec_id.clone(), Process::new(paths, spec));
         let event = TaskExecAdded { container_id: request.id, exec_id: request.exec_id };
-        self.publisher.publish("/tasks/exec-added", "TaskExecAdded", &event);
+        self.publisher.publish_later("/tasks/exec-added", "TaskExecAdded", &event);
         empty()
     }
 

@@ -68,7 +68,11 @@ impl Shim {
             exit_status: exit.status,
             exited_at: Some(exit.at),
         };
-        self.publisher.publish("/tasks/exit", "TaskExit", &event);
+        if exec_id.is_empty() {
+            self.publisher.publish("/tasks/exit", "TaskExit", &event);
+        } else {
+            self.publisher.publish_later("/tasks/exit", "TaskExit", &event);
+        }
         waiting.into_iter().for_each(|caller| self.answer(caller, Ok(answer.clone())));
         if !exec_id.is_empty() {
             self.settle_first(id);
@@ -95,7 +99,9 @@ impl Shim {
 
     /// Takes the end of a verb: its events, its answer, and the end of its process if that came first.
     pub(crate) fn work_ended(&mut self, work: Work, result: Result<Outcome>) {
-        let Work { what, id, exec_id, caller, .. } = work;
+        let Work { job, what, id, exec_id, caller } = work;
+        // its process may take some time to end, and is reaped as all others
+        job.leave();
         if let Some(process) = self.tasks.get_mut(&id).and_then(|task| task.process(&exec_id)) {
             process.busy = false;
         }
@@ -186,7 +192,7 @@ impl Shim {
             }
             What::Exec => {
                 let event = TaskExecStarted { container_id: name, exec_id: exec_id.to_owned(), pid };
-                self.publisher.publish("/tasks/exec-started", "TaskExecStarted", &event);
+                self.publisher.publish_later("/tasks/exec-started", "TaskExecStarted", &event);
             }
             _ => self.publisher.publish("/tasks/start", "TaskStart", &TaskStart { container_id: name, pid }),
         }

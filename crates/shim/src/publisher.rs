@@ -14,6 +14,9 @@ use super::wire::{Connection, Frame};
 const RETRY: Duration = Duration::from_millis(500);
 /// Time for containerd's answer to one event.
 const ANSWER: Duration = Duration::from_secs(5);
+/// Longest time that events of further processes wait: containerd would take them in the time in which it forwards the calls
+/// that start and delete such a process.
+const PATIENCE: Duration = Duration::from_millis(10);
 /// Number of events that are kept while containerd is away; it learns what is newer.
 const MAX_KEPT: usize = 8192;
 
@@ -27,18 +30,34 @@ pub(crate) struct Publisher {
     /// The first event of the queue has been sent; until when an answer may come.
     sent: Option<Instant>,
     retry_at: Option<Instant>,
+    /// When the queue is to be sent, if all of it may wait.
+    due: Option<Instant>,
     number: u32,
 }
 
 impl Publisher {
     /// Returns a publisher to the socket at `path`; nothing is connected before the first event.
     pub(crate) fn new(path: String, namespace: &str) -> Publisher {
-        let namespace = namespace.to_owned();
-        Publisher { path, namespace, queue: VecDeque::new(), connection: None, sent: None, retry_at: None, number: 1 }
+        let (path, namespace) = (path.strip_prefix("unix://").unwrap_or(&path).to_owned(), namespace.to_owned());
+        let queue = VecDeque::new();
+        Publisher { path, namespace, queue, connection: None, sent: None, retry_at: None, due: None, number: 1 }
     }
 
-    /// Appends an event of the type `containerd.events.NAME`.
+    /// Appends an event of the type `containerd.events.NAME`, to be sent by the next [`Publisher::advance`].
     pub(crate) fn publish(&mut self, topic: &str, name: &str, event: &impl prost::Message) {
+        self.due = None;
+        self.append(topic, name, event);
+    }
+
+    /// Appends an event that no call waits for: it is sent a little later, or with the next one that cannot wait.
+    pub(crate) fn publish_later(&mut self, topic: &str, name: &str, event: &impl prost::Message) {
+        if self.queue.is_empty() {
+            self.due = Some(Instant::now() + PATIENCE);
+        }
+        self.append(topic, name, event);
+    }
+
+    fn append(&mut self, topic: &str, name: &str, event: &impl prost::Message) {
         let envelope = Envelope {
             timestamp: Some(Timestamp::now()),
             namespace: self.namespace.clone(),
@@ -56,7 +75,6 @@ impl Publisher {
             self.queue.pop_front();
         }
         self.queue.push_back(request.encode_to_vec());
-        self.send();
     }
 
     /// Returns whether every event has been taken.
@@ -71,7 +89,7 @@ impl Publisher {
 
     /// Returns when to call [`Publisher::advance`] at the latest.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        if self.queue.is_empty() { None } else { self.sent.or(self.retry_at) }
+        if self.queue.is_empty() { None } else { self.sent.or(self.retry_at).or(self.due) }
     }
 
     /// Reads answers, and sends or connects again when it is time to.
@@ -102,10 +120,11 @@ impl Publisher {
     /// Sends the first event, if none is on its way.
     fn send(&mut self) {
         let now = Instant::now();
-        if self.queue.is_empty() || self.sent.is_some() || self.retry_at.is_some_and(|at| at > now) {
+        let waits = [self.retry_at, self.due].into_iter().flatten().any(|at| at > now);
+        if self.queue.is_empty() || self.sent.is_some() || waits {
             return;
         }
-        self.retry_at = None;
+        (self.retry_at, self.due) = (None, None);
         if self.connection.is_none() {
             self.connection = UnixStream::connect(&self.path).ok().and_then(|stream| Connection::new(stream).ok());
         }
@@ -170,5 +189,44 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
         assert_eq!(seen, [vec![1, 2], vec![2, 3]]);
+    }
+
+    #[test]
+    fn events_that_may_wait_are_sent_with_the_next_one_or_a_little_later() {
+        let path = std::env::temp_dir().join(format!("croci-shim-later-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut publisher = Publisher::new(format!("unix://{}", path.display()), "n");
+        let event = |pid| TaskStart { container_id: "c".to_owned(), pid };
+        publisher.publish_later("/tasks/exec-added", "TaskStart", &event(1));
+        publisher.advance();
+        assert!(publisher.sent.is_none() && publisher.deadline().is_some());
+        publisher.publish("/tasks/exit", "TaskStart", &event(2));
+        publisher.advance();
+        assert!(publisher.sent.is_some());
+        let mut server = Connection::new(listener.accept().unwrap().0).unwrap();
+        publisher.publish_later("/tasks/exec-started", "TaskStart", &event(3));
+        let mut seen = Vec::new();
+        while seen.len() < 3 {
+            publisher.advance();
+            for frame in server.read().unwrap().0 {
+                let Frame::Request(number, request) = frame else { panic!() };
+                let any = ForwardRequest::decode(&*request.payload).unwrap().envelope.unwrap().event.unwrap();
+                seen.push(TaskStart::decode(&*any.value).unwrap().pid);
+                server.answer(number, Ok(Vec::new()));
+            }
+        }
+        while !publisher.is_done() {
+            publisher.advance();
+        }
+        publisher.publish_later("/tasks/exit", "TaskStart", &event(4));
+        let until = publisher.deadline().unwrap();
+        assert!(until > Instant::now() && until <= Instant::now() + PATIENCE);
+        while publisher.sent.is_none() {
+            publisher.advance();
+        }
+        assert!(Instant::now() >= until);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(seen, [1, 2, 3]);
     }
 }

@@ -144,12 +144,13 @@ impl Server {
         self.look_for_oom(&ready);
         self.advance();
         self.end_if_forgotten(&ready);
-        self.shim.publisher.advance();
         for (caller, answer) in std::mem::take(&mut self.shim.answers) {
             if let Some(connection) = self.connections.get_mut(&caller.connection) {
                 connection.answer(caller.number, answer);
             }
         }
+        // after the answers, which someone waits for
+        self.shim.publisher.advance();
         Ok(())
     }
 
