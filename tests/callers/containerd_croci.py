@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import containerd
+import shim_calls
 from harness import DEADLINE, SCRIPTS, Failure, Skip, alive, call, counters, holds, matches, nothing_left, on_terminal, operation, same, wait_for
 from image import NAME
 
-OPERATIONS = list(containerd.OPERATIONS)
+OPERATIONS = [*containerd.OPERATIONS, *shim_calls.OPERATIONS]
 SHIM = "containerd-shim-croci-v2"
 
 

@@ -13,8 +13,8 @@ use super::proto::options::{CheckpointOptions, ProcessDetails};
 use super::proto::task as t;
 use super::proto::{Any, Empty, Status, Timestamp};
 use super::streams::{Io, Paths};
-use super::tasks::{Answer, Caller, Phase, Process, Shim, Task, What, Work, failed, not_found, status, wrong};
-use super::wire::code;
+use super::tasks::{Answer, Phase, Process, Shim, Task, What, Work, failed, not_found, status, wrong};
+use super::wire::{Caller, code};
 use super::{options, rootfs, stats};
 use croci::api::{self, Bundle, Container, CreateOptions, ExecOptions, RestoreOptions};
 
@@ -45,6 +45,11 @@ struct Namespace {
     kind: String,
     #[serde(default)]
     path: String,
+}
+
+/// Decodes the message of a call.
+pub(crate) fn read<T: prost::Message + Default>(payload: &[u8]) -> std::result::Result<T, Status> {
+    T::decode(payload).map_err(|err| status(code::INVALID_ARGUMENT, err.to_string()))
 }
 
 /// Returns the answer without a message.
@@ -99,8 +104,11 @@ impl Shim {
             Paths { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal };
         let (io, streams) = Io::open(&paths, &self.namespace, &id).map_err(|err| wrong(&err))?;
         // before anything is mounted, because a shim that is killed leaves it to `delete`
-        let kept = options::Kept { root: options::root(&given, &self.namespace), pid: 0 };
+        let kept = options::Kept { root: options::root(&given, &self.namespace), ..Default::default() };
         kept.write(&bundle).map_err(|err| wrong(&err))?;
+        if let Some(pod) = &self.pod {
+            pod.share(&bundle).map_err(|err| wrong(&err))?;
+        }
         rootfs::mount(&request.rootfs, &bundle.join("rootfs")).map_err(|err| wrong(&err))?;
         let container = Container::named(&options::runtime(&given, &self.namespace), &id);
         let create = CreateOptions::default()
@@ -229,7 +237,7 @@ impl Shim {
             process.waiting.push(caller);
             return Ok(None);
         };
-        Ok(Some(t::WaitResponse { exit_status: exit.status, exited_at: Some(exit.at) }.encode_to_vec()))
+        Ok(Some(exit.answer()))
     }
 
     /// `Kill`
@@ -345,7 +353,7 @@ impl Shim {
 
     /// `Shutdown`: ends the shim, unless it has containers.
     pub(crate) fn shutdown(&mut self, request: &t::ShutdownRequest) -> Later {
-        if self.tasks.is_empty() || request.now {
+        if self.tasks.is_empty() && self.pod.is_none() || request.now {
             self.shutdown.get_or_insert_with(|| Instant::now() + FAREWELL);
         }
         empty()
@@ -357,9 +365,6 @@ impl Shim {
     }
 
     fn dispatch(&mut self, method: &str, payload: &[u8], caller: Caller) -> Later {
-        fn read<T: prost::Message + Default>(payload: &[u8]) -> std::result::Result<T, Status> {
-            T::decode(payload).map_err(|err| status(code::INVALID_ARGUMENT, err.to_string()))
-        }
         match method {
             "Create" => self.create(read(payload)?, caller),
             "Start" => self.start(&read(payload)?, caller),

@@ -9,6 +9,7 @@ use prost::Message as _;
 
 use super::args::{Args, check_name};
 use super::options::Kept;
+use super::pod::Pod;
 use super::proto::Timestamp;
 use super::proto::task::DeleteResponse;
 use super::{idmapped, options, rootfs, start};
@@ -29,6 +30,7 @@ pub(crate) fn delete(args: &Args) -> Result<()> {
     Container::named(&Runtime::new().root(root), &args.id).delete(true)?;
     rootfs::unmount(&bundle.join("rootfs"))?;
     idmapped::clean(&bundle)?;
+    Pod::unmount(&bundle)?;
     remove_socket(&bundle);
     let answer = DeleteResponse {
         pid: kept.pid.max(0) as u32,

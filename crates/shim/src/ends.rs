@@ -2,19 +2,24 @@
 
 use prost::Message as _;
 
+use super::exit::Exit;
+use super::options::{self, Kept};
 use super::proto::events::{
     TaskCheckpointed, TaskCreate, TaskDelete, TaskExecStarted, TaskExit, TaskIo, TaskOnly, TaskStart,
 };
-use super::proto::task::{DeleteResponse, PidResponse, WaitResponse};
+use super::proto::task::{DeleteResponse, PidResponse};
 use super::proto::{Empty, Status, Timestamp};
 use super::rootfs;
-use super::tasks::{Exit, Phase, Shim, What, Work, failed, not_found, wrong};
+use super::tasks::{Phase, Shim, What, Work, failed, not_found, wrong};
 use croci::api::{Outcome, Result};
 
 impl Shim {
     /// Takes the end of a child.
     pub(crate) fn child_ended(&mut self, pid: i32, code: i32) {
         let exit = Exit { status: code as u32, at: Timestamp::now() };
+        if self.pod_ended(pid, exit) {
+            return;
+        }
         let mut found = None;
         for (id, task) in &mut self.tasks {
             for (exec_id, process) in
@@ -60,7 +65,6 @@ impl Shim {
         }
         let pid = process.pid as u32;
         let waiting = std::mem::take(&mut process.waiting);
-        let answer = WaitResponse { exit_status: exit.status, exited_at: Some(exit.at) }.encode_to_vec();
         let event = TaskExit {
             container_id: id.to_owned(),
             id: if exec_id.is_empty() { id } else { exec_id }.to_owned(),
@@ -73,7 +77,7 @@ impl Shim {
         } else {
             self.publisher.publish_later("/tasks/exit", "TaskExit", &event);
         }
-        waiting.into_iter().for_each(|caller| self.answer(caller, Ok(answer.clone())));
+        waiting.into_iter().for_each(|caller| self.answer(caller, Ok(exit.answer())));
         if !exec_id.is_empty() {
             self.settle_first(id);
         }
@@ -102,6 +106,10 @@ impl Shim {
         let Work { job, what, id, exec_id, caller } = work;
         // its process may take some time to end, and is reaped as all others
         job.leave();
+        let what = match what {
+            What::Pod(step) => return self.step_ended(step, caller, result),
+            what => what,
+        };
         if let Some(process) = self.tasks.get_mut(&id).and_then(|task| task.process(&exec_id)) {
             process.busy = false;
         }
@@ -165,7 +173,7 @@ impl Shim {
             return Ok(Empty {}.encode_to_vec());
         }
         let (bundle, rootfs) = (task.bundle.display().to_string(), task.rootfs.clone());
-        let options = task.options.clone();
+        let given = task.options.clone();
         let watch = if matches!(what, What::Start | What::Restore) { task.container.oom_watch() } else { Ok(None) };
         task.oom = task.oom.take().or(watch.unwrap_or(None));
         let bundle_dir = task.bundle.clone();
@@ -181,8 +189,7 @@ impl Shim {
         let paths = process.paths.clone();
         match what {
             What::Create => {
-                let kept =
-                    super::options::Kept { root: super::options::root(&options, &self.namespace), pid: pid as i32 };
+                let kept = Kept { root: options::root(&given, &self.namespace), pid: pid as i32, ..Kept::default() };
                 kept.write(&bundle_dir).map_err(|err| wrong(&err))?;
                 let io =
                     TaskIo { stdin: paths.stdin, stdout: paths.stdout, stderr: paths.stderr, terminal: paths.terminal };
@@ -208,12 +215,10 @@ impl Shim {
             return Err(status);
         }
         // a container that was never started has been killed
-        let killed = Exit { status: 128 + libc::SIGKILL as u32, at: Timestamp::now() };
-        let exit = task.init.exit.or(task.init.held).unwrap_or(killed);
+        let exit = task.init.exit.or(task.init.held).unwrap_or_else(Exit::killed);
         let pid = task.init.pid as u32;
         let waiting: Vec<_> = task.processes().flat_map(|(_, process)| std::mem::take(&mut process.waiting)).collect();
-        let answer = WaitResponse { exit_status: exit.status, exited_at: Some(exit.at) }.encode_to_vec();
-        waiting.into_iter().for_each(|caller| self.answer(caller, Ok(answer.clone())));
+        waiting.into_iter().for_each(|caller| self.answer(caller, Ok(exit.answer())));
         let event = TaskDelete {
             container_id: id.to_owned(),
             pid,

@@ -10,14 +10,17 @@ mod args;
 mod calls;
 mod cleanup;
 mod ends;
+mod exit;
 mod idmapped;
 mod info;
 mod logger;
 mod options;
+mod pod;
 mod proto;
 mod publisher;
 mod relay;
 mod rootfs;
+mod sandbox;
 mod server;
 mod start;
 mod stats;
@@ -46,6 +49,9 @@ fn run(args: &args::Args) -> anyhow::Result<()> {
     }
     if args.info {
         return info::print();
+    }
+    if args.action == pod::ACTION {
+        return pod::pause();
     }
     args::check_name("-namespace", &args.namespace)?;
     match args.action.as_str() {

@@ -36,6 +36,12 @@ pub(crate) struct Kept {
     pub root: String,
     /// The first process.
     pub pid: i32,
+    /// Option `Root`, for a pod of the sandbox service, which gets no options by a call.
+    #[serde(default)]
+    pub top: String,
+    /// Option `SystemdCgroup`, for such a pod.
+    #[serde(default)]
+    pub systemd: bool,
 }
 
 /// Decodes options; the defaults where there are none.

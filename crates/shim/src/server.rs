@@ -14,12 +14,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::args::Args;
 use super::calls::FAREWELL;
 use super::publisher::Publisher;
-use super::tasks::{Caller, Shim, status};
-use super::wire::{Connection, Frame, code};
+use super::start::{EVENTS, PROGRAM};
+use super::tasks::{Shim, status};
+use super::wire::{Caller, Connection, Frame, code};
 use linux::signal::{self, SignalSet};
 
 /// Services that have the methods of a task.
 const TASK_SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task"];
+
+/// Service of pods.
+const SANDBOX_SERVICE: &str = "containerd.runtime.sandbox.v1.Sandbox";
 
 /// What a descriptor that is polled belongs to.
 enum Watched {
@@ -96,10 +100,12 @@ fn set_up(args: &Args) -> Result<Server> {
     let log = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open("log").ok();
     // the bundle is not ours to keep
     std::env::set_current_dir("/").context("/")?;
-    let containerd = std::env::var("TTRPC_ADDRESS").unwrap_or_else(|_| format!("{}.ttrpc", args.address));
+    let containerd = std::env::var(EVENTS).unwrap_or_else(|_| format!("{}.ttrpc", args.address));
     let shim = Shim {
         namespace: args.namespace.clone(),
         tasks: BTreeMap::new(),
+        pod: None,
+        program: std::env::var_os(PROGRAM).unwrap_or_default().into(),
         works: Vec::new(),
         ended: BTreeMap::new(),
         publisher: Publisher::new(containerd, &args.namespace),
@@ -158,7 +164,7 @@ impl Server {
     fn end_if_forgotten(&mut self, ready: &[(Watched, bool)]) {
         // not by a call, because a list of tasks asks this shim, too, for what it does not have
         let called = ready.iter().any(|(watched, _)| matches!(watched, Watched::Listener));
-        let idle = self.shim.tasks.is_empty() && self.shim.works.is_empty();
+        let idle = self.shim.tasks.is_empty() && self.shim.pod.is_none() && self.shim.works.is_empty();
         if called || !idle {
             self.forgotten = None;
         }
@@ -260,6 +266,8 @@ impl Server {
             let caller = Caller { connection: number, number: call };
             let answer = if TASK_SERVICES.contains(&request.service.as_str()) {
                 self.shim.call(&request.method, &request.payload, caller)
+            } else if request.service == SANDBOX_SERVICE {
+                self.shim.call_sandbox(&request.method, &request.payload, caller)
             } else {
                 Some(Err(status(code::UNIMPLEMENTED, format!("there is no service {}", request.service))))
             };
@@ -269,6 +277,9 @@ impl Server {
         }
         if closed || broken || !alive {
             self.connections.remove(&number);
+            if let Some(pod) = &mut self.shim.pod {
+                pod.waiting.retain(|caller| caller.connection != number);
+            }
             for task in self.shim.tasks.values_mut() {
                 task.processes().for_each(|(_, process)| process.waiting.retain(|caller| caller.connection != number));
             }

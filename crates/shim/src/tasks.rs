@@ -6,25 +6,18 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
+use super::exit::Exit;
+use super::pod::Pod;
+use super::proto::Status;
 use super::proto::options::Options;
 use super::proto::task::Mount;
-use super::proto::{Status, Timestamp};
 use super::publisher::Publisher;
 use super::streams::{Io, Paths};
-use super::wire::code;
+use super::wire::{Caller, code};
 use croci::api::{Code, Container, Job, OomWatch, RestoreOptions};
 
 /// The answer to a call: a message, or an error.
 pub(crate) type Answer = Result<Vec<u8>, Status>;
-
-/// A call that waits for its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Caller {
-    /// Number of the connection.
-    pub connection: u64,
-    /// Number of the call on it.
-    pub number: u32,
-}
 
 /// How far a process has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,15 +28,6 @@ pub(crate) enum Phase {
     Running,
     /// It has ended.
     Stopped,
-}
-
-/// The end of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Exit {
-    /// 128 + n for signal n.
-    pub status: u32,
-    /// When the shim learned of it.
-    pub at: Timestamp,
 }
 
 /// A process of a container.
@@ -143,6 +127,21 @@ pub(crate) enum What {
     Delete,
     /// Writes a checkpoint to this directory.
     Checkpoint(String),
+    /// Starts or ends the process of the pod.
+    Pod(Step),
+}
+
+/// How far a call has come that starts or ends the process of the pod.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The container is being created.
+    Create,
+    /// Its program is being started.
+    Start,
+    /// What a start that failed has left is being removed; then this is the answer.
+    Undo(Status),
+    /// The container is being removed; with `true` the shim ends then.
+    Stop(bool),
 }
 
 /// A verb at work.
@@ -167,6 +166,10 @@ pub(crate) struct Shim {
     pub namespace: String,
     /// Containers by their IDs.
     pub tasks: BTreeMap<String, Task>,
+    /// The pod of the sandbox service, if this shim serves one.
+    pub pod: Option<Pod>,
+    /// Path of this program.
+    pub program: PathBuf,
     /// Verbs at work.
     pub works: Vec<Work>,
     /// Children that have ended while verbs were at work, and were not known.

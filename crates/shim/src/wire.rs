@@ -35,6 +35,15 @@ pub(crate) mod code {
     pub(crate) const UNIMPLEMENTED: i32 = 12;
 }
 
+/// A call that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// Number of the connection.
+    pub connection: u64,
+    /// Number of the call on it.
+    pub number: u32,
+}
+
 /// A frame that has come.
 #[derive(Debug)]
 pub(crate) enum Frame {

@@ -1,9 +1,11 @@
 //! Messages of containerd's interfaces, as far as the shim reads or writes them; the numbers are those of containerd's
 //! `.proto` files.
 
+pub(crate) mod bootstrap;
 pub(crate) mod events;
 pub(crate) mod metrics;
 pub(crate) mod options;
+pub(crate) mod sandbox;
 pub(crate) mod task;
 
 use std::time::{SystemTime, UNIX_EPOCH};
