@@ -108,7 +108,7 @@ impl Job {
         self.pid
     }
 
-    /// Gives the process up to the caller, who reaps all its children, so that nobody waits for the end of it.
+    /// Gives the process up to the caller, who reaps all its children, and does not wait for the end of it.
     pub fn leave(mut self) {
         self.pidfd = None;
     }

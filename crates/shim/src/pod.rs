@@ -1,7 +1,7 @@
 //! A pod of the sandbox service: its own process, which holds the namespaces, and the files that its containers have in common.
 //!
 //! containerd names the pod's namespaces as those of a process. That is this program in a container without an image: its root
-//! is an empty directory with the program bound read-only, its user is nobody, and it has no capabilities.
+//! is an empty directory with the program bound read-only, its user has no rights (65534), and it has no capabilities.
 
 use std::fs;
 use std::path::{Path, PathBuf};
