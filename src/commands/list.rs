@@ -3,9 +3,10 @@
 use base::coded;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Error, Result, anyhow, bail};
 use serde_json::json;
 
 use super::state::{self, Document};
@@ -21,8 +22,11 @@ use crate::state::store::is_damage;
 use base::error::escape::one_line;
 use base::host;
 
-/// Number of containers from which half of them are looked at by a second thread. It costs as much as a few of them.
+/// Number of containers from which a second thread looks at some of them. It costs as much as a few of them.
 const SHARED: usize = 64;
+
+/// Number of containers that one of the two threads takes at a time.
+const BATCH: usize = 16;
 
 /// Number of times that one call waits for a container whose creation seems to have begun this very moment.
 const WAITS: usize = 10;
@@ -52,7 +56,7 @@ pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
         print(&ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect::<String>())?;
         return Ok(0);
     }
-    let Part { rows, documents, unreadable } = in_two_threads(&ids, |ids| part(&context.store, ids, &args.format))?;
+    let Part { rows, documents, unreadable } = in_two_threads(&ids, &context.store, &args.format)?;
     if args.format == Format::Json {
         print(&format!("[{}]\n", documents.join(",")))?;
     } else {
@@ -62,37 +66,69 @@ pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
     unreadable.map_or(Ok(0), Err)
 }
 
-/// Looks at the second half in another thread if there are many, because the kernel needs most of the time: for a file of
-/// the state, one of procfs and one of the cgroup for each container.
-fn in_two_threads(ids: &[ContainerId], look: impl Fn(&[ContainerId]) -> Result<Part> + Sync) -> Result<Part> {
+/// Looks at some in another thread if there are many, because the kernel needs most of the time: for a file of the state,
+/// one of procfs and one of the cgroup for each container.
+fn in_two_threads(ids: &[ContainerId], store: &Store, format: &Format) -> Result<Part> {
     if ids.len() < SHARED {
-        return look(ids);
+        return part(store, ids, format, &mut Looker::new());
     }
-    let (first, second) = ids.split_at(ids.len() / 2);
-    std::thread::scope(|scope| {
+    let next = AtomicUsize::new(0);
+    let look = || -> Result<Vec<(usize, Part)>> {
+        let (mut looker, mut parts) = (Looker::new(), Vec::new());
+        loop {
+            let first = next.fetch_add(BATCH, Ordering::Relaxed);
+            let Some(rest) = ids.get(first..).filter(|rest| !rest.is_empty()) else { return Ok(parts) };
+            let batch = rest.get(..BATCH).unwrap_or(rest);
+            parts.push((first, part(store, batch, format, &mut looker)?));
+        }
+    };
+    let here = nix::sched::sched_getcpu();
+    let mut parts: Vec<(usize, Part)> = std::thread::scope(|scope| {
         // without a thread where the limit of processes allows none
-        let other = base::thread::start(scope, "list", || look(second)).ok();
-        let mut all = look(first)?;
-        let rest = match other.map(std::thread::ScopedJoinHandle::join) {
-            Some(Ok(rest)) => rest?,
-            _ => look(second)?,
-        };
-        all.rows.extend(rest.rows);
-        all.documents.extend(rest.documents);
-        all.unreadable = rest.unreadable.or(all.unreadable);
-        Ok(all)
-    })
+        let other = base::thread::start(scope, "list", || {
+            // where there is another CPU
+            let _ = here.map(linux::sched::leave_cpu);
+            look()
+        });
+        let mut parts = look()?;
+        if let Ok(other) = other {
+            parts.extend(other.join().map_err(|_| anyhow!("the second thread ended"))??);
+        }
+        Ok::<_, Error>(parts)
+    })?;
+    parts.sort_unstable_by_key(|(first, _)| *first);
+    let mut all = Part::default();
+    for (_, part) in parts {
+        all.rows.extend(part.rows);
+        all.documents.extend(part.documents);
+        all.unreadable = part.unreadable.or(all.unreadable);
+    }
+    Ok(all)
+}
+
+/// What looking at one container leaves for the next.
+struct Looker {
+    /// Names of owners, by user ID.
+    owners: BTreeMap<u32, String>,
+    /// How often the thread may still wait for a container that is being created.
+    waits: usize,
+    /// Room for a record.
+    buffer: Vec<u8>,
+}
+
+impl Looker {
+    fn new() -> Looker {
+        Looker { owners: BTreeMap::new(), waits: WAITS, buffer: vec![0; LONGEST] }
+    }
 }
 
 /// Looks at containers.
-fn part(store: &Store, ids: &[ContainerId], format: &Format) -> Result<Part> {
+fn part(store: &Store, ids: &[ContainerId], format: &Format, looker: &mut Looker) -> Result<Part> {
     let mut part = Part::default();
-    let mut owners = BTreeMap::new();
-    let mut waits = WAITS;
-    let mut buffer = vec![0; LONGEST];
+    let Looker { owners, waits, buffer } = looker;
     let owner_of = |uid: &u32| host::user_name(*uid);
     for id in ids {
-        if let Some(summary) = store.read_record(id, &mut buffer).and_then(Summary::parse)
+        if let Some(summary) = store.read_record(id, buffer).and_then(Summary::parse)
             && let Ok((status, init)) = summary.status()
         {
             let owner = owners.entry(summary.owner).or_insert_with_key(owner_of);
@@ -101,7 +137,7 @@ fn part(store: &Store, ids: &[ContainerId], format: &Format) -> Result<Part> {
             continue;
         }
         // once more, to find out what is not as usual
-        match find(store, id, &mut waits) {
+        match find(store, id, waits) {
             Ok(None) => {}
             Ok(Some(LoadedContainer { record, status, init, .. })) => {
                 let owner = owners.entry(record.owner).or_insert_with_key(owner_of);

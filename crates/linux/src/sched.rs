@@ -81,6 +81,19 @@ pub fn set_affinity(mask: &[u64]) -> io::Result<()> {
     Ok(())
 }
 
+/// Moves this thread off the CPU `cpu`, to another one that it may use. The kernel often starts a thread on its creator's
+/// CPU, and moves it milliseconds later.
+///
+/// # Errors
+/// `EINVAL` where it may use no other.
+pub fn leave_cpu(cpu: usize) -> io::Result<()> {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    use nix::unistd::Pid;
+    let mut set: CpuSet = sched_getaffinity(Pid::from_raw(0))?;
+    set.unset(cpu)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
 /// Sets the NUMA policy of this thread. [set_mempolicy(2)](https://man7.org/linux/man-pages/man2/set_mempolicy.2.html)
 ///
 /// # Errors
