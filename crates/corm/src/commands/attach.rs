@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context, args: &args::Attach) -> Result<u8> {
     let run = RunDir::of(store.root())?;
     let supervisor = run.supervisor(&record.id)?;
     let runs = status::of(&store, &run, &record)?.pid().is_some();
-    ensure!(runs, coded!(ContainerNotRunning, "you can only attach to running containers"));
+    ensure!(runs, coded!(ContainerNotRunning, "you can only attach to running containers (`corm start` starts one)"));
     let supervisor = supervisor.context("the container's supervisor was killed, so that nothing reads its output")?;
     let options = Options {
         input: record.setup.interactive && !args.no_stdin,

@@ -69,7 +69,8 @@ fn ask(args: &args::Login, existing: Option<&Credentials>) -> Result<Credentials
     if user.contains(':') {
         bail!(coded!(UsageValue, "--username: has a colon, which ends the name in every request"));
     }
-    Credentials::new(&user, password.expose().to_owned()).context("the user name or the password is empty")
+    Credentials::new(&user, password.expose().to_owned())
+        .code(Code::UsageValue, "the user name or the password is empty (--username, --password-stdin)")
 }
 
 /// Removes the credentials of a registry, or of all.

@@ -1,6 +1,7 @@
 //! `corm tag`, `corm untag`: names of an image.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use base::error::{Code, Coding as _};
 
 use super::Context;
 use crate::model::reference;
@@ -29,7 +30,9 @@ pub(super) fn remove(context: &Context, image: &str, names: &[String]) -> Result
     let mut chosen = Vec::with_capacity(names.len());
     for name in names {
         let has = reference::candidates(name).into_iter().find(|name| found.names.contains(name));
-        chosen.push(has.with_context(|| format!("{name:?}: tag not known"))?);
+        chosen.push(
+            has.with_code(Code::ImageName, || format!("{name:?}: tag not known (`corm images` lists the names)"))?,
+        );
     }
     if names.is_empty() {
         chosen = found.names;

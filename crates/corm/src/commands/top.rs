@@ -1,7 +1,8 @@
 //! `corm top`: lists the processes of a container, with Podman's columns.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use base::coded;
+use base::error::{Code, Coding as _};
 
 use super::{Context, print};
 use crate::container::processes::{Process, Reader};
@@ -62,7 +63,9 @@ pub(super) fn run(context: &Context, container: &str, descriptors: &[String]) ->
     let store = context.store()?;
     let record = store.find_container(container)?;
     let run = RunDir::of(store.root())?;
-    let pid = status::of(&store, &run, &record)?.pid().context("top can only be used on running containers")?;
+    let pid = status::of(&store, &run, &record)?.pid();
+    let pid =
+        pid.code(Code::ContainerNotRunning, "top can only be used on running containers (`corm start` starts one)")?;
     let reader = Reader::new(pid)?;
     let pids = status::runtime(&run, &record).processes(&record.id)?;
     let rows = reader.read(&pids);

@@ -12,6 +12,7 @@ use super::supervise::wait_gone;
 use super::userns;
 use crate::model::digest::Digest;
 use crate::store::{ContainerRecord, is_id};
+use base::error::{Code, Coding as _};
 use base::run_dir;
 use base::run_dir::make_private;
 
@@ -308,5 +309,5 @@ fn exists(path: &Path) -> Result<bool> {
 /// The container is running.
 pub fn become_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
     let supervisor = run.lock_supervisor(&record.id)?;
-    supervisor.with_context(|| format!("container '{}' is running already", record.name))
+    supervisor.with_code(Code::ContainerStatus, || format!("container '{}' is running already", record.name))
 }

@@ -48,7 +48,7 @@ fn names_are_removed_and_the_image_stays() {
         let names = || fixture.inspected("base")["RepoTags"].as_array().map_or(0, Vec::len);
         fixture.corm(["untag", "base", "two"]).out().ok();
         assert_eq!(names(), 2);
-        fixture.corm(["untag", "base", "two"]).out().fails().stderr_contains("tag not known");
+        fixture.corm(["untag", "base", "two"]).out().fails().stderr_contains("[image.name]");
         fixture.corm(["image", "untag", "base", "nope", "three"]).out().fails();
         assert_eq!(names(), 2, "one unknown name changes nothing");
         let id = fixture.inspected("base")["Id"].as_str().unwrap().to_owned();

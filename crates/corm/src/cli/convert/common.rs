@@ -1,6 +1,6 @@
 //! Conversion of flags that several verbs have.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use base::coded;
 
 use crate::cli::args::Caller;
@@ -27,6 +27,10 @@ pub(super) fn platform(given: &mut ParsedArgs) -> Result<Option<String>> {
         whole.is_none() || of_parts.is_none(),
         coded!(UsageArguments, "--platform: excludes --os, --arch and --variant")
     );
+    // also where the image is here, and nothing is chosen
+    if let Some(text) = whole.as_ref().filter(|text| !text.is_empty()) {
+        Platform::parse(text).context("--platform")?;
+    }
     Ok(whole.or(of_parts))
 }
 

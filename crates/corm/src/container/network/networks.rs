@@ -225,7 +225,8 @@ fn set_ranges(ranges: &[String], made: &mut [NetworkSubnet]) -> Result<()> {
         let has = |own: &&mut NetworkSubnet| {
             Subnet::parse(&own.subnet).is_ok_and(|subnet| subnet.has_inside(start_ip) && subnet.has_inside(end_ip))
         };
-        let own = made.iter_mut().find(has).with_context(|| format!("{}: is in no subnet", context()))?;
+        let own =
+            made.iter_mut().find(has).with_code(Code::UsageValue, || format!("{}: is not in a --subnet", context()))?;
         ensure!(start_ip <= end_ip, coded!(NetworkFailed, "{}: is empty", context()));
         own.lease_range = Some(LeaseRange { start_ip, end_ip });
     }
