@@ -12,8 +12,8 @@ export CARGO_TERM_COLOR ?= auto
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-build: ## Build the static release binaries croci and corm
-	scripts/toolchain scripts/build-release.sh
+build: ## Build the static release binaries croci and corm (TARGET=aarch64-unknown-linux-gnu: for another processor)
+	TARGET=$(TARGET) scripts/toolchain scripts/build-release.sh
 
 test: ## Install what the tests need, then run every test (unit, and as root against the kernel)
 	scripts/toolchain scripts/test.sh

@@ -1,9 +1,25 @@
 #!/bin/bash
 # build-release.sh: the static release programs croci, its shim and corm in target/dist. The first two are linked with musl, whose start
 # costs nothing (docs/dev/decisions.md, 57); where its standard library is neither installed nor to be had, with glibc.
+# Environment: TARGET  another Rust target, such as aarch64-unknown-linux-gnu: all for it, in target/dist-TARGET.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 built=${CARGO_TARGET_DIR:-target}
+if [ -n "${TARGET:-}" ]; then
+    # shellcheck source=scripts/cross-env
+    . scripts/cross-env
+    cross_std "$TARGET" || { echo "build-release.sh: no standard library for $TARGET: rustup target add $TARGET" >&2; exit 1; }
+    cross_env "$TARGET" || { echo "build-release.sh: no C compiler for $TARGET" >&2; exit 1; }
+    # .cargo/config.toml has those of this processor
+    [ "${TARGET%%-*}" = "$(uname -m)" ] ||
+        export "CARGO_TARGET_$(tr '[:lower:]-' '[:upper:]_' <<<"$TARGET")_RUSTFLAGS=-C target-feature=+crt-static"
+    cargo build --release --locked --target "$TARGET" -p corm -p croci -p shim --bin corm --bin croci --bin containerd-shim-croci-v2
+    mkdir -p "$built/dist-$TARGET"
+    for program in croci containerd-shim-croci-v2 corm; do
+        cp "$built/$TARGET/release/$program" "$built/dist-$TARGET"
+    done
+    exit 0
+fi
 musl=$(uname -m)-unknown-linux-musl
 has_musl() { [ -d "$(rustc --print sysroot)/lib/rustlib/$musl" ]; }
 if ! has_musl && command -v rustup >/dev/null; then

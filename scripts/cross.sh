@@ -12,34 +12,20 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/cross
 seconds=${CROSS_SECONDS:-1200}
 status=0
 
-# has_std TARGET: its standard library is there, perhaps after rustup
-has_std() {
-    local library
-    library=$(rustc --print sysroot)/lib/rustlib/$1
-    [ -d "$library" ] || ! command -v rustup >/dev/null || rustup target add "$1" >/dev/null 2>&1 || true
-    [ -d "$library" ]
-}
+# shellcheck source=scripts/cross-env
+. scripts/cross-env
 
 for architecture in "${architectures[@]}"; do
-    gnu=$architecture debian=$architecture rust=$architecture
-    case $architecture in
-        aarch64) debian=arm64 ;;
-        riscv64) rust=riscv64gc ;;
-        powerpc64le) debian=ppc64el ;;
-    esac
+    rust=$architecture
+    [ "$architecture" != riscv64 ] || rust=riscv64gc
     target=$rust-unknown-linux-gnu
-    if ! has_std "$target"; then
+    if ! cross_std "$target"; then
         echo "skipped: cross: $target: no standard library, and rustup has none"
         continue
     fi
-    if [ "$architecture" != "$(uname -m)" ]; then
-        scripts/apt-install "gcc-${gnu//_/-}-linux-gnu" "libc6-dev-$debian-cross" || {
-            echo "skipped: cross: $target: no C compiler"
-            continue
-        }
-        name=${target//-/_}
-        export "CC_$name=$gnu-linux-gnu-gcc" "AR_$name=$gnu-linux-gnu-ar"
-        export "CARGO_TARGET_$(tr "[:lower:]" "[:upper:]" <<<"$name")_LINKER=$gnu-linux-gnu-gcc"
+    if ! cross_env "$target"; then
+        echo "skipped: cross: $target: no C compiler"
+        continue
     fi
     checked=0
     timeout "$seconds" cargo check --quiet --locked --workspace --target "$target" || checked=$?
@@ -52,12 +38,12 @@ for architecture in "${architectures[@]}"; do
 done
 
 # the one that runs: qemu-user has neither namespaces nor seccomp, so that only what is pure is tested
-if [[ " ${architectures[*]} " == *" aarch64 "* ]] && has_std aarch64-unknown-linux-gnu; then
+if [[ " ${architectures[*]} " == *" aarch64 "* ]] && cross_std aarch64-unknown-linux-gnu; then
     if ! scripts/apt-install qemu-user-static; then
         echo "skipped: cross: qemu-user-static is not installed"
     else
         export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu"
-        export CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+        cross_env aarch64-unknown-linux-gnu
         cargo test --quiet --locked --target aarch64-unknown-linux-gnu -p croci --lib -- seccomp:: config:: plan:: cli:: || status=1
         cargo run --quiet --locked --target aarch64-unknown-linux-gnu -p croci --bin croci -- features | grep -q SCMP_ARCH_AARCH64 ||
             status=1
