@@ -209,7 +209,14 @@ impl Scene {
         let out = self.corm(&["fsck"]).out();
         assert!(out.code == Some(0) && out.stdout.is_empty(), "{point}: fsck after the repair: {out:#?}");
         let again: Out = self.spawn(case).wait();
-        let words = ["already exists", "No container named", "No image named", "No volume named", "no such file"];
+        let words = [
+            "already exists",
+            "exists already",
+            "No container named",
+            "No image named",
+            "No volume named",
+            "no such file",
+        ];
         let was_done = words.iter().any(|words| again.stderr.contains(words));
         assert!(again.code == Some(0) || was_done, "{point}: once more: {again:#?}");
         self.all_whole(&format!("{point}, once more"));
