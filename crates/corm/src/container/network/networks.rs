@@ -293,6 +293,9 @@ pub fn remove(store: &Store, name: &str) -> Result<()> {
         users.is_empty(),
         coded!(ImageInUse, "network '{name}' is in use by {}: remove the container first", users.join(", "))
     );
-    let path = dir(store).join(format!("{name}.json"));
-    std::fs::remove_file(&path).with_context(|| format!("remove {path:?}"))
+    let dir = dir(store);
+    let path = dir.join(format!("{name}.json"));
+    std::fs::remove_file(&path).with_context(|| format!("remove {path:?}"))?;
+    // so that a power cut does not bring it back
+    atomic_file::sync_dir(&dir)
 }
