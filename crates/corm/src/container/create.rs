@@ -119,7 +119,7 @@ pub fn create_with(
     let mut unfinished = Unfinished { store, run: new.run, id: &id, done: false };
     let (config, points) = prepared.fill((store, new), image, configuration, &id, report)?;
     let dir = store.container_dir(&id);
-    note_purpose(store, new, &dir)?;
+    note_purpose(store, new.purpose, &dir)?;
     let _locks = (std::mem::take(&mut prepared.locks), prepared.userns_lock.take());
     let record = ContainerRecord {
         name,
@@ -163,17 +163,12 @@ fn setup(new: &New<'_>, prepared: Prepared, points: Vec<PathBuf>) -> Setup {
 }
 
 /// Notes what the purpose of a container asks for: that its files survive a power cut, and that its bundle is not complete.
-fn note_purpose(store: &Store, new: &New<'_>, dir: &Path) -> Result<()> {
-    let survives = match new.purpose {
-        Purpose::Bundle => true,
-        // half a tree of `copy` is worth less than no container
-        Purpose::Run => !new.remove || store.driver().kind() == DriverKind::Copy,
-        Purpose::Build => false,
-    };
-    if survives {
+fn note_purpose(store: &Store, purpose: Purpose, dir: &Path) -> Result<()> {
+    // a bundle must survive; the tree of `copy` is a copy, which is worth less than no container
+    if purpose == Purpose::Bundle || purpose == Purpose::Run && store.driver().kind() == DriverKind::Copy {
         store.note_unsynced();
     }
-    if new.purpose == Purpose::Bundle { mark_unpublished(dir) } else { Ok(()) }
+    if purpose == Purpose::Bundle { mark_unpublished(dir) } else { Ok(()) }
 }
 
 /// Notes that the bundle of a container is not complete: it is being created or removed.

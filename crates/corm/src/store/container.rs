@@ -143,6 +143,10 @@ impl Store {
         }
         // a step of a build is garbage after a power cut
         let of_build = record.setup.purpose == Purpose::Build;
+        if record.setup.purpose == Purpose::Run && !record.setup.remove {
+            // its tree, of which fsync(2) of the record says nothing
+            self.note_unsynced();
+        }
         if !of_build {
             self.sync()?;
         }
