@@ -1,7 +1,7 @@
 //! The methods of the sandbox service: pods without an image for the process that holds their namespaces.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prost::Message as _;
 
@@ -15,6 +15,10 @@ use super::stats;
 use super::tasks::{Answer, Shim, Step, What, Work, failed, status, wrong};
 use super::wire::{Caller, code};
 use croci::api::{self, Bundle, CreateOptions, Outcome};
+
+/// Time for containerd to take the answer to `ShutdownSandbox`: where the end of the connection comes with it, its client may
+/// report that alone, and the removal of the pod fails.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Returns the status for a sandbox that is not this shim's.
 fn unknown(id: &str) -> Status {
@@ -152,7 +156,9 @@ impl Shim {
         if end {
             self.pod = None;
             if self.tasks.is_empty() {
-                self.shutdown.get_or_insert_with(|| Instant::now() + FAREWELL);
+                let now = Instant::now();
+                self.shutdown.get_or_insert(now + FAREWELL);
+                self.linger = Some(now + LINGER);
             }
         }
         Ok(Some(Empty {}.encode_to_vec()))

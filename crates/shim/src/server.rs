@@ -111,6 +111,7 @@ fn set_up(args: &Args) -> Result<Server> {
         publisher: Publisher::new(containerd, &args.namespace),
         answers: Vec::new(),
         shutdown: None,
+        linger: None,
         log,
     };
     Ok(Server { listener, signals, connections: BTreeMap::new(), next: 0, shim, resting: false, forgotten: None })
@@ -127,7 +128,8 @@ impl Server {
     /// Returns whether the end was asked for and the last answers and events are gone.
     fn has_ended(&self) -> bool {
         let flushed = || self.shim.publisher.is_done() && !self.connections.values().any(Connection::wants_to_write);
-        self.shim.shutdown.is_some_and(|until| until <= Instant::now() || flushed())
+        let left = || self.connections.is_empty() || self.shim.linger.is_none_or(|until| until <= Instant::now());
+        self.shim.shutdown.is_some_and(|until| until <= Instant::now() || flushed() && left())
     }
 
     /// Waits for something to happen and handles it.
@@ -193,6 +195,7 @@ impl Server {
             ));
         }
         until(self.forgotten);
+        until(self.shim.linger.filter(|at| *at > Instant::now()));
         until(self.shim.publisher.deadline());
         if let Some(connection) = self.shim.publisher.connection() {
             list.push((Watched::Publisher, PollFd::new(connection.as_fd(), flags(true, connection.wants_to_write()))));

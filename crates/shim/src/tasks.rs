@@ -180,6 +180,8 @@ pub(crate) struct Shim {
     pub answers: Vec<(Caller, Answer)>,
     /// The shim ends, at this time at the latest.
     pub shutdown: Option<Instant>,
+    /// The shim stays until this time, unless all clients have closed their connections.
+    pub linger: Option<Instant>,
     /// containerd's fifo for messages.
     pub log: Option<File>,
 }
