@@ -65,12 +65,14 @@ impl Aufs {
             Ok(text)
         };
         let mut branches = Vec::new();
+        // without a table of inodes the names of one file would be files of their own
+        let table = self.dirs.stage()?;
         let mut options = match upper {
             Some(upper) => {
                 branches.push(format!("{}=rw", name(upper)?));
                 format!("dirperm1,xino={}/xino", name(upper.parent().unwrap_or(upper))?)
             }
-            None => "noxino".to_owned(),
+            None => format!("xino={}/xino", name(table.path())?),
         };
         for layer in chain.iter().rev() {
             branches.push(format!("{}=ro+wh", name(&self.dirs.require_layer(layer)?)?));

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use corm::driver::DriverKind;
 use corm::layer::Compression;
 use corm::model::digest::Digest;
 use corm::model::layer::Layer;
@@ -177,10 +178,14 @@ impl StoreFixture {
         match (&case.want, result) {
             (Want::Tree(facts), Ok(())) => self.look(&layers, |root| {
                 for (path, wanted) in *facts {
+                    // aufs itself: a link into a layer below is a file of its own
+                    if path.ends_with("?links") && self.store.driver().kind() == DriverKind::Aufs {
+                        continue;
+                    }
                     assert_eq!(fact(root, path), *wanted, "{}: {path}", case.name);
                 }
                 if let Some(theirs) = theirs {
-                    umoci::assert_same(case.name, theirs, root);
+                    umoci::assert_same(case.name, theirs, root, self.store.driver().kind());
                 }
             }),
             (Want::Error(parts), Err(text)) => {

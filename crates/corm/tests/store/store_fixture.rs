@@ -122,7 +122,8 @@ pub(crate) fn drivers() -> Vec<(DriverKind, Disk)> {
     for (name, kind, disk) in [
         ("btrfs", DriverKind::Btrfs, Disk::Btrfs),
         ("overlay", DriverKind::Overlay, Disk::Tmpfs),
-        ("aufs", DriverKind::Aufs, Disk::Tmpfs),
+        // not tmpfs, which has no attributes of users before Linux 6.6
+        ("aufs", DriverKind::Aufs, Disk::Ext4),
     ] {
         if has(name) {
             all.push((kind, disk));
