@@ -13,7 +13,9 @@ if ! kernel=$(vm/cg2-run uname -r 2>&1); then
 fi
 kernel=$(tail -n 1 <<<"$kernel")
 target=${CARGO_TARGET_DIR:-$PWD/target}
-[ -n "${RUNTIME:-}" ] && [ -n "${CORM:-}" ] || scripts/toolchain scripts/build-release.sh
+if [ -z "${RUNTIME:-}" ] || [ -z "${CORM:-}" ]; then
+    scripts/toolchain scripts/build-release.sh
+fi
 export RUNTIME=${RUNTIME:-$target/dist/croci} CORM=${CORM:-$target/dist/corm} SWEEP=sample TEST_PATIENCE=10
 
 # both tests by one build of the workspace, because another selection of packages would build everything anew
