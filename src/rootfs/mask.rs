@@ -128,7 +128,7 @@ impl<'a> Masks<'a> {
             sys_mount::move_mount(tree.as_fd(), target.as_fd())?;
             return Ok(());
         }
-        let tree = if directory { empty_dir()? } else { first_null(self.root)? };
+        let tree = if directory { empty_tmpfs()? } else { first_null(self.root)? };
         sys_mount::move_mount(tree.as_fd(), target.as_fd())?;
         *mounted_mask = Some(tree);
         Ok(())
@@ -143,6 +143,11 @@ pub(crate) fn empty_dir() -> Result<OwnedFd> {
     if sys_mount::is_old() {
         return Err(sys_mount::needs_detached("an empty root directory of a process").into());
     }
+    empty_tmpfs()
+}
+
+/// Creates an empty read-only directory to be mounted: on an older kernel it is on init's stage until then.
+fn empty_tmpfs() -> Result<OwnedFd> {
     let fs = FsContext::open(c"tmpfs").context("tmpfs")?;
     for (key, value) in [(c"source", c"tmpfs"), (c"nr_blocks", c"1"), (c"nr_inodes", c"1"), (c"mode", c"0755")] {
         fs.option(key, Some(value)).with_context(|| format!("tmpfs: option {key:?}"))?;
