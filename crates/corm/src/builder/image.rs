@@ -134,7 +134,7 @@ fn squash(build: &Build<'_>, made: &mut Made) -> Result<()> {
     let ids = chain_ids(below.iter().map(|layer| &layer.diff_id));
     let scratch = Scratch { store, id: store.new_id()? };
     std::fs::create_dir(store.container_dir(&scratch.id)).context("a directory to squash in")?;
-    store.driver().create(&scratch.id, &ids)?;
+    store.driver().create(&scratch.id, &ids, false)?;
     let root = create::mount(store, &scratch.id)?;
     for layer in &above {
         let target = Target {

@@ -56,6 +56,15 @@ pub struct New<'a> {
     pub run: Option<&'a RunDir>,
 }
 
+impl New<'_> {
+    /// Returns whether the container's files are to be on the device one by one before its record is: a sync of the file
+    /// system covers a bundle and what is on btrfs, and a step of a build and a container of `run --rm` do not survive a power
+    /// cut.
+    fn syncs_files(&self, driver: DriverKind) -> bool {
+        self.purpose == Purpose::Run && !self.remove && driver != DriverKind::Btrfs
+    }
+}
+
 /// Prints a message at each step.
 pub type Reporter<'a> = &'a dyn Fn(&str);
 
@@ -235,7 +244,8 @@ impl Prepared {
         report: Reporter<'_>,
     ) -> Result<(Value, Vec<PathBuf>)> {
         let dir = store.container_dir(id);
-        let (rootfs, root) = create_rootfs(store, image, id, report)?;
+        let sync = new.syncs_files(store.driver().kind());
+        let (rootfs, root) = create_rootfs(store, (image, sync), id, report)?;
         within::check_volumes(root.as_fd(), &self.declared, &self.options.volumes)?;
         within::check_tmpfs(root.as_fd(), &self.options.settings.tmpfs)?;
         let declared = std::mem::take(&mut self.declared);
@@ -262,7 +272,7 @@ impl Prepared {
         }
         volume_options::chown(&self.options.volumes, user, store.root())?;
         let points = create_files(&config, (&self.options, new.purpose), &place)?;
-        write_config(&config, (&dir, new.purpose), report)?;
+        write_config(&config, (&dir, sync), report)?;
         Ok((config, points))
     }
 }
@@ -274,7 +284,12 @@ fn owner(config: &Value) -> Result<(u32, u32)> {
 }
 
 /// Creates the container's directory and its write layer, and mounts the root file system; returns where, and opens it.
-fn create_rootfs(store: &Store, image: &ImageRecord, id: &str, report: Reporter<'_>) -> Result<(PathBuf, OwnedFd)> {
+fn create_rootfs(
+    store: &Store,
+    (image, sync): (&ImageRecord, bool),
+    id: &str,
+    report: Reporter<'_>,
+) -> Result<(PathBuf, OwnedFd)> {
     let dir = store.container_dir(id);
     DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("make {dir:?}"))?;
     report(&format!(
@@ -283,7 +298,7 @@ fn create_rootfs(store: &Store, image: &ImageRecord, id: &str, report: Reporter<
         image.layers.len(),
         store.driver().kind()
     ));
-    store.driver().create(id, &image.chain_ids())?;
+    store.driver().create(id, &image.chain_ids(), sync)?;
     let rootfs = mount(store, id)?;
     report(&format!("root file system at {}", rootfs.display()));
     let root = mount_util::open_dir(&rootfs)?;
@@ -343,12 +358,11 @@ fn resolved(list: &[Value], root: BorrowedFd<'_>) -> Result<Vec<Value>> {
     list.iter().map(one).collect()
 }
 
-fn write_config(config: &Value, (dir, purpose): (&Path, Purpose), report: Reporter<'_>) -> Result<()> {
+fn write_config(config: &Value, (dir, sync): (&Path, bool), report: Reporter<'_>) -> Result<()> {
     let path = dir.join("config.json");
     let mut file = File::create_new(&path).with_context(|| format!("write {path:?}"))?;
     file.write_all(&serde_json::to_vec(config)?).with_context(|| format!("write {path:?}"))?;
-    // a record names it, and a step of a build does not survive a power cut
-    if purpose != Purpose::Build {
+    if sync {
         file.sync_all().with_context(|| format!("sync {path:?}"))?;
     }
     report(&format!("configuration {}", path.display()));

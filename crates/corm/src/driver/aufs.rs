@@ -165,7 +165,7 @@ impl Driver for Aufs {
         Ok(Box::new(DeltaBuilder::begin(&self.dirs, below.last())?.merge(mount, remove_own_files)?))
     }
 
-    fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
+    fn create(&self, container: &str, chain: &[Digest], sync: bool) -> Result<()> {
         let staged = self.dirs.stage()?;
         let upper = staged.path().join("upper");
         make_dir(&upper)?;
@@ -176,7 +176,7 @@ impl Driver for Aufs {
         // the union's root has the attributes of the writable branch
         let top = self.dirs.top(chain)?;
         copy_attributes_between(&top, &upper, |_| true)?;
-        self.dirs.publish_container(staged, container, chain)
+        self.dirs.publish_container(staged, (container, chain), sync)
     }
 
     fn mount(&self, container: &str, target: &Path) -> Result<PathBuf> {

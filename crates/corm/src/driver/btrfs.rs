@@ -72,9 +72,9 @@ impl Driver for Btrfs {
         Ok(Box::new(SnapshotBuilder { dirs: self.dirs.clone(), staged }))
     }
 
-    fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
+    fn create(&self, container: &str, chain: &[Digest], sync: bool) -> Result<()> {
         let top = chain.last().map(|top| self.dirs.require_layer(top)).transpose()?;
-        self.dirs.publish_container(self.start(top.as_deref())?, container, chain)
+        self.dirs.publish_container(self.start(top.as_deref())?, (container, chain), sync)
     }
 
     fn mount(&self, container: &str, _target: &Path) -> Result<PathBuf> {

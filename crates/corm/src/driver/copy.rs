@@ -63,11 +63,11 @@ impl Driver for CopyDriver {
         Ok(Box::new(CopyBuilder { staged: self.start(parent.as_deref())?, dirs: self.dirs.clone() }))
     }
 
-    fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
+    fn create(&self, container: &str, chain: &[Digest], sync: bool) -> Result<()> {
         let top = chain.last().map(|top| self.dirs.require_layer(top)).transpose()?;
         let staged = self.start(top.as_deref())?;
         write_manifest(&staged.path().join(TREE), &staged.path().join(MANIFEST))?;
-        self.dirs.publish_container(staged, container, chain)
+        self.dirs.publish_container(staged, (container, chain), sync)
     }
 
     fn mount(&self, container: &str, _target: &Path) -> Result<PathBuf> {

@@ -142,24 +142,33 @@ impl DriverDirs {
             .with_code(Code::ImageInvalid, || format!("layer {layer}"))
     }
 
-    /// Publishes a staged directory as a container.
-    pub fn publish_container(&self, staged: StagedEntry, container: &str, chain: &[Digest]) -> Result<()> {
+    /// Publishes a staged directory as a container; `sync` as in [`super::Driver::create`].
+    pub fn publish_container(
+        &self,
+        staged: StagedEntry,
+        (container, chain): (&str, &[Digest]),
+        sync: bool,
+    ) -> Result<()> {
         let base = staged.path().join(BASE);
-        // on the device before a record names the container, because without it no removal is possible
         let mut file = File::create_new(&base).with_context(|| format!("write {base:?}"))?;
         file.write_all(&serde_json::to_vec(chain)?).with_context(|| format!("write {base:?}"))?;
-        file.sync_all().with_context(|| format!("sync {base:?}"))?;
+        if sync {
+            // before a record names the container
+            file.sync_all().with_context(|| format!("sync {base:?}"))?;
+        }
         if !staged.publish_new(&self.container(container))? {
             bail!("container {container}: its tree is there already");
         }
         Ok(())
     }
 
-    /// Returns the chain that the container was created on.
+    /// Returns the chain that the container was created on; none where a power cut has emptied the file, which happens to
+    /// containers alone that do not survive one.
     pub fn base(&self, container: &str) -> Result<Vec<Digest>> {
         let path = self.container(container).join(BASE);
         match std::fs::read(&path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Ok(bytes) if bytes.is_empty() => Ok(Vec::new()),
             other => serde_json::from_slice(&other.with_context(|| format!("read {path:?}"))?)
                 .with_context(|| format!("{path:?} is damaged")),
         }

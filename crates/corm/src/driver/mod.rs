@@ -202,7 +202,10 @@ pub trait Driver: Send + Sync {
 
     /// Creates a writable tree for a container on top of `chain`: all its layers, lowest first; an empty chain gives an
     /// empty tree. Data is copied only where the file system has neither snapshots nor unions.
-    fn create(&self, container: &str, chain: &[Digest]) -> Result<()>;
+    ///
+    /// `sync`: what is needed to remove it is on the device afterwards; else the caller sees to that, or nothing of the
+    /// container has to survive a power cut.
+    fn create(&self, container: &str, chain: &[Digest], sync: bool) -> Result<()>;
 
     /// Mounts the container's tree at `target`, an empty directory, and returns its path: `target`, or the driver's own
     /// directory if no mount is needed. Must be repeated after a reboot.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use crate::container::{Purpose, Setup};
+use crate::driver::DriverKind;
 use crate::model::digest::Digest;
 use base::cli_parser::LATEST_WORD;
 use base::fs::atomic_file;
@@ -143,8 +144,8 @@ impl Store {
         }
         // a step of a build is garbage after a power cut
         let of_build = record.setup.purpose == Purpose::Build;
-        if record.setup.purpose == Purpose::Run && !record.setup.remove {
-            // its tree, of which fsync(2) of the record says nothing
+        if record.setup.purpose == Purpose::Run && !record.setup.remove && self.driver.kind() == DriverKind::Btrfs {
+            // its snapshot, which fsync(2) of a file does not cover; elsewhere a journal has the tree's directories
             self.note_unsynced();
         }
         if !of_build {

@@ -69,7 +69,7 @@ fn base(driver: &dyn Driver) -> Digest {
 
 /// Creates a container on this chain, mounts it and returns its path.
 fn container(place: &Place, driver: &dyn Driver, chain: &[Digest]) -> PathBuf {
-    driver.create(ID, chain).unwrap();
+    driver.create(ID, chain, true).unwrap();
     driver.mount(ID, &place.mkdir("target")).unwrap()
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn container(store: &Store, name: &str, image: &corm::store::ImageRec
     let id = store.new_id().unwrap();
     let _lock = store.shared().unwrap();
     let chain = if store.driver().keeps_each() { image.chain_ids() } else { image.chain.iter().cloned().collect() };
-    store.driver().create(&id, &chain).unwrap();
+    store.driver().create(&id, &chain, true).unwrap();
     let record = ContainerRecord {
         bundle: store.container_dir(&id).join("bundle"),
         id,

@@ -96,7 +96,7 @@ impl Driver for Overlay {
         Ok(Box::new(DeltaBuilder::begin(&self.dirs, below.last())?.merge(mount, remove_own_attributes)?))
     }
 
-    fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
+    fn create(&self, container: &str, chain: &[Digest], sync: bool) -> Result<()> {
         let staged = self.dirs.stage()?;
         for name in ["upper", "work"] {
             make_dir(&staged.path().join(name))?;
@@ -107,7 +107,7 @@ impl Driver for Overlay {
         for layer in chain {
             self.dirs.require_layer(layer)?;
         }
-        self.dirs.publish_container(staged, container, chain)
+        self.dirs.publish_container(staged, (container, chain), sync)
     }
 
     fn mount(&self, container: &str, target: &Path) -> Result<PathBuf> {

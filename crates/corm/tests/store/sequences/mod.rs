@@ -108,7 +108,7 @@ fn run(sequence: &Sequence, world: &World, other: &World) -> Option<String> {
 
 fn run_one(operations: &[Operation], layers: &mut Vec<Layer>, world: &World, other: &World) -> Option<String> {
     let driver = world.store.driver();
-    driver.create(ID, &world.chain(layers)).unwrap();
+    driver.create(ID, &world.chain(layers), false).unwrap();
     let root = driver.mount(ID, &world.place.mkdir("target")).unwrap();
     let before = tree::read(&root);
     tick();
