@@ -341,7 +341,11 @@ fn a_container_of_the_least_weight_is_deleted_on_a_busy_host() {
     let processors = std::thread::available_parallelism().unwrap().get();
     std::thread::scope(|scope| {
         for _ in 0..8 * processors {
-            scope.spawn(|| while busy.load(std::sync::atomic::Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while busy.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         let out = c.delete_force();
         busy.store(false, std::sync::atomic::Ordering::Relaxed);

@@ -126,13 +126,7 @@ impl Pod {
             return Ok(());
         }
         let options = ["nosuid", "nodev", "noexec", "mode=1777", "size=65536k"].map(str::to_owned).to_vec();
-        let memory = Mount {
-            kind: "tmpfs".to_owned(),
-            source: "shm".to_owned(),
-            target: String::new(),
-            options,
-            ..Mount::default()
-        };
+        let memory = Mount { kind: "tmpfs".to_owned(), source: "shm".to_owned(), target: String::new(), options };
         rootfs::mount(&[memory], &dir.join("shm"))
     }
 

@@ -37,8 +37,8 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// Returns a publisher to the socket at `path`; nothing is connected before the first event.
-    pub(crate) fn new(path: String, namespace: &str) -> Publisher {
-        let (path, namespace) = (path.strip_prefix("unix://").unwrap_or(&path).to_owned(), namespace.to_owned());
+    pub(crate) fn new(path: &str, namespace: &str) -> Publisher {
+        let (path, namespace) = (path.strip_prefix("unix://").unwrap_or(path).to_owned(), namespace.to_owned());
         let queue = VecDeque::new();
         Publisher { path, namespace, queue, connection: None, sent: None, retry_at: None, due: None, number: 1 }
     }
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn events_keep_their_order_over_a_restart_of_containerd() {
         let path = std::env::temp_dir().join(format!("croci-shim-publisher-{}", std::process::id()));
-        let mut publisher = Publisher::new(path.to_str().unwrap().to_owned(), "n");
+        let mut publisher = Publisher::new(path.to_str().unwrap(), "n");
         for pid in 1..=3 {
             publisher.publish("/tasks/start", "TaskStart", &TaskStart { container_id: "c".to_owned(), pid });
         }
@@ -196,7 +196,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("croci-shim-later-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).unwrap();
-        let mut publisher = Publisher::new(format!("unix://{}", path.display()), "n");
+        let mut publisher = Publisher::new(&format!("unix://{}", path.display()), "n");
         let event = |pid| TaskStart { container_id: "c".to_owned(), pid };
         publisher.publish_later("/tasks/exec-added", "TaskStart", &event(1));
         publisher.advance();

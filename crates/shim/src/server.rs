@@ -108,7 +108,7 @@ fn set_up(args: &Args) -> Result<Server> {
         program: std::env::var_os(PROGRAM).unwrap_or_default().into(),
         works: Vec::new(),
         ended: BTreeMap::new(),
-        publisher: Publisher::new(containerd, &args.namespace),
+        publisher: Publisher::new(&containerd, &args.namespace),
         answers: Vec::new(),
         shutdown: None,
         linger: None,

@@ -190,7 +190,7 @@ pub fn points(verb: &str, seen: &[Call], count: usize) -> Vec<FaultPoint> {
     let all = seen.iter().flat_map(faults);
     let (most, start) = (number("SWEEP_POINTS"), start());
     if std::env::var("SWEEP").is_ok_and(|sweep| sweep == "all") {
-        return spread(verb, start, all.collect(), most.unwrap_or(usize::MAX));
+        return spread(verb, start, &all.collect::<Vec<_>>(), most.unwrap_or(usize::MAX));
     }
     let count = most.unwrap_or(count);
     let mut kinds: BTreeMap<(bool, libc::c_long, String), Vec<FaultPoint>> = BTreeMap::new();
@@ -211,7 +211,7 @@ pub fn points(verb: &str, seen: &[Call], count: usize) -> Vec<FaultPoint> {
 }
 
 /// Returns `most` of all points, which depend on the verb and the start alone, in the order of the calls.
-fn spread(verb: &str, start: usize, all: Vec<FaultPoint>, most: usize) -> Vec<FaultPoint> {
+fn spread(verb: &str, start: usize, all: &[FaultPoint], most: usize) -> Vec<FaultPoint> {
     let mut order: Vec<usize> = (0..all.len()).collect();
     order.sort_by_key(|number| place(&format!("{number} {verb} {start}")));
     order.truncate(most);
