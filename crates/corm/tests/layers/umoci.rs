@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use corm::driver::DriverKind;
@@ -102,6 +103,12 @@ pub(crate) fn assert_same(name: &str, umoci: &Tree, root: &Path, driver: DriverK
 
 /// Returns whether files where umoci unpacks can have `user.*` attributes; on tmpfs since Linux 6.6.
 fn takes_attributes_of_users() -> bool {
+    static TAKES: OnceLock<bool> = OnceLock::new();
+    // once, because the tests run side by side
+    *TAKES.get_or_init(try_attributes_of_users)
+}
+
+fn try_attributes_of_users() -> bool {
     let file = std::env::temp_dir().join(format!("corm-umoci-{}-xattr", std::process::id()));
     fs::write(&file, "").unwrap();
     let path = CString::new(file.as_os_str().as_bytes()).unwrap();
