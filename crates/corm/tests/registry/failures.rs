@@ -150,7 +150,7 @@ fn of_names_and_stores() {
             (vec!["pull", "a/b:t:u"], "image.name", "image name"),
             (vec!["pull", "a/b@sha256:12"], "image.name", "sha256:12"),
             (vec!["network", "create", "--subnet", "10.0.0.0/99", "n"], "usage.value", "10.0.0.0/99"),
-            (vec!["pull", "--platform", "foo", "a/b"], "image.platform", "not of the form OS/ARCH"),
+            (vec!["pull", "--platform", "foo", "a/b"], "usage.value", "must be of the form OS/ARCH"),
             (vec!["inspect", "nothing"], "image.not_found", "`corm pull nothing` fetches an image"),
             (vec!["rmi", "nothing"], "image.not_found", "`corm pull nothing` fetches it"),
             (vec!["tag", "nothing", "x"], "image.not_found", "`corm pull nothing` fetches it"),

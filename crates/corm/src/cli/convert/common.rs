@@ -1,6 +1,6 @@
 //! Conversion of flags that several verbs have.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use base::coded;
 
 use crate::cli::args::Caller;
@@ -29,7 +29,8 @@ pub(super) fn platform(given: &mut ParsedArgs) -> Result<Option<String>> {
     );
     // also where the image is here, and nothing is chosen
     if let Some(text) = whole.as_ref().filter(|text| !text.is_empty()) {
-        Platform::parse(text).context("--platform")?;
+        let parsed = Platform::parse(text).is_ok();
+        ensure!(parsed, coded!(UsageValue, "--platform {text:?}: must be of the form OS/ARCH[/VARIANT]"));
     }
     Ok(whole.or(of_parts))
 }
