@@ -1,8 +1,10 @@
 //! The limits of a container's cgroup that were reached: as the cgroup counts, or, where systemd has removed the cgroup of
 //! a container that has ended, as the kernel log has it.
 
+use std::path::Path;
 use std::time::Duration;
 
+use linux::process::of_ticks;
 use nix::time::{ClockId, clock_gettime};
 
 use super::kernel_log;
@@ -10,8 +12,6 @@ use super::kernel_log::Message;
 use crate::cgroup::Cgroup;
 use crate::state::Record;
 
-/// Clock ticks of a second in `/proc/PID/stat`, the same on every architecture that croci knows.
-const TICKS: u64 = 100;
 /// How much earlier than the start a message may be, because the clocks differ a little.
 const SLACK: Duration = Duration::from_secs(1);
 
@@ -37,7 +37,7 @@ pub(super) fn refused_forks(record: &Record) -> u64 {
 /// Counts the messages about the container's cgroup since its start; `of` returns the cgroup that a message is about.
 fn logged(record: &Record, of: fn(&str) -> Option<&str>) -> u64 {
     let (Some(init), Some(_)) = (record.init, &record.cgroup.scope) else { return 0 };
-    let since = Duration::from_millis(init.start_time.saturating_mul(1000 / TICKS));
+    let since = of_ticks(init.start_time);
     // the log's clock stands still in a suspend, that of processes does not
     let now = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
     let suspended = now(ClockId::CLOCK_BOOTTIME).saturating_sub(now(ClockId::CLOCK_MONOTONIC));
@@ -64,7 +64,7 @@ fn refused(message: &str) -> Option<&str> {
 
 /// Reports whether a cgroup is another or below it.
 fn is_within(path: &str, top: &str) -> bool {
-    path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    Path::new(path).starts_with(top)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! directory, and have no descriptor, no environment of the host and no capability that the clone does not need
 //! (SEC-5).
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use anyhow::{Context as _, Result};
 
@@ -40,8 +40,7 @@ pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel
         lsm::prepare(process, opened.proc_dir.as_fd())?;
     }
     if let Some(root) = &target.root {
-        linux::path::fchdir(root.as_fd()).context("change to the container's root directory")?;
-        linux::path::chroot_to_cwd().context("chroot to the container's root directory")?;
+        change_root(root.as_fd())?;
     }
     super::close_rest(plan, opened, channel)?;
     linux::binary::clear_arguments_and_environment();
@@ -55,9 +54,13 @@ pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel
 /// The runtime has ended; as chroot(2).
 pub(crate) fn enter_late_root(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     let root = channel.recv_go_with()?.1.context("the runtime sent no root directory")?;
-    linux::path::fchdir(root.as_fd()).context("change to the container's root directory")?;
-    linux::path::chroot_to_cwd().context("chroot to the container's root directory")?;
+    change_root(root.as_fd())?;
     credentials::limit_capabilities(plan.process.as_ref(), false)
+}
+
+fn change_root(root: BorrowedFd<'_>) -> Result<()> {
+    linux::path::fchdir(root).context("change to the container's root directory")?;
+    linux::path::chroot_to_cwd().context("chroot to the container's root directory")
 }
 
 /// Joins the namespaces of the target; the pid namespace is for children only.

@@ -100,15 +100,14 @@ fn sealed_copy(binary: &File) -> io::Result<OwnedFd> {
 /// Seals the file; tries again for some seconds after `EBUSY`, because on a busy host the kernel itself may hold a page for a
 /// moment (migration, compaction).
 fn seal(copy: &File) -> io::Result<()> {
-    const TRIES: u32 = 20;
-    for _ in 1..TRIES {
+    let mut again = 19;
+    loop {
         match fcntl(copy, FcntlArg::F_ADD_SEALS(SEALS)) {
-            Err(nix::Error::EBUSY) => std::thread::sleep(std::time::Duration::from_millis(50)),
+            Err(nix::Error::EBUSY) if again > 0 => again -= 1,
             sealed => return Ok(sealed.map(drop)?),
         }
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    fcntl(copy, FcntlArg::F_ADD_SEALS(SEALS))?;
-    Ok(())
 }
 
 /// Executes the program behind `file` with this process's arguments and environment.

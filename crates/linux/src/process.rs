@@ -455,6 +455,12 @@ pub fn default_sigchld() {
     let _ = super::signal::set_default(libc::SIGCHLD);
 }
 
+/// Returns the time of ticks of `/proc/PID/stat`: 1/100 s each, the kernel's `USER_HZ` on every architecture that Rust has for
+/// Linux.
+pub fn of_ticks(ticks: u64) -> std::time::Duration {
+    std::time::Duration::from_millis(ticks.saturating_mul(10))
+}
+
 /// Ends the process at once, without destructors and flushing: for the child of a clone.
 pub fn exit(status: i32) -> ! {
     // SAFETY: _exit never returns and runs nothing of this process.

@@ -10,12 +10,10 @@ use anyhow::{Context as _, Result};
 
 use crate::driver::mount_util;
 use linux::path;
+use linux::process::of_ticks;
 
 /// Maximum size of the container's passwd and group files that is read.
 const MAX_NAMES: u64 = 1 << 20;
-
-/// Ticks of `/proc/PID/stat` in a second: the kernel's USER_HZ, on every architecture that Rust has for Linux.
-const TICKS: u64 = 100;
 
 /// A process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -153,7 +151,6 @@ impl Reader {
         let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
         let number = |at: usize| fields.get(at).and_then(|text| text.parse::<i64>().ok()).unwrap_or_default();
         let unsigned = |at: usize| u64::try_from(number(at)).unwrap_or_default();
-        let of_ticks = |ticks: u64| Duration::from_millis(ticks.saturating_mul(1000 / TICKS));
         let kilobytes = |name: &str| {
             field(&status, name).split_whitespace().next().and_then(|text| text.parse().ok()).unwrap_or_default()
         };
