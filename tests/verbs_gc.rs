@@ -14,9 +14,10 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the output of `gc` in the sandbox of a container.
+/// Returns the lines of `gc` that concern the sandbox of a container: what another test has left is listed too.
 fn gc(c: &Container, flags: &[&str]) -> String {
-    c.croci(["gc"]).args(flags).out().ok().stdout
+    let stdout = c.croci(["gc"]).args(flags).out().ok().stdout;
+    stdout.lines().filter(|line| line.contains(&c.sandbox.token)).map(|line| format!("{line}\n")).collect()
 }
 
 fn kill(pid: i32) {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
-use test_support::host;
+use test_support::{cgroup, host};
 
 /// Size of the file system in MiB; XFS needs 300.
 const MEGABYTES: u64 = 384;
@@ -146,7 +146,8 @@ impl Disk {
     /// Mounts the disk again after a cut, when all processes that use it have ended.
     pub(crate) fn boot(&self) {
         self.detach();
-        // run-time files do not survive either
+        // neither cgroups nor run-time files survive
+        remove_cgroups();
         for entry in std::fs::read_dir("/run/corm").unwrap().flatten() {
             std::fs::remove_dir_all(entry.path()).unwrap();
         }
@@ -159,11 +160,20 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        remove_cgroups();
         for point in [self.at(), self.dir.join("outer"), self.dir.clone(), PathBuf::from("/run/corm")] {
             let _ = nix::mount::umount2(&point, MntFlags::MNT_DETACH);
         }
         let left = host::mounts_below(&self.dir);
         assert!(std::thread::panicking() || left.is_empty(), "the host has mounts of the test: {left:#?}");
+    }
+}
+
+/// Removes the cgroups of the containers that have run-time files.
+fn remove_cgroups() {
+    let stores = std::fs::read_dir("/run/corm").into_iter().flatten().flatten();
+    for id in stores.flat_map(|store| std::fs::read_dir(store.path().join("runtime")).into_iter().flatten().flatten()) {
+        cgroup::remove_all(&id.file_name().to_string_lossy());
     }
 }
 
