@@ -23,6 +23,12 @@ use base::suggest::nearest;
 /// Mount point of a container's tree below its directory, for drivers that need a mount.
 pub const ROOTFS: &str = "rootfs";
 
+/// File of a record in the container's directory.
+const RECORD: &str = "record.json";
+
+/// File of the record of a build's step, which is not synced: after a power cut it may be empty, and counts as none.
+const STEP_RECORD: &str = "step.json";
+
 /// Number of digits of a container ID.
 const ID_LENGTH: usize = 64;
 
@@ -61,7 +67,9 @@ impl Store {
     /// # Errors
     /// As stat(2).
     pub fn has_container(&self, id: &str) -> Result<bool> {
-        self.container_dir(id).join("record.json").try_exists().with_context(|| format!("container {id}"))
+        let dir = self.container_dir(id);
+        let exists = |name: &str| dir.join(name).try_exists().with_context(|| format!("container {id}"));
+        Ok(exists(RECORD)? || exists(STEP_RECORD)?)
     }
 
     /// Returns the IDs in `containers/`, with or without a record.
@@ -81,12 +89,19 @@ impl Store {
     /// # Errors
     /// The record is damaged, or cannot be read.
     pub fn read_container(&self, id: &str) -> Result<Option<ContainerRecord>> {
-        let bytes = match std::fs::read(self.container_dir(id).join("record.json")) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.with_context(|| format!("container {id}"))?,
+        let dir = self.container_dir(id);
+        let read = |name: &str| match std::fs::read(dir.join(name)) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).with_context(|| format!("container {id}")),
         };
-        let record: ContainerRecord = serde_json::from_slice(&bytes)
-            .with_code(Code::StoreDamaged, || format!("the record of container {id} is damaged (see corm fsck)"))?;
+        let record: ContainerRecord = if let Some(bytes) = read(RECORD)? {
+            serde_json::from_slice(&bytes)
+                .with_code(Code::StoreDamaged, || format!("the record of container {id} is damaged (see corm fsck)"))?
+        } else {
+            let step = read(STEP_RECORD)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let Some(record) = step else { return Ok(None) };
+            record
+        };
         if record.id != id {
             bail!(coded!(StoreDamaged, "the record of container {id} is of {:?} (see corm fsck)", record.id));
         }
@@ -190,14 +205,14 @@ impl Store {
     }
 
     fn write_container(&self, record: &ContainerRecord) -> Result<()> {
-        let file = self.container_dir(&record.id).join("record.json");
         let setup = &record.setup;
-        let durability = match setup.purpose {
-            Purpose::Build => Durability::None,
+        let (name, durability) = match setup.purpose {
+            Purpose::Build => (STEP_RECORD, Durability::None),
             // a power cut ends it, so that it would be removed; one that was created only is to be started later
-            Purpose::Run if setup.remove && !setup.created => Durability::Content,
-            _ => Durability::Full,
+            Purpose::Run if setup.remove && !setup.created => (RECORD, Durability::Content),
+            _ => (RECORD, Durability::Full),
         };
+        let file = self.container_dir(&record.id).join(name);
         atomic_file::write(&self.tmp(), &file, &serde_json::to_vec_pretty(record)?, durability)
     }
 

@@ -7,7 +7,7 @@
 //! ROOT/partial/HEX       resumable downloads
 //! ROOT/images/HEX.json   a record for each image    ROOT/names.json     names of images
 //! ROOT/lists.json        lists of images that are being made
-//! ROOT/containers/ID/    record.json and other files of a container
+//! ROOT/containers/ID/    record.json (step.json of a build's step) and other files of a container
 //! ROOT/layers/HEX/       the driver's layers, by chain id
 //! ROOT/trees/ID/         the driver's containers
 //! ROOT/volumes/NAME/     named volumes             ROOT/build-cache/HEX.json   what steps of builds made

@@ -52,7 +52,7 @@ fn of_images(scene: &Scene) -> Vec<Case> {
         case("import", &["import", &scene.memory("plain.tar"), "new"], |scene| scene.has("new")),
         case("load", &["load", "--name", "new", &scene.memory("new.tar")], |scene| scene.has("new")),
         case("pull", &["pull", "--tls-verify=false", &pulled], |scene| scene.has("/new:1")),
-        case("commit", &["commit", "c", "commit"], |scene| scene.has("commit")),
+        case("commit", &["commit", "kept", "commit"], |scene| scene.has("commit")),
         case("build", &["build", "-q", "-t", "commit-built", &scene.memory("context")], |scene| {
             scene.has("commit-built")
         }),
@@ -64,16 +64,16 @@ fn of_images(scene: &Scene) -> Vec<Case> {
             Path::new(&archive).exists() && scene.same("base", &scene.extracted(&archive)).is_none()
         }),
         case("bundle", &["bundle", "base", &scene.on_disk("bundle")], bundled),
-        case("cp into", &["cp", &format!("{}/data/.", scene.tree("new")), "c:/copied"], |scene| {
+        case("cp into", &["cp", &format!("{}/data/.", scene.tree("new")), "kept:/copied"], |scene| {
             let found = scene.memory("found");
             let _ = std::fs::remove_dir_all(&found);
-            let out = scene.corm(&["cp", "c:/copied", &found]).out();
+            let out = scene.corm(&["cp", "kept:/copied", &found]).out();
             out.code == Some(0) && same_files(&format!("{}/data", scene.tree("new")), Path::new(&found)).is_none()
         }),
-        case("cp from", &["cp", "c:/data/.", &scene.on_disk("copied")], |scene| {
+        case("cp from", &["cp", "kept:/data/.", &scene.on_disk("copied")], |scene| {
             same_files(&format!("{}/data", scene.tree("commit")), Path::new(&scene.on_disk("copied"))).is_none()
         }),
-        case("rm", &["rm", "c"], |scene| scene.corm(&["ps", "-aq"]).out().ok().stdout.is_empty()),
+        case("rm", &["rm", "kept"], |scene| scene.corm(&["ps", "-aq"]).out().ok().stdout.is_empty()),
         case("rmi", &["rmi", "base-unused"], |scene| !scene.has("base-unused")).after(&["tag", "base", "base-unused"]),
     ]
 }
@@ -89,11 +89,11 @@ fn of_records(scene: &Scene) -> Vec<Case> {
             "base",
             "base-unused",
         ]),
-        case("create", &["create", "--name", "d", "base", "true"], starts),
-        case("run", &["run", "--name", "d", "base", "true"], starts),
-        case("run -d", &["run", "-d", "--name", "d", "base", "true"], starts),
-        case("rename", &["rename", "c", "d"], |scene| {
-            exists(scene, "container", "d") && !exists(scene, "container", "c")
+        case("create", &["create", "--name", "other", "base", "true"], starts),
+        case("run", &["run", "--name", "other", "base", "true"], starts),
+        case("run -d", &["run", "-d", "--name", "other", "base", "true"], starts),
+        case("rename", &["rename", "kept", "other"], |scene| {
+            exists(scene, "container", "other") && !exists(scene, "container", "kept")
         }),
         case("volume create", &["volume", "create", "v"], |scene| exists(scene, "volume", "v")),
         case("volume rm", &["volume", "rm", "v"], |scene| !exists(scene, "volume", "v"))
@@ -118,12 +118,12 @@ fn of_records(scene: &Scene) -> Vec<Case> {
     ]
 }
 
-/// Returns whether the container `d` is there and runs.
+/// Returns whether the container `other` is there and runs.
 fn starts(scene: &Scene) -> bool {
-    if !exists(scene, "container", "d") {
+    if !exists(scene, "container", "other") {
         return false;
     }
-    let out = scene.corm(&["start", "-a", "d"]).out();
+    let out = scene.corm(&["start", "-a", "other"]).out();
     assert!(out.code == Some(0) || out.stderr.contains("is running"), "a container that is there: {out:#?}");
     true
 }

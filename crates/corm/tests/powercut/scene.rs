@@ -39,7 +39,8 @@ impl Scene {
         run(Command::new("tar").args(["-C", &new, "-cf", &scene.memory("plain.tar"), "."]));
         scene.corm(&["rmi", "-f", "new"]).out().ok();
         scene.corm(&["init", &scene.tree("base"), "base"]).out().ok();
-        scene.corm(&["run", "--name", "c", "base", "sh", "-c", "echo changed >/changed; rm -r /data/5"]).out().ok();
+        // names that no ID begins with
+        scene.corm(&["run", "--name", "kept", "base", "sh", "-c", "echo changed >/changed; rm -r /data/5"]).out().ok();
         run(Command::new("sync").arg("-f").arg(scene.disk.at()));
         scene.disk.keep();
         scene

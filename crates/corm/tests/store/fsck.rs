@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 
+use corm::container::Purpose;
 use corm::store::ImageRecord;
 use corm::store::Problem;
 use corm::store::Store;
 
 use crate::images::{record, three_layers};
-use crate::store::{container, over_all};
+use crate::store::{container, container_for, over_all};
 use crate::store_fixture::Place;
 
 fn check(store: &Store, repair: bool) -> Vec<Problem> {
@@ -121,6 +122,23 @@ fn a_container_record_that_cannot_be_read_stops_every_removal() {
         let left = check(store, true);
         assert!(left.len() == 1 && left[0].repaired.is_none(), "{left:?}");
         assert!(store.collect().is_err());
+        assert!(store.driver().has(image.chain.as_ref().unwrap()));
+    });
+}
+
+#[test]
+fn a_record_of_a_build_that_a_power_cut_has_emptied_is_none() {
+    over_all(|place, store| {
+        let image = record(store, "good:latest", &three_layers(place, store));
+        let step = container_for(store, "c", &image, Purpose::Build);
+        let file = fs::read_dir(store.container_dir(&step.id)).unwrap().map(|entry| entry.unwrap().path());
+        let file = file.into_iter().find(|path| path.extension().is_some_and(|end| end == "json")).unwrap();
+        assert_eq!(store.containers().unwrap(), [step]);
+        fs::write(&file, "").unwrap();
+        assert_eq!(store.containers().unwrap(), []);
+        assert_eq!(check(store, false), []);
+        store.collect().unwrap().unwrap();
+        assert!(store.driver().containers().unwrap().is_empty() && !file.exists());
         assert!(store.driver().has(image.chain.as_ref().unwrap()));
     });
 }

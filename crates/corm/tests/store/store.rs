@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::time::Duration;
 
+use corm::container::{Purpose, Setup};
 use corm::driver::DriverKind;
 use corm::driver::LayerFormat;
 use corm::model::digest::Digest;
@@ -30,6 +31,16 @@ pub(crate) fn over_all(test: fn(&Place, &Store)) {
 }
 
 pub(crate) fn container(store: &Store, name: &str, image: &corm::store::ImageRecord) -> ContainerRecord {
+    container_for(store, name, image, Purpose::Run)
+}
+
+/// Creates a container with this purpose.
+pub(crate) fn container_for(
+    store: &Store,
+    name: &str,
+    image: &corm::store::ImageRecord,
+    purpose: Purpose,
+) -> ContainerRecord {
     let id = store.new_id().unwrap();
     let _lock = store.shared().unwrap();
     let chain = if store.driver().keeps_each() { image.chain_ids() } else { image.chain.iter().cloned().collect() };
@@ -43,7 +54,7 @@ pub(crate) fn container(store: &Store, name: &str, image: &corm::store::ImageRec
         chain: image.chain.clone(),
         command: vec!["true".into()],
         created: CREATED.into(),
-        setup: Default::default(),
+        setup: Setup { purpose, ..Setup::default() },
     };
     store.put_container(&record).unwrap();
     record

@@ -99,8 +99,8 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "rename",
-        command: |s| s.corm(&["rename", "c", "d"]),
-        done: |s, _| s.corm(&["container", "exists", "d"]).out().code == Some(0),
+        command: |s| s.corm(&["rename", "c", "renamed"]),
+        done: |s, _| s.corm(&["container", "exists", "renamed"]).out().code == Some(0),
         ..RUNNING
     },
     Case {
