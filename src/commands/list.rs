@@ -1,7 +1,6 @@
 //! `list`: lists all containers of the state root.
 
 use base::coded;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -34,15 +33,50 @@ const WAITS: usize = 10;
 /// Length of a record that is read by the shorter way. It is 1 200 bytes without annotations.
 const LONGEST: usize = 16 * 1024;
 
+/// Names of the table's columns.
+const COLUMNS: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
+
 /// What is printed of some containers, in the order of their IDs.
 #[derive(Default)]
 struct Part {
     /// Rows of the table.
-    rows: Vec<[String; 6]>,
-    /// Documents of the array in JSON.
-    documents: Vec<String>,
+    rows: Rows,
+    /// Documents of the array in JSON, each behind a comma.
+    documents: Vec<u8>,
     /// Why the list is not complete.
     unreadable: Option<Error>,
+}
+
+/// Rows of a table, escaped for a terminal, in one text: with a text for each cell the threads would wait for each other's
+/// allocations.
+#[derive(Default)]
+struct Rows {
+    text: String,
+    /// End of each cell in the text.
+    ends: Vec<[usize; 6]>,
+    /// Width of the widest cell of each column.
+    widths: [usize; 6],
+}
+
+impl Rows {
+    fn add(&mut self, cells: [&str; 6]) {
+        let mut ends = [0; 6];
+        for ((cell, end), widest) in cells.into_iter().zip(&mut ends).zip(&mut self.widths) {
+            let cell = one_line(cell);
+            self.text.push_str(&cell);
+            *end = self.text.len();
+            *widest = width_of(&cell).max(*widest);
+        }
+        self.ends.push(ends);
+    }
+
+    /// Calls a function with the cells of each row.
+    fn each(&self, mut call: impl FnMut([&str; 6])) {
+        let mut start = 0;
+        for ends in &self.ends {
+            call(ends.map(|end| self.text.get(std::mem::replace(&mut start, end)..end).unwrap_or_default()));
+        }
+    }
 }
 
 /// Prints IDs, a table or JSON. A damaged container is listed as damaged, and does not hide the others.
@@ -56,21 +90,22 @@ pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
         print(&ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect::<String>())?;
         return Ok(0);
     }
-    let Part { rows, documents, unreadable } = in_two_threads(&ids, &context.store, &args.format)?;
+    let mut parts = in_two_threads(&ids, &context.store, &args.format)?;
     if args.format == Format::Json {
-        print(&format!("[{}]\n", documents.join(",")))?;
+        let documents = parts.iter().map(|part| part.documents.as_slice()).collect::<Vec<_>>().concat();
+        print(&format!("[{}]\n", str::from_utf8(documents.get(1..).unwrap_or_default())?))?;
     } else {
-        print(&table(rows))?;
+        print(&table(&parts))?;
     }
     // of no container that is damaged: the list is not complete
-    unreadable.map_or(Ok(0), Err)
+    parts.iter_mut().find_map(|part| part.unreadable.take()).map_or(Ok(0), Err)
 }
 
 /// Looks at some in another thread if there are many, because the kernel needs most of the time: for a file of the state,
 /// one of procfs and one of the cgroup for each container.
-fn in_two_threads(ids: &[ContainerId], store: &Store, format: &Format) -> Result<Part> {
+fn in_two_threads(ids: &[ContainerId], store: &Store, format: &Format) -> Result<Vec<Part>> {
     if ids.len() < SHARED {
-        return part(store, ids, format, &mut Looker::new());
+        return Ok(vec![part(store, ids, format, &mut Looker::new())?]);
     }
     let next = AtomicUsize::new(0);
     let look = || -> Result<Vec<(usize, Part)>> {
@@ -97,13 +132,7 @@ fn in_two_threads(ids: &[ContainerId], store: &Store, format: &Format) -> Result
         Ok::<_, Error>(parts)
     })?;
     parts.sort_unstable_by_key(|(first, _)| *first);
-    let mut all = Part::default();
-    for (_, part) in parts {
-        all.rows.extend(part.rows);
-        all.documents.extend(part.documents);
-        all.unreadable = part.unreadable.or(all.unreadable);
-    }
-    Ok(all)
+    Ok(parts.into_iter().map(|(_, part)| part).collect())
 }
 
 /// What looking at one container leaves for the next.
@@ -152,11 +181,11 @@ fn part(store: &Store, ids: &[ContainerId], format: &Format, looker: &mut Looker
 impl Part {
     fn add(&mut self, shown: &Document<'_>, format: &Format) -> Result<()> {
         if *format == Format::Json {
-            self.documents.push(serde_json::to_string(shown)?);
+            self.documents.push(b',');
+            serde_json::to_writer(&mut self.documents, shown)?;
         } else {
-            let bundle = shown.bundle.display().to_string();
-            let [id, status, created, owner] = [shown.id, shown.status, shown.created, shown.owner].map(str::to_owned);
-            self.rows.push([id, shown.pid.to_string(), status, bundle, created, owner]);
+            let (pid, bundle) = (shown.pid.to_string(), shown.bundle.to_string_lossy());
+            self.rows.add([shown.id, &pid, shown.status, &bundle, shown.created, shown.owner]);
         }
         Ok(())
     }
@@ -164,12 +193,11 @@ impl Part {
     fn add_damaged(&mut self, id: &ContainerId, err: Error) {
         let error = base::error::describe(&err);
         let damaged = json!({"id": id.as_str(), "pid": 0, "status": "stopped", "error": error});
-        self.documents.push(damaged.to_string());
+        self.documents.extend(format!(",{damaged}").into_bytes());
         if !is_damage(&err) {
             self.unreadable = Some(err);
         }
-        let [pid, status] = ["0", "damaged"].map(str::to_owned);
-        self.rows.push([id.to_string(), pid, status, String::new(), String::new(), String::new()]);
+        self.rows.add([id.as_str(), "0", "damaged", "", "", ""]);
     }
 }
 
@@ -196,25 +224,28 @@ fn find(store: &Store, id: &ContainerId, waits: &mut usize) -> Result<Option<Loa
 }
 
 /// Returns the rows below their header, in columns of equal width.
-fn table(mut rows: Vec<[String; 6]>) -> String {
-    rows.insert(0, ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned));
+fn table(parts: &[Part]) -> String {
+    let mut header = Rows::default();
+    header.add(COLUMNS);
+    let all = || std::iter::once(&header).chain(parts.iter().map(|part| &part.rows));
     let mut widths = [8; 6];
-    for row in &mut rows {
-        for (cell, width) in row.iter_mut().zip(&mut widths) {
-            if let Cow::Owned(escaped) = one_line(cell) {
-                *cell = escaped;
-            }
-            *width = width_of(cell).max(*width);
+    for rows in all() {
+        for (widest, width) in rows.widths.into_iter().zip(&mut widths) {
+            *width = widest.max(*width);
         }
     }
-    let mut text = String::with_capacity(rows.len() * widths.iter().map(|width| width + 4).sum::<usize>());
-    for row in &rows {
-        for (cell, width) in row.iter().zip(widths) {
-            text.push_str(cell);
-            text.extend(std::iter::repeat_n(' ', width + 3 - width_of(cell)));
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
+    let count: usize = all().map(|rows| rows.ends.len()).sum();
+    let blank = " ".repeat(widths.iter().max().map_or(0, |widest| widest + 3));
+    let mut text = String::with_capacity(count * widths.iter().map(|width| width + 4).sum::<usize>());
+    for rows in all() {
+        rows.each(|cells| {
+            for (cell, width) in cells.into_iter().zip(widths) {
+                text.push_str(cell);
+                text.push_str(blank.get(..width + 3 - width_of(cell)).unwrap_or_default());
+            }
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+        });
     }
     text
 }
@@ -230,8 +261,9 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_cells() {
-        let row = ["a-long-identifier", "7", "running", "/b", "2026", "root"].map(str::to_owned);
-        let text = table(vec![row]);
+        let mut part = Part::default();
+        part.rows.add(["a-long-identifier", "7", "running", "/b", "2026", "root"]);
+        let text = table(&[part]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0].find("PID"), lines[1].find('7'));
