@@ -23,6 +23,7 @@ class Caller(containerd.Caller):
     NAME = "containerd with croci's shim"
     TYPE = "io.containerd.croci.v2"
     POINTS = int(os.environ.get("POINTS", 12))
+    PODS = int(os.environ.get("PODS", 100))
     LONGEST = 0.25  # seconds in which a verb has passed all its points
     STATES = ["/run/containerd/croci/callers", "/run/containerd/s", "/run/containerd/fifo"]
 
@@ -154,6 +155,8 @@ def _(c):
     c("run", "-d", *c.how(), "--log-uri", f"file://{log}", *c.run_argv(command=["sh", "-c", count])[1][1 + len(c.how()):])
     wait_for("all lines", lambda: log.exists() and log.read_text().splitlines()[-1:] == ["err"])
     same(log.read_text().splitlines(), [f"line {i}" for i in range(1, 2001)] + ["err"], "lines")
+    c("task", "exec", "-d", "--exec-id", "e", "--log-uri", f"file://{log}.exec", c.up(), "sh", "-c", "echo one; echo two >&2")
+    wait_for("both lines of an exec", lambda: log.with_suffix(".exec").exists() and log.with_suffix(".exec").read_text() == "one\ntwo\n")
     script = c.work / "logger"
     script.write_text('#!/bin/sh\necho "$CONTAINER_NAMESPACE $1=$2" >"$2.env"\nexec 5>&-\ncat <&3 >"$2" & cat <&4 >"$2.err"; wait\n')
     script.chmod(0o755)
@@ -285,6 +288,26 @@ def _(c):
     for name in (two, other):
         c("task", "delete", "-f", name, expect=None)
     c.without_shims()
+
+
+@op("many pods up at the same time, then down: each has a shim of its own, nothing is left")
+def _(c):
+    c.without_shims()
+    c.run(command=["true"])
+    before = counters(c.states)
+    annotated = "--annotation" in c("run", "--help").out
+    names = []
+    for number in range(c.PODS):
+        names.append(c.up(*(in_pod(c, f"up{number}") if annotated else [])))
+        if annotated and number % 10 == 0:
+            names.append(c.up(*in_pod(c, f"up{number}")))
+    same(len(c.shims()), c.PODS, "shims")
+    listed = re.findall(r"^(\S+)\s+\d+\s+(\w+)", c("task", "ls").out, re.M)
+    same(sorted(listed), sorted((name, "RUNNING") for name in names), "tasks")
+    for name in names:
+        c("task", "rm", "-f", name, expect=None)  # by the exit status of the killed program
+    c.clean()
+    nothing_left(before, c.states)
 
 
 @op("events: the kernel kills for memory")

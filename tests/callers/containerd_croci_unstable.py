@@ -1,4 +1,6 @@
 """containerd of Debian unstable with croci's own shim, on the operations of containerd_croci.py."""
+import os
+
 import containerd_croci
 from harness import unstable
 
@@ -10,6 +12,7 @@ class Caller(containerd_croci.Caller):
 
     NAME = "containerd of unstable with croci's shim"
     ROW = 20
+    PODS = int(os.environ.get("PODS", 30))
 
     def __init__(self, work, image, runtime):
         self.PROGRAMS = unstable("containerd", "containerd")

@@ -5,11 +5,12 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from harness import call as harness_call
 from harness import Failure, alive, cgroup_dir, counters, holds, limit, nothing_left, operation, same, wait_for
-from ttrpc import Refused, any_of, call, fields, message
+from ttrpc import Refused, any_of, ask, call, connected, fields, message
 
 OPERATIONS = []
 SERVICES = ("containerd.task.v2.Task", "containerd.task.v3.Task")
@@ -210,6 +211,23 @@ def _(c):
     holds(alive(pod), "the pod's process has ended with the shim")
     harness_call([SHIM, "-namespace", "callers", "-address", f"{c.work}/containerd.sock", "-id", "p1", "-bundle", str(bundle), "delete"], env=c.env, cwd=bundle)
     holds(not alive(pod), "the pod's process lives")
+    harness_call(["ip", "netns", "del", "p1"])
+    remove_parent()
+    nothing_left(before, c.states)
+
+
+@op("sandbox service: the shim stays half a second after ShutdownSandbox for a client that has not closed its connection")
+def _(c):
+    before = before_pods(c)
+    where, shim, _ = new_pod(c, "p1", pod_config())
+    with ended(shim), connected(where) as connection:
+        call(where, SANDBOX, "StartSandbox", message((1, "p1")))
+        asked = time.monotonic()
+        ask(connection, SANDBOX, "ShutdownSandbox", message((1, "p1")))
+        same(connection.recv(1), b"", "what follows the answer")
+        stayed = time.monotonic() - asked
+        holds(stayed >= 0.5, f"the connection has ended after {stayed:.3f} s, perhaps together with the answer")
+        wait_for("the shim has ended", lambda: not alive(shim))
     harness_call(["ip", "netns", "del", "p1"])
     remove_parent()
     nothing_left(before, c.states)

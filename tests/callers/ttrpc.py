@@ -67,21 +67,32 @@ def fields(data):
     return found
 
 
-def call(address, service, method, payload=b""):
-    """Calls a method at a socket, given as `unix://PATH`; returns the answer's fields."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(DEADLINE)
-        connection.connect(address.removeprefix("unix://"))
-        request = message((1, service), (2, method), (3, payload))
-        connection.sendall(struct.pack(">IIBB", len(request), 1, 1, 0) + request)
-        answer = b""
-        while len(answer) < 10 or len(answer) < 10 + struct.unpack(">I", answer[:4])[0]:
-            chunk = connection.recv(65536)
-            if not chunk:
-                raise Failure(f"{method}: the shim has closed the connection")
-            answer += chunk
+def connected(address):
+    """Returns a connection to a socket, given as `unix://PATH`."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(DEADLINE)
+    connection.connect(address.removeprefix("unix://"))
+    return connection
+
+
+def ask(connection, service, method, payload=b""):
+    """Calls a method; returns the answer's fields. The connection serves one call after the other."""
+    request = message((1, service), (2, method), (3, payload))
+    connection.sendall(struct.pack(">IIBB", len(request), 1, 1, 0) + request)
+    answer = b""
+    while len(answer) < 10 or len(answer) < 10 + struct.unpack(">I", answer[:4])[0]:
+        chunk = connection.recv(65536)
+        if not chunk:
+            raise Failure(f"{method}: the shim has closed the connection")
+        answer += chunk
     found = fields(answer[10:])
     if 1 in found:
         status = fields(found[1][0])
         raise Refused(status.get(1, [0])[0], status.get(2, [b""])[0].decode())
     return fields(found.get(2, [b""])[0])
+
+
+def call(address, service, method, payload=b""):
+    """Calls a method at a socket by a connection of its own."""
+    with connected(address) as connection:
+        return ask(connection, service, method, payload)
