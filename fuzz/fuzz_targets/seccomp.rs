@@ -24,13 +24,18 @@ mod theirs {
     /// The bit of x32 in the number of a call.
     const X32: u32 = 0x4000_0000;
 
+    /// `AUDIT_ARCH_X86_64` and `AUDIT_ARCH_I386`.
+    const X86_64: u32 = 0xc000_003e;
+    const I386: u32 = 0x4000_0003;
+
     const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
     /// Compares the verdicts of both programs on all calls; a profile that libseccomp refuses is not compared.
     pub fn compare(profile: &LinuxSeccomp, ours: &[sock_filter], calls: &[Call]) {
         let Some(theirs) = compile(profile) else { return };
         let several = with_several_rules(profile);
-        for call in calls.iter().filter(|call| !several.contains(&(call.number & !X32))) {
+        let compared = |call: &&Call| !several.contains(&(call.number & !X32)) && !forgets_number(profile, &theirs, call);
+        for call in calls.iter().filter(compared) {
             let (one, other) = (verdict(ours, call), verdict(&theirs, call));
             assert!(other.is_some(), "{call:?}: the interpreter lacks an instruction of libseccomp's");
             // newer than the profile: runc adds that to libseccomp's program; -1 is a call that a tracer skipped
@@ -58,6 +63,28 @@ mod theirs {
         let number = |name: &String, arch| ScmpSyscall::from_name_by_arch(name, arch).ok().map(i32::from);
         let numbers = names.flat_map(|name| archs.into_iter().filter_map(move |arch| number(name, arch)));
         numbers.map(|number| number.cast_unsigned() & !X32).collect()
+    }
+
+    /// Returns whether libseccomp's program decides on a call without its number, because a rule names a call that the
+    /// architecture lacks: libseccomp lets the first rule's block load the number, and leaves that block out where it is of
+    /// such a call, so that the architecture is compared with the numbers instead (2.5.0 to 2.6.1, since its issue 252 was
+    /// closed). Two rules are enough with X32 beside x86-64: `clone3` with a condition, and `futex_time64` without one;
+    /// then no rule is obeyed.
+    fn forgets_number(profile: &LinuxSeccomp, theirs: &[sock_filter], call: &Call) -> bool {
+        // the program of libseccomp with an end in the place of each load of the number
+        let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+        let ends = |one: &sock_filter| if one.code == load && one.k == 0 { u16::MAX } else { one.code };
+        let without: Vec<_> = theirs.iter().map(|one| sock_filter { code: ends(one), ..*one }).collect();
+        let archs: &[ScmpArch] = match call.arch {
+            X86_64 => &[ScmpArch::X8664, ScmpArch::X32],
+            I386 => &[ScmpArch::X86],
+            _ => &[ScmpArch::Aarch64],
+        };
+        let lacks = |name: &String, arch| {
+            !ScmpSyscall::from_name_by_arch(name, arch).is_ok_and(|number| i32::from(number) >= 0)
+        };
+        let mut names = profile.syscalls().iter().flatten().flat_map(|rule| rule.names());
+        verdict(&without, call).is_some() && names.any(|name| archs.iter().any(|arch| lacks(name, *arch)))
     }
 
     fn compile(profile: &LinuxSeccomp) -> Option<Vec<sock_filter>> {
