@@ -19,7 +19,7 @@ pub(super) const CASES: &[Case] = &[
         ..IMAGE
     },
     Case { name: "commit", command: |s| s.corm(&["commit", "c", "new"]), done: IMAGE.done, ..RUNNING },
-    Case { name: "build", command: |s| s.corm(&["build", "-q", "-t", "new", &s.path("context")]), ..IMAGE },
+    Case { name: "build -q", command: |s| s.corm(&["build", "-q", "-t", "new", &s.path("context")]), ..IMAGE },
     Case {
         name: "untag",
         prepare: |s| drop(s.corm(&["tag", "base", "new"]).out().ok()),
