@@ -86,8 +86,9 @@ def inputs(map_file):
 
 
 def stem(section):
-    """The section's name without the compiler's hashes."""
+    """The section's name without the compiler's hashes and numbers."""
     section = re.sub(r"17h[0-9a-f]{16}E", "17h*E", section)
+    section = re.sub(r"\.\d+$", ".*", section)
     return re.sub(r"Cs[0-9a-zA-Z]+_", "Cs*_", section)
 
 
@@ -106,6 +107,7 @@ def verbs(croci, work):
         yield [croci, *root, "kill", name, "KILL"]
         yield [croci, *root, "delete", "--force", name]
     yield [croci, *root, "run", "--bundle", plain, "c"]
+    yield [croci, *root, "run", "-b", plain, "c"]
     yield [croci, *root, "--log", work + "/log", "--log-format", "json", "run", "--bundle", filtered, "d"]
 
 
@@ -124,27 +126,28 @@ def main():
     hot, lines, done, size = {}, [], set(), 0
     for start in hits:
         place = places[bisect.bisect_right(addresses, start) - 1]
-        hot.setdefault(place, None)
-    bytes_of = collections.Counter()
+        # the linker folds equal functions within one output section only, so that all names of one have to be in the same
+        hot.setdefault(place, []).extend(f".text.{name}" for name in code[start][1])
+    bytes_of, hot_of = collections.Counter(), collections.Counter()
     for place in places:
         bytes_of[stem(place[3])] += place[1]
-    hot_of = collections.Counter()
     for place in hot:
         hot_of[stem(place[3])] += place[1]
-    for _, length, file, section in hot:
+    for (_, length, file, section), names in hot.items():
         if section == ".text" and not file.endswith(")"):
             continue
-        archive = re.search(r"([^/]+\.a)\(([^)]+)\)$", file)
-        if archive:
-            pattern = f"*{archive[1]}:{archive[2]}({section})"
-        elif 2 * hot_of[stem(section)] >= bytes_of[stem(section)]:
-            pattern = f"*({stem(section)})"
-        else:
-            pattern = f"*({section})"
         size += length
-        if pattern not in done:
-            done.add(pattern)
-            lines.append(pattern)
+        for name in dict.fromkeys([section, *names]):
+            archive = re.search(r"([^/]+\.a)\(([^)]+)\)$", file)
+            # small ones of the same name come along, because their hashes change with the code
+            alike = bytes_of[stem(name)] <= max(2 * hot_of[stem(name)], 512)
+            if archive:
+                pattern = f"*{archive[1]}:{archive[2]}({section})"
+            else:
+                pattern = f"*({stem(name) if alike else name})"
+            if pattern not in done:
+                done.add(pattern)
+                lines.append(pattern)
     with open(os.path.join(HERE, "..", "src", "order.ld"), "w") as out:
         out.write("/* What the verbs run, in the order in which it runs first: made by bench/order.py. Without it the same code is spread\n"
                   "   over all of the program, and each 64 KiB of it that are touched cost a page fault and are resident. */\n"
