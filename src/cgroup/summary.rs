@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -17,9 +18,24 @@ pub(crate) struct CgroupSummary<'a> {
     #[serde(borrow)]
     path: Cow<'a, str>,
     #[serde(borrow)]
-    dirs: Vec<Dir<'a>>,
+    dirs: Dirs<'a>,
     #[serde(default)]
     scope: Option<Scope>,
+}
+
+/// What is needed of the record's directories, of which v1 has ten.
+#[derive(Debug, Default)]
+struct Dirs<'a> {
+    /// There is a directory.
+    any: bool,
+    /// One is at an unusual place.
+    unusual: bool,
+    /// Greatest number of components of the path that croci removes.
+    created_depth: usize,
+    /// Mount point of the v1 freezer.
+    freezer: Option<Cow<'a, str>>,
+    /// Mount point of cgroup v2.
+    unified: Option<Cow<'a, str>>,
 }
 
 /// A directory of the record.
@@ -38,11 +54,9 @@ struct Dir<'a> {
 impl CgroupSummary<'_> {
     /// Returns whether the record passes the check of `CgroupRecord` without a system call.
     pub(crate) fn is_usual(&self) -> bool {
-        let is_dir = |dir: &Dir<'_>| {
-            dir.created_depth <= self.path.bytes().filter(|byte| *byte == b'/').count() && is_usual_mount(&dir.mount)
-        };
         is_below_root(&self.path)
-            && self.dirs.iter().all(is_dir)
+            && !self.dirs.unusual
+            && self.dirs.created_depth <= self.path.bytes().filter(|byte| *byte == b'/').count()
             && self.scope.as_ref().is_none_or(|scope| name::is_scope(&scope.unit))
     }
 
@@ -52,17 +66,48 @@ impl CgroupSummary<'_> {
     /// # Errors
     /// The cgroup cannot be read; the machine has no freezer, without an errno.
     pub(crate) fn is_frozen(&self, awake: bool) -> Result<bool> {
-        let path_in = |dir: &Dir<'_>| format!("{}{}", dir.mount, self.path);
-        if self.dirs.is_empty() || self.dirs.iter().any(|dir| dir.freezer) && awake {
+        let Dirs { any, freezer, unified, .. } = &self.dirs;
+        if !any || freezer.is_some() && awake {
             return Ok(false);
         }
-        let find = |wanted: fn(&Dir<'_>) -> bool| self.dirs.iter().find(|dir| wanted(dir)).map(path_in);
-        Freezer::choose(find(|dir| dir.freezer), || find(|dir| dir.unified))?.is(true)
+        let path_in = |mount: &Cow<'_, str>| format!("{mount}{}", self.path);
+        Freezer::choose(freezer.as_ref().map(path_in), || unified.as_ref().map(path_in))?.is(true)
     }
 
     /// Returns the name of the systemd unit.
     pub(crate) fn unit(&self) -> Option<&str> {
         self.scope.as_ref().map(|scope| scope.unit.as_str())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Dirs<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct List<'a>(PhantomData<Dirs<'a>>);
+        impl<'de: 'a, 'a> Visitor<'de> for List<'a> {
+            type Value = Dirs<'a>;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a list of directories")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Dirs<'a>, A::Error> {
+                let mut dirs = Dirs::default();
+                while let Some(Dir { mount, freezer, unified, created_depth }) = list.next_element()? {
+                    dirs.any = true;
+                    dirs.unusual |= !is_usual_mount(&mount);
+                    dirs.created_depth = created_depth.max(dirs.created_depth);
+                    // the first of each, as everywhere
+                    if unified && dirs.unified.is_none() {
+                        dirs.unified = Some(mount.clone());
+                    }
+                    if freezer && dirs.freezer.is_none() {
+                        dirs.freezer = Some(mount);
+                    }
+                }
+                Ok(dirs)
+            }
+        }
+        from.deserialize_seq(List(PhantomData))
     }
 }
 

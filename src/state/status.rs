@@ -2,7 +2,8 @@
 
 use base::coded;
 use base::error::{Code, Coding as _, HasErrno as _};
-use std::io;
+use std::ffi::CStr;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -169,7 +170,11 @@ pub(crate) fn parse_stat(text: &str) -> Option<ProcStat> {
 /// # Errors
 /// As open(2) and read(2); the file cannot be parsed.
 pub(crate) fn read_stat(pid: i32) -> Result<Option<ProcStat>> {
-    match linux::file::read_whole(&format!("/proc/{pid}/stat")) {
+    // without the heap, because `list` looks at thousands of processes in two threads
+    let (mut path, mut text) = ([0; 24], [0; 4096]);
+    write!(path.as_mut_slice(), "/proc/{pid}/stat")?;
+    let path = CStr::from_bytes_until_nul(&path)?;
+    match linux::file::read_into(path, &mut text).map(String::from_utf8_lossy) {
         Ok(text) => parse_stat(&text).map(Some).with_context(|| format!("/proc/{pid}/stat: {text:?}")),
         // ESRCH: the process ended between open and read
         Err(err) if is_none(&err) => Ok(None),

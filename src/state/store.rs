@@ -208,8 +208,14 @@ impl Store {
         check_attributes(&dir).ok()?;
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH);
-        let path: [&str; 3] = [id.as_str(), "/", RECORD];
-        let file = linux::open::openat2(root, path.concat().as_str(), how).ok()?;
+        // the buffer has room for the path too
+        let parts = [id.as_str(), "/", RECORD].map(str::as_bytes);
+        let mut end = 0;
+        for byte in parts.into_iter().flatten() {
+            *buffer.get_mut(end)? = *byte;
+            end += 1;
+        }
+        let file = linux::open::openat2(root, buffer.get(..end)?, how).ok()?;
         check_file(&file).ok()?;
         let count = nix::unistd::read(&file, buffer).ok()?;
         (count < buffer.len()).then(|| buffer.get(..count))?

@@ -53,7 +53,7 @@ pub(crate) struct Summary<'a> {
 impl<'a> Summary<'a> {
     /// Parses a record; `None` if it is not as usual.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Summary<'a>> {
-        let summary: Summary<'a> = serde_json::from_slice(bytes).ok()?;
+        let summary: Summary<'a> = serde_json::from_str(str::from_utf8(bytes).ok()?).ok()?;
         let usual = summary.format == FORMAT
             && summary.cgroup.is_usual()
             && summary.init.is_none_or(|init| init.pid > 1)

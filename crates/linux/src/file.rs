@@ -33,6 +33,20 @@ pub fn read_whole(path: &str) -> io::Result<String> {
     read_record(&crate::open::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
+/// Opens and reads such a file as far as it fits into the buffer; returns what was read.
+///
+/// # Errors
+/// As open(2) and read(2).
+pub fn read_into<'b>(path: &CStr, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
+    let file = crate::open::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    loop {
+        match nix::unistd::read(&file, buffer) {
+            Err(nix::Error::EINTR) => {}
+            count => return Ok(buffer.get(..count?).unwrap_or_default()),
+        }
+    }
+}
+
 /// Reads a file that the kernel writes as one record, as `stat`, `status` and `cgroup` of a process and most files of a
 /// cgroup: a read(2) that leaves room is the end of it, and none follows that finds so. Files of several records (`mountinfo`)
 /// may lack their end.
