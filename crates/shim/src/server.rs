@@ -53,8 +53,8 @@ struct Server {
     next: u64,
     /// The state.
     shim: Shim,
-    /// The program's code has been given back since something happened last.
-    resting: bool,
+    /// When the program's code is given back, unless it has been since something happened last.
+    rest_at: Option<Instant>,
     /// When the shim ends by itself, while it has no container.
     forgotten: Option<Instant>,
 }
@@ -114,7 +114,15 @@ fn set_up(args: &Args) -> Result<Server> {
         linger: None,
         log,
     };
-    Ok(Server { listener, signals, connections: BTreeMap::new(), next: 0, shim, resting: false, forgotten: None })
+    Ok(Server {
+        listener,
+        signals,
+        connections: BTreeMap::new(),
+        next: 0,
+        shim,
+        rest_at: Some(Instant::now() + REST),
+        forgotten: None,
+    })
 }
 
 /// Makes the shim a little easier to kill than containerd, as runc's shim does; without the right to it stays.
@@ -135,12 +143,11 @@ impl Server {
     /// Waits for something to happen and handles it.
     fn turn(&mut self) -> Result<()> {
         let ready = self.wait()?;
-        let quiet = ready.is_empty() && self.shim.works.is_empty();
-        if quiet && !self.resting {
+        let busy = !ready.is_empty() || !self.shim.works.is_empty();
+        if rests(&mut self.rest_at, busy, Instant::now()) {
             // two thirds of its memory, while its containers run
             linux::image::release_code();
         }
-        self.resting = quiet;
         for (watched, errors) in &ready {
             match watched {
                 Watched::Listener => self.accept(),
@@ -183,9 +190,7 @@ impl Server {
         let mut list: Vec<(Watched, PollFd<'_>)> = Vec::new();
         let mut deadline = self.shim.shutdown;
         let mut until = |at: Option<Instant>| deadline = [deadline, at].into_iter().flatten().min();
-        if !self.resting {
-            until(Some(Instant::now() + REST));
-        }
+        until(self.rest_at);
         list.push((Watched::Listener, PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)));
         list.push((Watched::Signals, PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)));
         for (number, connection) in &self.connections {
@@ -326,10 +331,43 @@ impl Server {
     }
 }
 
+/// Returns whether the time of rest has come at `now`; it begins anew whenever the shim is busy. A timeout of poll(2) alone does not
+/// say so: events for containerd have their own.
+fn rests(rest_at: &mut Option<Instant>, busy: bool, now: Instant) -> bool {
+    if busy {
+        *rest_at = Some(now + REST);
+    }
+    rest_at.take_if(|at| *at <= now).is_some()
+}
+
 /// Returns the events to poll for.
 fn flags(read: bool, write: bool) -> PollFlags {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::POLLIN, read);
     flags.set(PollFlags::POLLOUT, write);
     flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_given_back_once_after_two_seconds_without_an_event() {
+        let start = Instant::now();
+        let mut rest_at = None;
+        // (milliseconds after the start, busy, the code is given back)
+        let steps = [
+            (0, true, false),
+            (10, false, false), // events that were late
+            (1500, true, false),
+            (2500, false, false),
+            (3500, false, true),
+            (9000, false, false),
+            (9001, true, false),
+        ];
+        for (at, busy, wanted) in steps {
+            assert_eq!(rests(&mut rest_at, busy, start + Duration::from_millis(at)), wanted, "{at}");
+        }
+    }
 }
