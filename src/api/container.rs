@@ -194,6 +194,22 @@ impl Container {
         })
     }
 
+    /// Begins to prepare [`Container::exec`] in a process of its own: what changes nothing. [`Job::release`] lets it go on, with
+    /// the streams, which are not taken from `options`; errors come afterwards. What is true of the container is found out
+    /// again then. Dropping the job ends the process, as do ten seconds without that call.
+    ///
+    /// # Errors
+    /// No process for it.
+    pub fn prepare_exec(&self, options: &ExecOptions) -> Result<Job> {
+        let mut verb = options.verb.clone();
+        (verb.id, verb.detach) = (self.id.clone(), true);
+        Job::begin_held(|log, console, wait| {
+            check_protected()?;
+            verb.console = Some(console);
+            commands::exec_held(&self.runtime.global, &verb, log, wait)
+        })
+    }
+
     /// Removes a container that has stopped; with `force` in any status, and no error if there is none.
     ///
     /// # Errors

@@ -3,11 +3,12 @@
 //! croci clones, joins namespaces and changes its own affinity and signal mask on the way to a container's process. None of
 //! that can be done in a program of several threads, and none of it may be seen in the caller's. So such a verb runs in a
 //! fork of the caller, which has one thread, and reports by a socket: first the terminal, if the process has one, then the
-//! result.
+//! result. Such a process may also begin before the verb is called for: it prepares what changes nothing, and waits.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use nix::fcntl::{OFlag, open};
@@ -23,6 +24,9 @@ use linux::worker::Fork;
 
 /// Longest report in bytes: the largest message that a socket takes by default is above it.
 const MAX_REPORT: usize = 64 * 1024;
+
+/// Time for [`Job::release`] after which a process that waits for it ends.
+pub(super) const HELD: Duration = Duration::from_secs(10);
 
 /// Standard streams of a new process; `/dev/null` in the place of one that is not given.
 #[derive(Debug, Clone, Default)]
@@ -91,13 +95,32 @@ impl AsFd for Job {
 impl Job {
     /// Starts `work` in a process of its own. It gets a log for warnings and the socket for a terminal.
     pub(super) fn begin(streams: &Streams, work: impl FnOnce(&Log, Descriptor) -> anyhow::Result<i32>) -> Result<Job> {
+        Job::fork(|log, socket| {
+            streams.install()?;
+            work(log, socket)
+        })
+    }
+
+    /// Starts `work` in a process of its own, without streams. It gets a function that waits for [`Job::release`] and installs
+    /// those that come with it.
+    pub(super) fn begin_held(
+        work: impl FnOnce(&Log, Descriptor, &dyn Fn() -> anyhow::Result<()>) -> anyhow::Result<i32>,
+    ) -> Result<Job> {
+        Job::fork(|log, socket| {
+            let own = socket.clone();
+            work(log, socket, &|| wait_for_release(own.0.as_fd())?.install())
+        })
+    }
+
+    /// Starts `work` in a process of its own.
+    fn fork(work: impl FnOnce(&Log, Descriptor) -> anyhow::Result<i32>) -> Result<Job> {
         let (ours, theirs) = linux::socket::pair().context("socket pair")?;
         match linux::worker::fork().context("create a process for the verb")? {
             Fork::Parent(pid, pidfd) => Ok(Job { socket: ours, pid, pidfd, terminal: None, reported: false }),
             Fork::Child => {
                 drop(ours);
                 // because a panic must not go on in the caller's code
-                let sent = catch_unwind(AssertUnwindSafe(|| report(streams, theirs, work)));
+                let sent = catch_unwind(AssertUnwindSafe(|| report(theirs, work)));
                 linux::process::exit(i32::from(sent.is_err()))
             }
         }
@@ -106,6 +129,17 @@ impl Job {
     /// Returns the pid of the process that does the work. A program that reaps all its children gets that one, too.
     pub fn worker(&self) -> i32 {
         self.pid
+    }
+
+    /// Lets a process that was only prepared do its work, with these streams.
+    ///
+    /// # Errors
+    /// It has ended, because it was not released within ten seconds: nothing was done.
+    pub fn release(&self, streams: &Streams) -> Result<()> {
+        let given: Vec<BorrowedFd<'_>> = streams.list.iter().flatten().map(|fd| fd.as_fd()).collect();
+        let places = streams.list.each_ref().map(|fd| u8::from(fd.is_some()));
+        linux::socket::send(self.socket.as_fd(), &places, &given).context("release the process of the verb")?;
+        Ok(())
     }
 
     /// Gives the process up to the caller, who reaps all its children, and does not wait for the end of it.
@@ -172,7 +206,7 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        // one that is at work goes on without its caller
+        // one that is at work goes on without its caller; one that waits to be released ends
         if self.reported {
             self.reap();
         }
@@ -180,10 +214,10 @@ impl Drop for Job {
 }
 
 /// Does the work in the new process and sends its report.
-fn report(streams: &Streams, socket: OwnedFd, work: impl FnOnce(&Log, Descriptor) -> anyhow::Result<i32>) {
+fn report(socket: OwnedFd, work: impl FnOnce(&Log, Descriptor) -> anyhow::Result<i32>) {
     let log = Log::memory();
     let socket = Arc::new(socket);
-    let result = settle(streams).and_then(|()| work(&log, Descriptor(socket.clone())));
+    let result = settle().and_then(|()| work(&log, Descriptor(socket.clone())));
     let report = Report { result: result.map_err(Error::from), warnings: log.take() };
     let bytes = serde_json::to_vec(&report).unwrap_or_default();
     // the caller is gone, or the list of warnings is too long: then it learns the result alone
@@ -194,14 +228,34 @@ fn report(streams: &Streams, socket: OwnedFd, work: impl FnOnce(&Log, Descriptor
 }
 
 /// Gives the new process what a program croci would begin with, whatever the caller has changed in its own.
-fn settle(streams: &Streams) -> anyhow::Result<()> {
+fn settle() -> anyhow::Result<()> {
     linux::signal::set_mask(SignalSet::EMPTY).context("signal mask")?;
     linux::process::default_sigchld();
     linux::signal::set_ignored(libc::SIGPIPE).context("SIGPIPE")?;
     for number in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
         linux::signal::set_default(number).context("signals")?;
     }
-    streams.install()
+    Ok(())
+}
+
+/// Waits for [`Job::release`]; returns the streams that came with it.
+///
+/// # Errors
+/// The caller is gone or does not want it any more, or too much time has passed.
+fn wait_for_release(socket: BorrowedFd<'_>) -> anyhow::Result<Streams> {
+    // another process may hold a copy of the caller's end of the socket
+    linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
+    if !linux::socket::wait_readable(socket, HELD).context("wait to be released")? {
+        bail!("the process was not released");
+    }
+    let mut places = [0; 3];
+    let (length, fds) = linux::socket::receive_streams(socket, &mut places).context("wait to be released")?;
+    if length != places.len() {
+        bail!("the caller is gone");
+    }
+    linux::process::set_parent_death_signal(0).context("parent death signal")?;
+    let mut fds = fds.into_iter().map(Arc::new);
+    Ok(Streams { list: places.map(|place| if place == 1 { fds.next() } else { None }) })
 }
 
 /// Fails if a program in a container could overwrite this one.

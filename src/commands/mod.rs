@@ -129,7 +129,17 @@ pub fn run(command: &Command, log: &Log) -> Result<i32> {
 pub(crate) fn exec_detached(global: &Global, args: &Exec, log: &Log) -> Result<i32> {
     let context = context(global, false, log)?;
     hide_from_containers()?;
-    exec::begin(&context, args).map(|(executed, ..)| executed.init.pid)
+    exec::begin(&context, args).map(|executed| executed.init.pid)
+}
+
+/// As [`exec_detached`], but calls `wait` when all is prepared that changes nothing.
+///
+/// # Errors
+/// As [`exec_detached`]; the error of `wait`.
+pub(crate) fn exec_held(global: &Global, args: &Exec, log: &Log, wait: &dyn Fn() -> Result<()>) -> Result<i32> {
+    let context = context(global, false, log)?;
+    hide_from_containers()?;
+    exec::begin_held(&context, args, wait).map(|executed| executed.init.pid)
 }
 
 /// Prepares this process for a verb and returns the verb's context.

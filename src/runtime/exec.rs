@@ -56,14 +56,26 @@ pub(crate) struct Executed {
     pub unprotected: Vec<String>,
 }
 
-/// Creates a process in the container whose first process is `target`, and starts its program. It is not a transaction
-/// as `create` is: nothing is recorded, and the process is all that a failure or a signal has to end.
+/// A process of which nothing exists yet, and what it needs.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// What is to be done.
+    plan: ContainerPlan,
+    /// Descriptors for it.
+    opened: Opened,
+    /// Outputs that the caller requested.
+    outputs: Outputs,
+    /// Warnings of the specification.
+    of_configuration: Vec<String>,
+}
+
+/// Prepares a process in the container whose first process is `target`. Changes nothing.
 ///
 /// # Errors
-/// Flags, host or kernel refuse a part of it; the container's state does not change.
-pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::Exec) -> Result<Executed> {
+/// Flags or host refuse a part of it.
+pub(crate) fn prepare(entry: &Entry, record: &Record, target: ProcessId, args: &options::Exec) -> Result<Ready> {
     let config = config::parse(&entry.read(CONFIG)?).context("the container's configuration")?;
-    let (process, mut of_configuration) = process(&config.spec, target, args)?;
+    let (process, of_configuration) = process(&config.spec, target, args)?;
     let keep = preserved(args.preserve_fds)?;
     let outputs = outputs(&process, args)?;
     if let Some(profile) = &args.apparmor
@@ -81,9 +93,19 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
     if record.restored {
         flags |= restored_time(target.pid)?;
     }
-    let mut plan = make_plan(entry, record, &config.spec, &process, flags, &keep, args.no_verify)?;
+    let plan = make_plan(entry, record, &config.spec, &process, flags, &keep, args.no_verify)?;
     step(|| format!("join init {}: namespace flags {flags:#x}", target.pid));
-    let mut opened = open_target(record, target, pidfd, flags)?;
+    let opened = open_target(record, target, pidfd, flags)?;
+    Ok(Ready { plan, opened, outputs, of_configuration })
+}
+
+/// Creates a process in the container whose first process is `target`, and starts its program. It is not a transaction
+/// as `create` is: nothing is recorded, and the process is all that a failure or a signal has to end.
+///
+/// # Errors
+/// Flags, host or kernel refuse a part of it; the container's state does not change.
+pub(crate) fn exec(ready: Ready, record: &Record, target: ProcessId, args: &options::Exec) -> Result<Executed> {
+    let Ready { mut plan, mut opened, outputs, mut of_configuration } = ready;
     let cgroup = Cgroup::open(&record.cgroup);
     let interrupt = SignalGuard::block()?;
     if let Some(process) = &plan.process {

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from harness import call as harness_call
-from harness import Failure, alive, cgroup_dir, counters, holds, limit, nothing_left, operation, same, wait_for
+from harness import Failure, alive, cgroup_dir, counters, holds, limit, nothing_left, operation, same, status_field, wait_for
 from ttrpc import Refused, any_of, ask, call, connected, fields, message
 
 OPERATIONS = []
@@ -231,3 +231,65 @@ def _(c):
     harness_call(["ip", "netns", "del", "p1"])
     remove_parent()
     nothing_left(before, c.states)
+
+
+PROCESS = "types.containerd.io/opencontainers/runtime-spec/1/Process"
+
+
+def children(parent):
+    """Returns the pids of the children of a process."""
+    found = []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with contextlib.suppress(OSError):
+            if int(status_field(pid, "PPid")) == parent:
+                found.append(pid)
+    return found
+
+
+def announce(c, name, exec_id, script, log=""):
+    """Calls `Exec`, and waits until the shim has a process that prepares it. Announces another one where it has ended before that was seen."""
+    where, service = address(c, name), SERVICES[1]
+    shim, init = (call(where, service, "Connect", message((1, name)))[number][0] for number in (1, 2))
+    spec = json.loads((Path(c.states[-1]) / name / "config.json").read_text())["process"]
+    process = any_of(PROCESS, json.dumps({**spec, "args": ["sh", "-c", script]}))
+
+    def prepared():
+        return [pid for pid in children(shim) if pid != init and alive(pid)]
+
+    for number in range(20):
+        call(where, service, "Exec", message((1, name), (2, f"{exec_id}{number}"), (5, log), (7, process)))
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            if pids := prepared():
+                return f"{exec_id}{number}", pids[0], prepared
+        call(where, service, "Delete", message((1, name), (2, f"{exec_id}{number}")))
+    raise Failure("no process prepares what is announced")
+
+
+@op("an exec that is announced and not started: nothing is left of it; started late it runs")
+def _(c):
+    c.run(command=["true"])
+    c.without_shims()
+    states = c.states[:2] + c.states[3:]
+    before = counters(states)
+    name = c.up()
+    where, service = address(c, name), SERVICES[1]
+    processes = len(c("task", "ps", name).out.splitlines())
+    exec_id, _, prepared = announce(c, name, "deleted", "touch /tmp/seen")
+    same(len(c("task", "ps", name).out.splitlines()), processes, "processes of the container")
+    call(where, service, "Delete", message((1, name), (2, exec_id)))
+    wait_for("its process has ended", lambda: not prepared())
+    log = c.work / "late"
+    exec_id, _, prepared = announce(c, name, "late", "ls /tmp/seen; echo late", f"file://{log}")
+    wait_for("its process has ended", lambda: not prepared())
+    call(where, service, "Start", message((1, name), (2, exec_id)))
+    same(call(where, service, "Wait", message((1, name), (2, exec_id))).get(1, [0]), [0], "exit status")
+    same(log.read_text(), "ls: /tmp/seen: No such file or directory\nlate\n", "output")
+    exec_id, pid, _ = announce(c, name, "killed", "touch /tmp/seen")
+    init = c.pid(name)
+    os.kill(call(where, service, "Connect", message((1, name)))[1][0], signal.SIGKILL)
+    wait_for("the process that prepares it is dead", lambda: not alive(pid))
+    wait_for("the container is dead", lambda: not alive(init))
+    wait_for("the task is gone", lambda: c.status(name) in ("gone", "STOPPED", "UNKNOWN"))
+    c.clean()
+    nothing_left(before, states)

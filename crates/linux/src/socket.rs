@@ -84,7 +84,7 @@ pub fn wait_readable(socket: BorrowedFd<'_>, timeout: Duration) -> io::Result<bo
 /// # Errors
 /// `ECONNRESET`: the other end was closed with unread messages.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
-    receive_with(socket, buffer, MsgFlags::MSG_CMSG_CLOEXEC)
+    one(receive_with::<1>(socket, buffer, MsgFlags::MSG_CMSG_CLOEXEC)?)
 }
 
 /// As [`receive`], but does not wait for a message.
@@ -92,28 +92,46 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
 /// # Errors
 /// As [`receive`]; `EAGAIN`: there is no message.
 pub fn receive_present(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
-    receive_with(socket, buffer, MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT)
+    one(receive_with::<1>(socket, buffer, MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT)?)
 }
 
-fn receive_with(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: MsgFlags) -> io::Result<(usize, Option<OwnedFd>)> {
-    let mut space = nix::cmsg_space!([RawFd; 1]);
+/// As [`receive`], with up to three descriptors: the standard streams of a process.
+///
+/// # Errors
+/// As [`receive`].
+pub fn receive_streams(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    receive_with::<3>(socket, buffer, MsgFlags::MSG_CMSG_CLOEXEC)
+}
+
+/// Returns what came with the last of the descriptors.
+fn one((length, mut fds): (usize, Vec<OwnedFd>)) -> io::Result<(usize, Option<OwnedFd>)> {
+    Ok((length, fds.pop()))
+}
+
+/// Receives one message with up to `N` descriptors.
+fn receive_with<const N: usize>(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    flags: MsgFlags,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([RawFd; N]);
     loop {
         let mut parts = [IoSliceMut::new(buffer)];
         let received = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
             Err(nix::errno::Errno::EINTR) => continue,
             other => other?,
         };
-        let mut fd = None;
+        let mut fds = Vec::new();
         if let Ok(messages) = received.cmsgs() {
             for message in messages {
                 if let ControlMessageOwned::ScmRights(raws) = message {
                     for raw in raws {
                         // SAFETY: the kernel has just put this descriptor into our table; nothing else knows it.
-                        fd = Some(unsafe { OwnedFd::from_raw_fd(raw) });
+                        fds.push(unsafe { OwnedFd::from_raw_fd(raw) });
                     }
                 }
             }
         }
-        return Ok((received.bytes, fd));
+        return Ok((received.bytes, fds));
     }
 }

@@ -144,6 +144,7 @@ impl Shim {
     pub(crate) fn start(&mut self, request: &t::ProcessRequest, caller: Caller) -> Later {
         let (id, exec_id) = (request.id.as_str(), request.exec_id.as_str());
         let namespace = self.namespace.clone();
+        let held = self.take_held(id, exec_id);
         let task = self.task(id)?;
         let process = task.process(exec_id).ok_or_else(|| not_found(id, exec_id))?;
         if process.phase != Phase::Created || process.busy {
@@ -152,9 +153,11 @@ impl Shim {
         if !exec_id.is_empty() {
             let (io, streams) = Io::open(&process.paths, &namespace, id).map_err(|err| wrong(&err))?;
             process.io = io;
-            let terminal = process.paths.terminal;
-            let exec = ExecOptions::process(process.spec.clone()).streams(streams).terminal(terminal);
-            let job = task.container.begin_exec(&exec);
+            let exec = exec_options(process);
+            let job = match held.filter(|job| job.release(&streams).is_ok()) {
+                Some(job) => Ok(job),
+                None => task.container.begin_exec(&exec.streams(streams)),
+            };
             return self.begin(job, What::Exec, (id, exec_id), caller);
         }
         if let Some((restore, _)) = task.restore.take() {
@@ -178,6 +181,7 @@ impl Shim {
             Paths { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal };
         let spec = request.spec.map(|any| any.value).unwrap_or_default();
         task.execs.insert(request.exec_id.clone(), Process::new(paths, spec));
+        self.announced = Some((request.id.clone(), request.exec_id.clone()));
         let event = TaskExecAdded { container_id: request.id, exec_id: request.exec_id };
         self.publisher.publish_later("/tasks/exec-added", "TaskExecAdded", &event);
         empty()
@@ -198,6 +202,7 @@ impl Shim {
         }
         let (pid, exit) = (process.pid as u32, process.exit);
         task.execs.remove(exec_id);
+        self.take_held(id, exec_id);
         let exited_at = exit.map_or_else(Timestamp::now, |exit| exit.at);
         let exit_status = exit.map_or(0, |exit| exit.status);
         Ok(Some(t::DeleteResponse { pid, exit_status, exited_at: Some(exited_at) }.encode_to_vec()))
@@ -386,6 +391,11 @@ impl Shim {
             _ => Err(status(code::UNIMPLEMENTED, format!("there is no method {method}"))),
         }
     }
+}
+
+/// Returns the options of a further process, without its streams.
+pub(crate) fn exec_options(process: &Process) -> ExecOptions {
+    ExecOptions::process(process.spec.clone()).terminal(process.paths.terminal)
 }
 
 /// Returns whether the container has a pid namespace that ends with its first process.

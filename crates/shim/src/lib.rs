@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![deny(clippy::indexing_slicing)]
 
+mod ahead;
 mod args;
 mod calls;
 mod cleanup;

@@ -107,6 +107,8 @@ fn set_up(args: &Args) -> Result<Server> {
         pod: None,
         program: std::env::var_os(PROGRAM).unwrap_or_default().into(),
         works: Vec::new(),
+        announced: None,
+        held: None,
         ended: BTreeMap::new(),
         publisher: Publisher::new(&containerd, &args.namespace),
         answers: Vec::new(),
@@ -166,6 +168,7 @@ impl Server {
         }
         // after the answers, which someone waits for
         self.shim.publisher.advance();
+        self.shim.prepare_announced();
         Ok(())
     }
 

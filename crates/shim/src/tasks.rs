@@ -159,6 +159,19 @@ pub(crate) struct Work {
     pub caller: Caller,
 }
 
+/// A further process that is prepared and waits for `Start`.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Container.
+    pub id: String,
+    /// Process.
+    pub exec_id: String,
+    /// The library's.
+    pub job: Job,
+    /// When it was begun.
+    pub since: Instant,
+}
+
 /// The state of the shim.
 #[derive(Debug)]
 pub(crate) struct Shim {
@@ -172,6 +185,10 @@ pub(crate) struct Shim {
     pub program: PathBuf,
     /// Verbs at work.
     pub works: Vec<Work>,
+    /// Further process that was announced and is to be prepared, by container and exec ID.
+    pub announced: Option<(String, String)>,
+    /// Further process that is prepared.
+    pub held: Option<Held>,
     /// Children that have ended while verbs were at work, and were not known.
     pub ended: BTreeMap<i32, Exit>,
     /// Events.
