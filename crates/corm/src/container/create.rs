@@ -17,6 +17,7 @@ use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::Value;
 
 use super::run_dir::{RunDir, SupervisorLock, become_supervisor};
+use super::survival::Synced;
 use super::{Purpose, Setup, accounts, files, join, mapping, names, network, userns, volume_options, volumes, within};
 use crate::config;
 use crate::config::Place;
@@ -25,7 +26,7 @@ use crate::config::mounts;
 use crate::config::process;
 use crate::config::settings::userns::UserNamespace;
 use crate::driver::mount_util;
-use crate::driver::{DriverKind, Ids};
+use crate::driver::Ids;
 use crate::store::ContainerRecord;
 use crate::store::ImageRecord;
 use crate::store::ROOTFS;
@@ -54,15 +55,6 @@ pub struct New<'a> {
     pub bundle: Option<&'a Path>,
     /// Run-time directory, for a container that this process will supervise.
     pub run: Option<&'a RunDir>,
-}
-
-impl New<'_> {
-    /// Returns whether the container's files are to be on the device one by one before its record is: a sync of the file
-    /// system covers a bundle and what is on btrfs, and a step of a build and a container of `run --rm` do not survive a power
-    /// cut.
-    fn syncs_files(&self, driver: DriverKind) -> bool {
-        self.purpose == Purpose::Run && !self.remove && driver != DriverKind::Btrfs
-    }
 }
 
 /// Prints a message at each step.
@@ -128,7 +120,9 @@ pub fn create_with(
     let mut unfinished = Unfinished { store, run: new.run, id: &id, done: false };
     let (config, points) = prepared.fill((store, new), image, configuration, &id, report)?;
     let dir = store.container_dir(&id);
-    note_purpose(store, new.purpose, &dir)?;
+    if new.purpose == Purpose::Bundle {
+        mark_unpublished(&dir)?;
+    }
     let _locks = (std::mem::take(&mut prepared.locks), prepared.userns_lock.take());
     let record = ContainerRecord {
         name,
@@ -169,15 +163,6 @@ fn setup(new: &New<'_>, prepared: Prepared, points: Vec<PathBuf>) -> Setup {
         network: options.network,
         overrides: new.options.overrides(),
     }
-}
-
-/// Notes what the purpose of a container asks for: that its files survive a power cut, and that its bundle is not complete.
-fn note_purpose(store: &Store, purpose: Purpose, dir: &Path) -> Result<()> {
-    // a bundle must survive; the tree of `copy` is a copy, which is worth less than no container
-    if purpose == Purpose::Bundle || purpose == Purpose::Run && store.driver().kind() == DriverKind::Copy {
-        store.note_unsynced();
-    }
-    if purpose == Purpose::Bundle { mark_unpublished(dir) } else { Ok(()) }
 }
 
 /// Notes that the bundle of a container is not complete: it is being created or removed.
@@ -244,7 +229,7 @@ impl Prepared {
         report: Reporter<'_>,
     ) -> Result<(Value, Vec<PathBuf>)> {
         let dir = store.container_dir(id);
-        let sync = new.syncs_files(store.driver().kind());
+        let sync = Synced::before_record(new.purpose, new.remove, store.driver().kind()) == Synced::Files;
         let (rootfs, root) = create_rootfs(store, (image, sync), id, report)?;
         within::check_volumes(root.as_fd(), &self.declared, &self.options.volumes)?;
         within::check_tmpfs(root.as_fd(), &self.options.settings.tmpfs)?;

@@ -33,6 +33,7 @@ pub mod session;
 pub mod statistics;
 pub mod status;
 pub mod supervise;
+pub mod survival;
 pub mod sweep;
 pub mod userns;
 mod volume_options;

@@ -11,12 +11,11 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use crate::container::survival::{self, Synced};
 use crate::container::{Purpose, Setup};
-use crate::driver::DriverKind;
 use crate::model::digest::Digest;
 use base::cli_parser::LATEST_WORD;
-use base::fs::atomic_file;
-use base::fs::atomic_file::Durability;
+use base::fs::atomic_file::{self, Durability};
 use base::fs::staging::StagedEntry;
 use base::suggest::nearest;
 
@@ -157,12 +156,12 @@ impl Store {
         if !is_id(&record.id) {
             bail!("container id {:?}: not {ID_LENGTH} digits of 0-9a-f", record.id);
         }
-        // a step of a build is garbage after a power cut
         let of_build = record.setup.purpose == Purpose::Build;
-        if record.setup.purpose == Purpose::Run && !record.setup.remove && self.driver.kind() == DriverKind::Btrfs {
-            // its snapshot, which fsync(2) of a file does not cover; elsewhere a journal has the tree's directories
+        let synced = Synced::before_record(record.setup.purpose, record.setup.remove, self.driver.kind());
+        if synced == Synced::FileSystem {
             self.note_unsynced();
         }
+        // the layers below a step of a build are synced with its image
         if !of_build {
             self.sync()?;
         }
@@ -205,13 +204,8 @@ impl Store {
     }
 
     fn write_container(&self, record: &ContainerRecord) -> Result<()> {
-        let setup = &record.setup;
-        let (name, durability) = match setup.purpose {
-            Purpose::Build => (STEP_RECORD, Durability::None),
-            // a power cut ends it, so that it would be removed; one that was created only is to be started later
-            Purpose::Run if setup.remove && !setup.created => (RECORD, Durability::Content),
-            _ => (RECORD, Durability::Full),
-        };
+        let durability = survival::of_record(&record.setup);
+        let name = if durability == Durability::None { STEP_RECORD } else { RECORD };
         let file = self.container_dir(&record.id).join(name);
         atomic_file::write(&self.tmp(), &file, &serde_json::to_vec_pretty(record)?, durability)
     }
