@@ -4,15 +4,16 @@
 //! flush of their journals. btrfs has no such ioctl before Linux 6.19: its device is cloned instead, which holds what
 //! the file system has written until then and nothing of its caches.
 
-use std::fs::File;
+use std::collections::BTreeSet;
+use std::fs::{DirEntry, File};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
-use test_support::{cgroup, host};
+use test_support::{cgroup, host, patience, wait_for};
 
 /// Size of the file system in MiB; XFS needs 300.
 const MEGABYTES: u64 = 384;
@@ -70,7 +71,7 @@ impl Disk {
         }
         let outer = disk.dir.join("outer.img");
         make_file_system(Kind::Btrfs, &outer, 8 * MEGABYTES);
-        mount_loop(&outer, &disk.dir.join("outer"), "");
+        mount_loop(&outer, &disk.dir.join("outer"), "").unwrap();
         make_file_system(kind, &disk.image("disk"), MEGABYTES);
         disk.attach("disk");
         disk
@@ -86,33 +87,49 @@ impl Disk {
     }
 
     fn attach(&self, name: &str) {
-        if self.kind == Kind::Btrfs {
-            // else the kernel compares the generation with that of the device it saw last
-            run(Command::new("btrfs").args(["device", "scan", "--forget"]));
-        }
         let option = if self.kind == Kind::Xfs { ",nouuid" } else { "" };
-        mount_loop(&self.image(name), &self.at(), option);
+        let mut failed = String::new();
+        let end = Instant::now() + patience();
+        while Instant::now() < end {
+            if self.kind == Kind::Btrfs {
+                // else the kernel compares the generation with that of the device it saw last; udev may tell it of one again
+                run(Command::new("btrfs").args(["device", "scan", "--forget"]));
+            }
+            match mount_loop(&self.image(name), &self.at(), option) {
+                Ok(()) => return,
+                Err(message) => failed = message,
+            }
+        }
+        panic!("{failed}");
     }
 
-    /// Unmounts everything below the mount point, and the disk; only then its loop device is free.
+    /// Unmounts everything below the mount point, and the disk; only then its loop device is free. What runs of the store
+    /// is killed, as by a machine that loses its power: a supervisor would write to the disk once it is mounted again.
     fn detach(&self) {
-        let at = self.at();
+        wait_for("the processes of the store to end", || self.kill_all() == 0);
+        let (at, image) = (self.at(), self.image("disk"));
         let below = |line: &String| line.split(' ').nth(4).is_some_and(|point| Path::new(point).starts_with(&at));
-        let end = Instant::now() + Duration::from_secs(20);
-        loop {
+        wait_for("the disk and its loop device to be free", || {
             // of this thread's namespace
             let table = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
             let points: Vec<String> = table.lines().map(str::to_owned).filter(below).collect();
-            // an overlay that was mounted on it may be freed later than its mount point is gone
-            if points.is_empty() && run(Command::new("losetup").arg("-j").arg(self.image("disk"))).is_empty() {
-                return;
-            }
             for line in points.iter().rev() {
                 let _ = nix::mount::umount2(line.split(' ').nth(4).unwrap(), MntFlags::empty());
             }
-            assert!(Instant::now() < end, "busy: {points:#?}, or its loop device");
-            std::thread::yield_now();
+            // an overlay that was mounted on it may be freed later than its mount point is gone
+            points.is_empty() && !is_attached(&image)
+        });
+    }
+
+    /// Kills corm, the runtime and the containers of the store; returns how many processes that were.
+    fn kill_all(&self) -> usize {
+        let found = host::processes_with(self.at().to_str().unwrap()).into_iter().map(|(pid, _)| pid);
+        let cgroups = containers().into_iter().flat_map(|id| cgroup::dirs_with(&id));
+        let found: BTreeSet<i32> = found.chain(cgroups.flat_map(|dir| cgroup::procs(&dir))).collect();
+        for pid in &found {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), nix::sys::signal::Signal::SIGKILL);
         }
+        found.len()
     }
 
     fn clone_image(&self, from: &str, to: &str) {
@@ -160,6 +177,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        self.kill_all();
         remove_cgroups();
         for point in [self.at(), self.dir.join("outer"), self.dir.clone(), PathBuf::from("/run/corm")] {
             let _ = nix::mount::umount2(&point, MntFlags::MNT_DETACH);
@@ -169,12 +187,24 @@ impl Drop for Disk {
     }
 }
 
+/// Returns the IDs of the containers that have run-time files.
+fn containers() -> Vec<String> {
+    let stores = std::fs::read_dir("/run/corm").into_iter().flatten().flatten();
+    let of_runtime = |store: DirEntry| std::fs::read_dir(store.path().join("runtime")).into_iter().flatten().flatten();
+    stores.flat_map(of_runtime).map(|id| id.file_name().to_string_lossy().into_owned()).collect()
+}
+
 /// Removes the cgroups of the containers that have run-time files.
 fn remove_cgroups() {
-    let stores = std::fs::read_dir("/run/corm").into_iter().flatten().flatten();
-    for id in stores.flat_map(|store| std::fs::read_dir(store.path().join("runtime")).into_iter().flatten().flatten()) {
-        cgroup::remove_all(&id.file_name().to_string_lossy());
-    }
+    containers().iter().for_each(|id| cgroup::remove_all(id));
+}
+
+/// Returns whether a file is that of a loop device.
+fn is_attached(image: &Path) -> bool {
+    let devices = std::fs::read_dir("/sys/block").unwrap().flatten().map(|device| device.path());
+    devices.into_iter().any(|device| {
+        std::fs::read_to_string(device.join("loop/backing_file")).is_ok_and(|file| Path::new(file.trim_end()) == image)
+    })
 }
 
 fn make_file_system(kind: Kind, image: &Path, megabytes: u64) {
@@ -186,9 +216,11 @@ fn make_file_system(kind: Kind, image: &Path, megabytes: u64) {
     run(command.args(options).arg(image));
 }
 
-fn mount_loop(image: &Path, at: &Path, option: &str) {
+/// Mounts a file system in a file; returns the message of mount(8) where it fails.
+fn mount_loop(image: &Path, at: &Path, option: &str) -> Result<(), String> {
     // the kernel frees the device of `-o loop` when it is unmounted
-    run(Command::new("mount").arg("-o").arg(format!("loop{option}")).arg(image).arg(at));
+    let out = Command::new("mount").arg("-o").arg(format!("loop{option}")).arg(image).arg(at).output().unwrap();
+    if out.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&out.stderr).into_owned()) }
 }
 
 fn mount(source: Option<&str>, at: &Path, kind: Option<&str>, flags: MsFlags) {
