@@ -206,6 +206,14 @@ def check_words(problems):
                 problems.append(f"{path}:{number}: {word!r} (see scripts/banned-words)")
 
 
+def check_failures(problems):
+    """README has the number of failures of the page."""
+    page, number = read("docs/generated/errors.md"), re.search(r"^\| (\d+) failures,", read("README.md"), re.M)
+    wanted = sum(int(count) for count in re.findall(r"^(\d+) failures;", page, re.M))
+    if not number or int(number[1]) != wanted:
+        problems.append(f"README.md: docs/generated/errors.md has {wanted} failures")
+
+
 def main():
     problems = []
     documents = tracked("*.md")
@@ -219,6 +227,7 @@ def main():
     check_command_line("corm", "docs/reference/corm-cli.md", ["crates/corm/src/cli/syntax/*.rs"], problems)
     check_flags_are_tested("docs/reference/corm-cli.md", problems)
     check_ids(problems)
+    check_failures(problems)
     check_words(problems)
     print("\n".join(problems[:200]))
     if len(problems) > 200:

@@ -103,6 +103,15 @@ def version(program):
     return text.splitlines()[0]
 
 
+def write_number(failures):
+    """Writes the number of failures into README."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../README.md")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(re.sub(r"^\| \d+ failures,", f"| {failures} failures,", text, flags=re.M))
+
+
 def main():
     """Runs all, and writes or judges."""
     if os.geteuid() != 0:
@@ -132,6 +141,7 @@ def main():
                        + ("v2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "v1") + ".\n")
             for title, rows, columns in (("croci, runc and crun", runtimes, ["croci", "runc", "crun"]), ("corm and Podman", engines, ["corm", "podman"])):
                 file.write("\n".join(table(title, rows, columns)) + "\n")
+        write_number(len(runtimes) + len(engines))
     sys.exit(1 if wrong else 0)
 
 

@@ -27,6 +27,10 @@ def certs(what, prepare, where, cause):
     return (what, f"{first}$C {verb}", f"{first}$P pull --cert-dir $D {where}/e404/x:1", "registry.certificate", cause)
 
 
+# a layout whose manifest is not there
+LAYOUT = ("mkdir -p o/blobs/sha256; echo '{\"imageLayoutVersion\":\"1.0.0\"}' >o/oci-layout; echo '{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":"
+          "\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"sha256:" + "0" * 64 + "\",\"size\":3}]}' >o/index.json")
+
 CASES = [
     pull("a registry that wants a login", "e401", "registry.login", "login|authentication|unauthorized"),
     pull("a registry that forbids it", "e403", "registry.login", "403|denied|DENIED"),
@@ -153,6 +157,18 @@ CASES = [
     build("a target that is not there", "FROM scratch\\n", "build.invalid|usage.value", "frob", "--target frob"),
     build("a tag that is none", "FROM scratch\\n", "image.name", "A B|reference", "-t 'A B'"),
     build("an ADD from a server that is not there", "FROM scratch\\nADD http://127.0.0.1:1/x /\\n", "registry.*|build.*|*", "127.0.0.1:1"),
+    ("exec in what is paused", "$C run -d --network none --name u base sleep 60 >/dev/null; $C pause u >/dev/null; $C exec u true; s=$?; $C unpause u >/dev/null; exit $s", "$P run -d --network none --name u base sleep 60 >/dev/null; $P pause u >/dev/null; $P exec u true; s=$?; $P unpause u >/dev/null; exit $s", "container.status", "paused"),
+    ("the removal of what runs", "$C run -d --network none --name u base sleep 60 >/dev/null; $C rm u", "$P run -d --network none --name u base sleep 60 >/dev/null; $P rm u", "container.not_stopped", "u|running"),
+    ("the removal of a network in use", "$C network create n >/dev/null; $C create --name u --network n base true >/dev/null; $C network rm n; s=$?; $C rm u >/dev/null; $C network rm n >/dev/null; exit $s", "$P network create n >/dev/null; $P create --name u --network n base true >/dev/null; $P network rm n; s=$?; $P rm u >/dev/null; $P network rm n >/dev/null; exit $s", "network.in_use", "n.*use|use|being used"),
+    both("a volume of an unknown driver", "volume create -d frob v", "usage.value", "frob"),
+    both("a network of an unknown driver", "network create -d frob n", "usage.value", "frob"),
+    both("a pull from a file", "pull oci:/no/dir", "image.name", "oci|/no/dir"),
+    both("a user in an image without /etc/group", "run --rm --network none -u 0:nogrp base true", "process.user", "nogrp|/etc/group"),
+    ("a program that takes all its memory", "$C run --rm --network none -m 16m base sh -c 'exec cat /dev/zero | busybox tail' ", "$P run --rm --network none -m 16m base sh -c 'exec cat /dev/zero | busybox tail'", "cgroup.oom", "memory|OOM"),
+    ("an import of what is no tar", "echo hello >f; $C import f x", "echo hello >f; $P import f x", "archive.invalid", "f|tar|archive"),
+    ("a layout without one of its blobs", f"{LAYOUT}; $C load -i o", f"{LAYOUT}; $P load -i o", "archive.invalid", "blobs/sha256"),
+    build("an instruction that is misspelt", "FORM scratch\\n", "build.invalid", "FORM.*FROM|FORM"),
+    build("an output of an unknown type", "FROM scratch\\n", "build.invalid", "frob", "--output type=frob"),
     ("a disk that is full", "mount -t tmpfs -o size=300k x full; head -c 280000 /dev/zero >full/f; $C --root $PWD/full/s --driver copy load -i $BASE", "mount -t tmpfs -o size=300k x full; head -c 280000 /dev/zero >full/f; $P --root $PWD/full/s load -i $BASE", "host.limit", "[nN]o space"),
     ("a store that is read-only", "mount -t tmpfs -o ro x full; $C --root $PWD/full/s --driver copy images", "mount -t tmpfs -o ro x full; $P --root $PWD/full/s images", "host.read_only", "[rR]ead-only"),
     ("a store that is a file", "$C --root /etc/hostname images", "$P --root /etc/hostname images", "store.*|file.*", "/etc/hostname"),

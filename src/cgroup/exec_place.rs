@@ -79,7 +79,7 @@ impl Cgroup {
         let mut place = ExecPlace { expected: vec![self.record.clone()], ..ExecPlace::default() };
         for (dir, path) in self.record.dirs.iter().zip(paths) {
             let opened = open_member(dir, &path);
-            place.add(dir, opened.with_code(Code::CgroupFailed, || "--cgroup: error adding pid 0 to cgroups")?);
+            place.add(dir, opened.with_code(Code::UsageValue, || "--cgroup: error adding pid 0 to cgroups")?);
         }
         Ok(place)
     }

@@ -1,5 +1,6 @@
 //! The kernel log.
 
+use std::cell::OnceCell;
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
@@ -18,8 +19,21 @@ pub(super) struct Message {
     pub text: String,
 }
 
+/// The kernel log, read when it is first asked for and then kept, so that all questions of a verb get the same answer.
+#[derive(Debug, Default)]
+pub(super) struct KernelLog {
+    messages: OnceCell<Option<Vec<Message>>>,
+}
+
+impl KernelLog {
+    /// Returns the messages, oldest first; `None` if this user may not read them.
+    pub(super) fn messages(&self) -> Option<&[Message]> {
+        self.messages.get_or_init(read).as_deref()
+    }
+}
+
 /// Returns the messages that are in the ring buffer, oldest first; `None` if this user may not read them.
-pub(super) fn read() -> Option<Vec<Message>> {
+fn read() -> Option<Vec<Message>> {
     let mut file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg").ok()?;
     let mut messages = Vec::new();
     let mut buffer = [0; MAX_RECORD_BYTES * 4];

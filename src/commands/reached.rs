@@ -7,8 +7,7 @@ use std::time::Duration;
 use linux::process::of_ticks;
 use nix::time::{ClockId, clock_gettime};
 
-use super::kernel_log;
-use super::kernel_log::Message;
+use super::kernel_log::{KernelLog, Message};
 use crate::cgroup::Cgroup;
 use crate::state::Record;
 
@@ -16,37 +15,36 @@ use crate::state::Record;
 const SLACK: Duration = Duration::from_secs(1);
 
 /// Returns how many processes of the container the out-of-memory killer has killed, as far as that can be read.
-pub(super) fn oom_kills(record: &Record) -> u64 {
+pub(super) fn oom_kills(record: &Record, log: &KernelLog) -> u64 {
     let cgroup = Cgroup::open(&record.cgroup);
     match cgroup.oom_kills() {
-        0 if cgroup.is_removed() => logged(record, victim),
+        0 if cgroup.is_removed() => logged(record, log, victim),
         kills => kills,
     }
 }
 
 /// Returns how many forks of the container failed for its pids limit, as far as that can be read; the log has the first
 /// alone.
-pub(super) fn refused_forks(record: &Record) -> u64 {
+pub(super) fn refused_forks(record: &Record, log: &KernelLog) -> u64 {
     let cgroup = Cgroup::open(&record.cgroup);
     match cgroup.refused_forks() {
-        0 if cgroup.is_removed() => logged(record, refused),
+        0 if cgroup.is_removed() => logged(record, log, refused),
         forks => forks,
     }
 }
 
 /// Counts the messages about the container's cgroup since its start; `of` returns the cgroup that a message is about.
-fn logged(record: &Record, of: fn(&str) -> Option<&str>) -> u64 {
+fn logged(record: &Record, log: &KernelLog, of: fn(&str) -> Option<&str>) -> u64 {
     let (Some(init), Some(_)) = (record.init, &record.cgroup.scope) else { return 0 };
     let since = of_ticks(init.start_time);
     // the log's clock stands still in a suspend, that of processes does not
     let now = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
     let suspended = now(ClockId::CLOCK_BOOTTIME).saturating_sub(now(ClockId::CLOCK_MONOTONIC));
     let since = since.saturating_sub(suspended).saturating_sub(SLACK);
-    let log = kernel_log::read().unwrap_or_default();
     let is_own = |message: &&Message| {
         message.time >= since && of(&message.text).is_some_and(|path| is_within(path, &record.cgroup.path))
     };
-    log.iter().filter(is_own).count() as u64
+    log.messages().unwrap_or_default().iter().filter(is_own).count() as u64
 }
 
 /// Returns the cgroup of a process that the out-of-memory killer has chosen. The name of its program follows, which may

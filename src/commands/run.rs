@@ -8,6 +8,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use anyhow::{Context as _, Result};
 
 use super::Context;
+use super::kernel_log::KernelLog;
 use super::reached;
 use crate::cgroup::Cgroup;
 use crate::cli::args;
@@ -147,7 +148,9 @@ fn keep_exit(entry: &Entry, pidfd: &OwnedFd, ended: &Result<i32>) {
 /// Logs an error when the OOM killer may have killed the process: it ended by SIGKILL and the cgroup's number of OOM
 /// kills is greater than `before`.
 pub(super) fn report_oom_kill(context: &Context<'_>, record: &Record, before: u64, ended: &Result<i32>) {
-    if matches!(ended, Ok(status) if *status == 128 + libc::SIGKILL) && reached::oom_kills(record) > before {
+    if matches!(ended, Ok(status) if *status == 128 + libc::SIGKILL)
+        && reached::oom_kills(record, &KernelLog::default()) > before
+    {
         let error = coded!(CgroupMemory, "killed by the OOM killer: the memory limit of the container is reached");
         context.log.error(&Report::of(&error.into()));
     }
@@ -170,7 +173,7 @@ fn report_refusals(context: &Context<'_>, (entry, record): (&Entry, &Record), en
     if *status == 0 {
         return;
     }
-    let refused = reached::refused_forks(record);
+    let refused = reached::refused_forks(record, &KernelLog::default());
     if refused > 0 {
         let limit = Cgroup::open(&record.cgroup).pids_limit().map(|limit| format!(" of {limit}")).unwrap_or_default();
         let error = coded!(

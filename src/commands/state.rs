@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
+use super::kernel_log::KernelLog;
 use super::{Context, LoadedContainer, print, reached};
 use crate::cli::args;
 use crate::config;
@@ -62,7 +63,7 @@ pub(super) struct ExitDocument {
 /// Returns what is known of the end of a stopped container; nothing if nothing is.
 fn exit_document(entry: &Entry, record: &Record) -> Result<Option<ExitDocument>> {
     let exit = exit::find(entry, record)?;
-    let oom_killed = reached::oom_kills(record) > 0;
+    let oom_killed = reached::oom_kills(record, &KernelLog::default()) > 0;
     if exit.is_none() && !oom_killed {
         return Ok(None);
     }

@@ -51,7 +51,7 @@ pub(crate) fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> 
         }
         None => {
             let text = serde_json::to_vec(&from_flags(&args.settings)?)?;
-            config::parse_resources(&text).or_code(Code::UsageValue)?
+            config::parse_resources(&text).or_code(Code::UsageValue).map_err(|err| of_flag(args, err))?
         }
     };
     let entry = context.store.open(&ContainerId::new(&args.id)?)?;
@@ -63,7 +63,10 @@ pub(crate) fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> 
         None => configured(&entry.read(CONFIG)?)?,
     };
     let schemas = if args.resources.is_none() { schemas(&args.settings, &record)? } else { Vec::new() };
-    Cgroup::open(&record.cgroup).update(&wanted, &current).or_code(Code::CgroupValue)?;
+    Cgroup::open(&record.cgroup)
+        .update(&wanted, &current)
+        .or_code(Code::CgroupValue)
+        .map_err(|err| of_flag(args, err))?;
     if let (false, Some(groups), Some(mount)) = (schemas.is_empty(), &record.resctrl, &record.resctrl_mount) {
         rdt::change(groups, mount, &schemas)?;
     }
@@ -71,6 +74,17 @@ pub(crate) fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> 
     record.resources = Some(serde_json::to_value(after)?);
     entry.save(&record)?;
     Ok(0)
+}
+
+/// Adds the flag to an error about the field that it has set.
+fn of_flag(args: &args::Update, err: anyhow::Error) -> anyhow::Error {
+    let text = base::error::describe(&err);
+    let names = |path: &[&str]| text.strip_prefix("linux.resources.")?.strip_prefix(&path.join("."))?.strip_prefix(':');
+    let given = |flag: &str| args.settings.iter().any(|(name, _)| name == flag);
+    match FIELDS.iter().find(|(flag, path)| given(flag) && names(path).is_some()) {
+        Some((flag, _)) => err.context(format!("--{flag}")),
+        None => err,
+    }
 }
 
 /// Returns the schemas among the flags.

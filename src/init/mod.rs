@@ -33,6 +33,7 @@ use crate::protocol::Channel;
 use crate::protocol::InitMessage;
 use crate::rootfs;
 use crate::rootfs::Root;
+use crate::seccomp;
 use base::error;
 use linux::seccomp::Handover;
 
@@ -314,15 +315,34 @@ fn become_user(
         install_seccomp(plan, channel, handover)?;
         None
     };
-    credentials::ids(process)?;
-    credentials::capabilities(process)?;
-    // no longer needed: this process exits when the runtime closes the channel without an answer
-    linux::process::set_parent_death_signal(0).context("parent death signal")?;
+    credentials::ids(process)
+        .and_then(|()| credentials::capabilities(process))
+        // no longer needed: this process exits when the runtime closes the channel without an answer
+        .and_then(|()| linux::process::set_parent_death_signal(0).context("parent death signal"))
+        .map_err(|err| of_filter(plan, process, err))?;
     if process.no_new_privs {
         credentials::no_new_privs()?;
         install_seccomp(plan, channel, handover)?;
     }
     Ok(program)
+}
+
+/// Returns an error of the steps after the seccomp filter was loaded, with the filter as the cause where it refuses one of
+/// their system calls.
+fn of_filter(plan: &ContainerPlan, process: &ProcessPlan, err: anyhow::Error) -> anyhow::Error {
+    const CALLS: [&str; 6] = ["setgroups", "setresgid", "setresuid", "capget", "capset", "prctl"];
+    let filter = plan.seccomp.as_ref().filter(|_| !process.no_new_privs);
+    match filter.and_then(|filter| CALLS.iter().find_map(|name| seccomp::refusal(filter, name))) {
+        Some(refusal) => {
+            let text = error::describe(&err);
+            base::coded!(
+                SeccompExec,
+                "linux.seccomp: the filter {refusal}, and process.noNewPrivileges is not set: {text}"
+            )
+            .into()
+        }
+        None => err,
+    }
 }
 
 /// Closes all descriptors that neither the wait for `start` nor the program needs; before the filter, which need not

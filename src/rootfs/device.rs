@@ -105,7 +105,7 @@ fn create(root: &mut Root, dev: &Rc<OwnedFd>, device: &Device, how: How, proc_fd
             let mut created = Vec::new();
             let parent = path::open_parent(root.fd(), &device.path, &mut created);
             root.created.append(&mut created);
-            let (parent, name) = parent.context("its directory")?;
+            let (parent, name) = parent.code(Code::DeviceFailed, "its directory")?;
             node(root, &Rc::new(parent), &name, device, how, proc_fd)
         }
     }

@@ -2,6 +2,7 @@
 
 use base::coded;
 use base::error::{Code, Coding as _};
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -110,6 +111,9 @@ impl Root {
                 let mut created = Vec::new();
                 let mount_point = path::create_missing(self.fd(), &step.destination, step.target, kind, &mut created);
                 self.created.append(&mut created);
+                if mount_point.as_ref().is_err_and(is_refusal) {
+                    return mount_point.code(Code::RootfsInvalid, "the mount point is missing and cannot be created");
+                }
                 mount_point
             }
             Ok(Some(mount_point)) => Ok(mount_point),
@@ -153,4 +157,9 @@ impl Root {
 
 fn is_proc(step: &MountStep) -> bool {
     matches!(&step.kind, MountKind::New(new) if new.fs.as_c_str() == c"proc")
+}
+
+/// Reports whether an error is that of a file system or directory in which this process may not create a file.
+fn is_refusal(err: &io::Error) -> bool {
+    matches!(err.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
 }

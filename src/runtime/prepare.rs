@@ -342,18 +342,13 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
 /// Refuses a filter under which no program can start. Init may not be able to report it, because such filters forbid
 /// what it needs for that too.
 fn check_exec(filter: &Filter) -> Result<()> {
-    let Some(verdict) = seccomp::action_for(filter, "execve") else { return Ok(()) };
-    let what = match verdict & libc::SECCOMP_RET_ACTION_FULL {
-        libc::SECCOMP_RET_ERRNO => {
-            let errno = (verdict & libc::SECCOMP_RET_DATA) as i32;
-            format!("answers execve with {:?}", base::error::errno_text(errno))
+    // init waits for the runtime by read(2) and answers by write(2)
+    match ["execve", "read", "write"].iter().find_map(|name| seccomp::refusal(filter, name)) {
+        Some(refusal) => {
+            bail!(coded!(SeccompExec, "linux.seccomp: the filter {refusal}, so that no program can start"))
         }
-        libc::SECCOMP_RET_KILL_PROCESS | libc::SECCOMP_RET_KILL_THREAD | libc::SECCOMP_RET_TRAP => {
-            "ends a process that calls execve".to_owned()
-        }
-        _ => return Ok(()),
-    };
-    bail!(coded!(SeccompExec, "linux.seccomp: the filter {what}, so that no program can start"));
+        None => Ok(()),
+    }
 }
 
 /// Returns the socket of the seccomp agent that the caller's environment names, as for crun.

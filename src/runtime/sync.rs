@@ -20,6 +20,7 @@ use crate::protocol::InitMessage;
 use crate::seccomp::Filter;
 use base::log::step;
 use base::signal_guard::SignalGuard;
+use linux::process::ExitStatus;
 
 /// Descriptors and facts that init has sent when it is ready.
 #[derive(Debug, Default)]
@@ -84,11 +85,23 @@ pub(crate) fn wait_until_ready(
             Some(InitMessage::Ready) => ready = true,
             Some(InitMessage::Failed(text)) => return Err(base::error::from_wire(&text)),
             Some(other) => bail!("init: unexpected message {other:?}"),
-            None => bail!(coded!(ContainerKilled, "init ended before the container was ready: {}", init.wait()?)),
+            None => return Err(ended_early(init.wait()?, plan)),
         }
     }
     chown_stdio(init, plan, opened);
     Ok(handover)
+}
+
+/// Returns the error of an init that has ended before it was ready: by the filter of the container, or from outside.
+pub(super) fn ended_early(ended: ExitStatus, plan: &ContainerPlan) -> anyhow::Error {
+    if plan.seccomp.is_some() && ended == ExitStatus::Killed(libc::SIGSYS) {
+        return coded!(
+            SeccompExec,
+            "linux.seccomp: the filter ended init at a call that it needs to start the program"
+        )
+        .into();
+    }
+    coded!(ContainerKilled, "init ended before the container was ready: {ended}").into()
 }
 
 /// The root directory in which the container's process is created.

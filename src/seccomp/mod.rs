@@ -97,6 +97,21 @@ pub(crate) fn action_for(filter: &Filter, name: &str) -> Option<u32> {
     action(0).filter(|first| action(u64::MAX) == Some(*first))
 }
 
+/// Says what a filter does instead of a system call, if no argument of the call changes it.
+pub(crate) fn refusal(filter: &Filter, name: &str) -> Option<String> {
+    let verdict = action_for(filter, name)?;
+    match verdict & libc::SECCOMP_RET_ACTION_FULL {
+        libc::SECCOMP_RET_ERRNO => {
+            let errno = (verdict & libc::SECCOMP_RET_DATA) as i32;
+            Some(format!("answers {name} with {:?}", base::error::errno_text(errno)))
+        }
+        libc::SECCOMP_RET_KILL_PROCESS | libc::SECCOMP_RET_KILL_THREAD | libc::SECCOMP_RET_TRAP => {
+            Some(format!("ends a process that calls {name}"))
+        }
+        _ => None,
+    }
+}
+
 /// Returns the name of a system call of the native ABI.
 pub(crate) fn name_of(number: u32) -> Option<&'static str> {
     let row = abi::NATIVE.rows.iter().find(|row| row.numbers.first() == Some(&number))?;

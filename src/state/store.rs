@@ -167,8 +167,8 @@ impl Store {
             return Ok(root);
         }
         let context = || format!("state root {:?}", self.root);
-        let opened = place::open_by_own_way(&self.root).with_context(context)?;
-        let root = opened.map_err(anyhow::Error::msg).with_context(context)?;
+        let opened = place::open_by_own_way(&self.root).with_code(Code::StateRoot, context)?;
+        let root = opened.map_err(|other| coded!(StateUnsafe, "{other}")).with_context(context)?;
         check_owner(&root).with_context(context)?;
         Ok(self.opened.get_or_init(|| Arc::new(root)))
     }

@@ -167,6 +167,39 @@ fn mounts() {
     ]);
 }
 
+/// Seccomp filters that refuse what init itself needs, at once or by ending it.
+#[test]
+fn filters_under_which_nothing_starts() {
+    fn filter(config: &mut Value, name: &str, action: &str) {
+        let rules = json!([{"names": [name], "action": action}]);
+        set(config, "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
+        set(config, "/process/noNewPrivileges", json!(false));
+    }
+    need_root!();
+    check(&[
+        (|c| filter(c, "read", "SCMP_ACT_ERRNO"), "seccomp.exec", "linux.seccomp"),
+        (|c| filter(c, "write", "SCMP_ACT_KILL_PROCESS"), "seccomp.exec", "linux.seccomp"),
+        (|c| filter(c, "execve", "SCMP_ACT_ERRNO"), "seccomp.exec", "linux.seccomp"),
+        (|c| filter(c, "setresuid", "SCMP_ACT_ERRNO"), "seccomp.exec", "linux.seccomp"),
+        (|c| filter(c, "setresgid", "SCMP_ACT_KILL_PROCESS"), "seccomp.exec", "linux.seccomp"),
+    ]);
+}
+
+/// What cannot be made in the root file system, and what execve(2) does not take.
+#[test]
+fn paths_and_sizes() {
+    need_root!();
+    check(&[
+        (
+            |c| set(c, "/linux/devices", json!([{"path": "/etc/passwd/x", "type": "c", "major": 1, "minor": 3}])),
+            "device.failed",
+            "linux.devices[0]",
+        ),
+        (|c| set(c, "/process/args", json!(["true", "x".repeat(200_000)])), "exec.too_long", ""),
+        (|c| set(c, "/process/env", json!([format!("A={}", "x".repeat(200_000))])), "exec.too_long", ""),
+    ]);
+}
+
 #[test]
 fn values_of_linux() {
     need_root!();

@@ -73,6 +73,8 @@ fn a_container_that_runs() {
             ("exec ID /etc/passwd", "exec.denied", 255),
             ("exec ID /etc", "exec.directory", 255),
             ("exec --cwd tmp ID true", "usage.value", 255),
+            ("exec --cgroup /no/such ID true", "file.missing", 255),
+            ("update --blkio-weight 5 ID", "usage.value", 1),
             ("exec --apparmor nothing ID true", "lsm.failed", 255),
             ("exec --user nobody-of-this-name ID true", "process.user", 255),
             ("exec --cap CAP_NET_ADMN ID true", "process.capability", 255),

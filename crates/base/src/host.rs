@@ -65,7 +65,7 @@ pub fn service_manager() -> Result<String> {
     if !fs::exists("/run/systemd/system").unwrap_or(false) {
         bail!(coded!(
             CgroupSystemd,
-            "systemd is not the init system here (/run/systemd/system is missing): use --cgroup-manager cgroupfs"
+            "systemd is not the init system here: /run/systemd/system is missing (use --cgroup-manager cgroupfs)"
         ));
     }
     let there = |path: &String| fs::exists(path).unwrap_or(false);

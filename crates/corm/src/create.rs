@@ -93,7 +93,7 @@ pub fn from_tar(
             Layer { blob: kept.blob.commit(None)?.0, media_type: how.media_type().to_owned(), diff_id }
         }
     };
-    store.unpack(std::slice::from_ref(&layer), &|_, _| {})?;
+    store.unpack(std::slice::from_ref(&layer), &|_, _| {}).with_context(|| format!("import {from}"))?;
     put(store, layer, names, ("import", described), source)
 }
 

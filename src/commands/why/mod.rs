@@ -6,7 +6,8 @@ mod denials;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, LoadedContainer, kernel_log, print, reached};
+use super::kernel_log::KernelLog;
+use super::{Context, LoadedContainer, print, reached};
 use crate::cli::args;
 use crate::cli::args::Format;
 use crate::state::Record;
@@ -30,13 +31,14 @@ pub(super) fn why(context: &Context<'_>, args: &args::Why) -> Result<i32> {
     let exit = if status == Status::Stopped { exit::find(&entry, &record)? } else { None };
     // the configuration is for the limits' values alone
     let config = entry.read(CONFIG).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or(Value::Null);
+    let log = KernelLog::default();
     let mut findings = vec![ended(status, exit.as_ref())];
-    findings.extend(limits(&record, &config, exit.as_ref()));
+    findings.extend(limits((&record, &log), &config, exit.as_ref()));
     if status == Status::Stopped {
         let failure = exit::failure(&entry);
         let started = failure.is_none();
         findings.extend(failure.as_ref().map(not_started));
-        findings.extend(of_kernel_log(&record, exit.as_ref()));
+        findings.extend(of_kernel_log((&record, &log), exit.as_ref()));
         // a status of init's own means nothing
         findings.extend(of_status(exit.as_ref()).filter(|_| started));
     }
@@ -88,7 +90,7 @@ fn not_started(failure: &anyhow::Error) -> Finding {
 }
 
 /// Lists the limits of the cgroup that were reached.
-fn limits(record: &Record, config: &Value, exit: Option<&Exit>) -> Vec<Finding> {
+fn limits((record, log): (&Record, &KernelLog), config: &Value, exit: Option<&Exit>) -> Vec<Finding> {
     // `update` keeps the values that it has set
     let value = |pointer: &str| {
         let updated = record.resources.as_ref().and_then(|resources| resources.pointer(pointer).cloned());
@@ -96,7 +98,7 @@ fn limits(record: &Record, config: &Value, exit: Option<&Exit>) -> Vec<Finding> 
         value.map_or_else(|| "not set, so that of a parent cgroup".to_owned(), |value| value.to_string())
     };
     let mut findings = Vec::new();
-    let kills = reached::oom_kills(record);
+    let kills = reached::oom_kills(record, log);
     if kills > 0 {
         let whom = if exit.is_some_and(|exit| exit.signal == Some(libc::SIGKILL)) { ", its first one too" } else { "" };
         findings.push(Finding {
@@ -107,7 +109,7 @@ fn limits(record: &Record, config: &Value, exit: Option<&Exit>) -> Vec<Finding> 
             ),
         });
     }
-    let refused = reached::refused_forks(record);
+    let refused = reached::refused_forks(record, log);
     if refused > 0 {
         findings.push(Finding {
             code: Some(Code::CgroupPidsLimit),
@@ -121,11 +123,11 @@ fn limits(record: &Record, config: &Value, exit: Option<&Exit>) -> Vec<Finding> 
 }
 
 /// Lists what the kernel log has about the container's first process and its cgroup.
-fn of_kernel_log(record: &Record, exit: Option<&Exit>) -> Vec<Finding> {
+fn of_kernel_log((record, log): (&Record, &KernelLog), exit: Option<&Exit>) -> Vec<Finding> {
     let Some(init) = record.init else { return Vec::new() };
-    let log = kernel_log::read();
+    let log = log.messages();
     let mut findings: Vec<Finding> = Vec::new();
-    for denial in log.iter().flatten().filter_map(|message| denials::of(&message.text, init.pid)) {
+    for denial in log.into_iter().flatten().filter_map(|message| denials::of(&message.text, init.pid)) {
         if findings.iter().all(|known| known.text != denial.text) {
             findings.push(denial);
         }

@@ -91,7 +91,7 @@ fn id_mappings(mappings: &[LinuxIdMapping], field: &str) -> Result<()> {
     }
     for (index, mapping) in mappings.iter().enumerate() {
         if mapping.size() == 0 {
-            bail!("{field}[{index}].size: is 0");
+            bail!("{field}[{index}].size: is 0, it must be 1 or more");
         }
         for (side, first) in [("containerID", mapping.container_id()), ("hostID", mapping.host_id())] {
             // 2³²-1 means "no ID" and cannot be mapped

@@ -163,9 +163,27 @@ pub(crate) fn exec(plan: &ProcessPlan, program: &Program) -> Error {
         // the file is there, so that what it names is missing
         Some(hint) if errno == Errno::ENOENT => Code::ExecInterpreter.add_to(error, hint),
         Some(hint) => error.context(hint),
+        None if errno == Errno::E2BIG => error.context(too_long(&plan.args, env)),
         None => error,
     };
     Code::ExecFailed.add_to(error, format!("exec: {path:?}"))
+}
+
+/// Says what is too long for execve(2): an argument or a variable, or all together.
+fn too_long(args: &[CString], env: &[CString]) -> String {
+    /// Largest size of one text in bytes, with its NUL (`MAX_ARG_STRLEN`).
+    const MOST: usize = 128 << 10;
+    let size = |text: &CString| text.as_bytes_with_nul().len();
+    if let Some((index, text)) = args.iter().enumerate().find(|(_, text)| size(text) > MOST) {
+        return format!("process.args[{index}] has {} bytes, the kernel takes {}", size(text) - 1, MOST - 1);
+    }
+    if let Some(text) = env.iter().find(|text| size(text) > MOST) {
+        let name = text.to_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        let name = String::from_utf8_lossy(name.get(..name.len().min(64)).unwrap_or_default());
+        return format!("process.env: {name:?} has {} bytes, the kernel takes {}", size(text) - 1, MOST - 1);
+    }
+    let all: usize = args.iter().chain(env).map(size).sum();
+    format!("process.args and process.env have {all} bytes together, more than the kernel takes")
 }
 
 #[cfg(test)]

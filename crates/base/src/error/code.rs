@@ -111,7 +111,7 @@ codes! {
     MountDestination "mount.destination" "The destination of a mount cannot be used." "correct mounts[].destination"
         "It leads outside of what may be mounted over, or meets a file where a directory is needed.";
     MountFailed "mount.failed" "A mount failed." "mount(2) lists what the error at the end means; `dmesg` may have more"
-        "mount(2) lists what each error means.";
+        "The message names the mount. EBUSY: the source is in use, or is mounted already with other options. EIO and EUCLEAN: its file system is damaged. ESTALE: the server of a network file system has forgotten it.";
     DeviceFailed "device.failed" "A device node cannot be made." "correct linux.devices, or bind the host's node"
         "Device nodes need privilege on the host; rootless containers get binds of the host's nodes.";
     NamespaceJoin "namespace.join" "A namespace to join is not there, is of another type, or cannot be entered." "correct linux.namespaces[].path"
@@ -137,7 +137,7 @@ codes! {
     CgroupSystemd "cgroup.systemd" "systemd refused the scope of the container, or does not answer." "see `journalctl -u UNIT`, or use --cgroup-manager cgroupfs"
         "--systemd-cgroup needs systemd as init, or the user's systemd and its D-Bus socket.";
     CgroupFailed "cgroup.failed" "A cgroup cannot be created, changed or joined." "cgroups(7) lists what the error at the end means"
-        "cgroups(7) lists what each error means.";
+        "The message names the cgroup and, for a limit, the file. ENOENT: something else has removed the cgroup meanwhile. EBUSY: it has processes or children. EINVAL: a parent does not allow it, or on cgroup v2 the parent is threaded.";
     ExecNotFound "exec.not_found" "The program is not in the container." "install it in the image, or correct process.args"
         "A name without a slash is looked up in the PATH of process.env, inside the container's root.";
     ExecInterpreter "exec.interpreter" "The program is there, but its interpreter or dynamic loader is not." "install the interpreter that is named, or build the program statically"
@@ -148,10 +148,12 @@ codes! {
         "process.args[0] must be a file.";
     ExecFormat "exec.format" "The program is not in a format that the kernel can execute." "use an image for this machine's architecture, or begin the script with #!"
         "It is built for another architecture (then binfmt_misc with QEMU can run it), an empty file, or a script without its first line.";
+    ExecTooLong "exec.too_long" "The arguments and the environment of the program are longer than the kernel takes." "shorten them, or pass the data in a file"
+        "The kernel takes 128 KiB for each argument and each variable, and for all of process.args and process.env a quarter of the soft limit RLIMIT_STACK, but 6 MiB at most.";
     ExecCwd "process.cwd" "The working directory cannot be entered." "create it in the image, or correct process.cwd"
         "It is not there, is no directory, or the user of process.user may not enter it.";
     ExecFailed "exec.failed" "The program cannot be executed." "execve(2) lists what the error at the end means"
-        "execve(2) lists what each error means.";
+        "The message names the program. ETXTBSY: another process writes to the program. EIO: the file system or the ELF header is damaged.";
     ProcessUser "process.user" "The user or group does not exist, or cannot be used." "correct process.user or --user"
         "Names are looked up in /etc/passwd and /etc/group of the container. In a user namespace the IDs must be mapped.";
     ProcessCapability "process.capability" "A capability is unknown or cannot be had." "leave it out; /proc/sys/kernel/cap_last_cap has the last one of this kernel"
@@ -256,8 +258,12 @@ codes! {
         "The message names the file, the line and the word. docs/user/build.md has the language.";
     VolumeNotFound "volume.not_found" "There is no volume of this name." "`corm volume ls` lists the volumes"
         "";
+    VolumeInUse "volume.in_use" "The volume is used by a container." "remove the container first"
+        "`corm ps --all --filter volume=NAME` lists the containers that use it.";
     NetworkNotFound "network.not_found" "There is no network of this name." "`corm network ls` lists the networks"
         "";
+    NetworkInUse "network.in_use" "The network is used by a container." ""
+        "`corm ps --all --filter network=NAME` lists the containers that use it.";
     NetworkFailed "network.failed" "The network of the container cannot be set up." "see that the program that is named is installed, or use --network none"
         "";
     NameTaken "name.taken" "The name is in use already." "choose another name, or remove the other first"
@@ -391,6 +397,15 @@ mod tests {
             assert!(MATCHED.iter().all(|text| !hint.contains(text)), "{}: {hint}", code.name());
             assert!(!hint.ends_with('.') && !hint.contains('\n'), "{}: {hint}", code.name());
             assert!(code.meaning().ends_with('.'), "{}", code.name());
+        }
+    }
+
+    #[test]
+    fn no_hint_is_told_twice() {
+        for code in Code::ALL.iter().filter(|code| !code.hint().is_empty()) {
+            let first = |text: &str| text.split([' ', '(']).next().unwrap_or_default().to_owned();
+            let same = first(code.hint()) == first(code.more()) || code.more().contains(code.hint());
+            assert!(!same, "{}: {:?} and {:?}", code.name(), code.hint(), code.more());
         }
     }
 

@@ -34,6 +34,7 @@ const ROWS: &[Row] = &[
     (Code::ExecFailed, &[Errno::ELOOP, Errno::ENAMETOOLONG], Code::ExecNotFound),
     (Code::ExecFailed, DENIED, Code::ExecDenied),
     (Code::ExecFailed, &[Errno::ENOEXEC], Code::ExecFormat),
+    (Code::ExecFailed, &[Errno::E2BIG], Code::ExecTooLong),
     (Code::HookFailed, MISSING, Code::HookMissing),
     (Code::HookFailed, DENIED, Code::HookMissing),
     (Code::HookFailed, &[Errno::ENOEXEC], Code::HookMissing),

@@ -5,7 +5,8 @@
 
 use super::{Name, parse_user};
 use crate::coded;
-use anyhow::{Context as _, Result, bail};
+use crate::error::{Code, Coding as _};
+use anyhow::{Result, bail};
 use nix::fcntl::{OFlag, ResolveFlag};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -57,7 +58,7 @@ pub fn resolve_user(text: &str, root: BorrowedFd<'_>) -> Result<User> {
     let (uid, mut gid, mut groups) = match &spec.user {
         Name::Id(uid) => (*uid, None, vec![]),
         Name::Name(name) => {
-            let passwd = read(root, c"etc/passwd").context("/etc/passwd of the container")?;
+            let passwd = read(root, c"etc/passwd").code(Code::ProcessUser, "/etc/passwd of the container")?;
             let entry = lines(&passwd).find_map(|line| passwd_entry(line, |found, _| found == name.as_bytes()));
             let Some(entry) = entry else {
                 bail!(coded!(ProcessUser, "user {name:?}: no such user in /etc/passwd of the container"))
@@ -110,7 +111,7 @@ pub fn resolve_group(group: &Name, root: BorrowedFd<'_>) -> Result<u32> {
         Name::Id(gid) => return Ok(*gid),
         Name::Name(name) => name,
     };
-    let file = read(root, c"etc/group").context("/etc/group of the container")?;
+    let file = read(root, c"etc/group").code(Code::ProcessUser, "/etc/group of the container")?;
     let gid = lines(&file).find_map(|line| group_entry(line).filter(|(found, _, _)| *found == name.as_bytes()));
     let Some((_, gid, _)) = gid else {
         bail!(coded!(ProcessUser, "group {name:?}: no such group in /etc/group of the container"))
@@ -121,7 +122,7 @@ pub fn resolve_group(group: &Name, root: BorrowedFd<'_>) -> Result<u32> {
 fn memberships(root: BorrowedFd<'_>, user: &str) -> Result<Vec<u32>> {
     let file = match read(root, c"etc/group") {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
-        file => file.context("/etc/group of the container")?,
+        file => file.code(Code::ProcessUser, "/etc/group of the container")?,
     };
     let is_member = |members: &[u8]| members.split(|b| *b == b',').any(|member| member == user.as_bytes());
     Ok(lines(&file)

@@ -1,7 +1,7 @@
 //! The files of an archive or a layout directory, by name.
 
 use base::coded;
-use base::error::HasErrno as _;
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -96,7 +96,7 @@ impl Contents {
             Ok(bytes)
         };
         let read = || match &self.0 {
-            Place::Directory(dir) => whole(&mut open_in(dir, name)?),
+            Place::Directory(dir) => whole(&mut open_in(dir, name).or_code(Code::ArchiveInvalid)?),
             Place::Archive(files) => match find(files, name)? {
                 Content::Bytes(bytes) => whole(&mut bytes.as_slice()),
                 Content::Blob(digest, _) => whole(&mut store.open_blob(digest)?),
@@ -124,7 +124,7 @@ impl Contents {
             writer.commit(expected)
         };
         let make = || match &self.0 {
-            Place::Directory(dir) => copy(&mut open_in(dir, name)?, expected),
+            Place::Directory(dir) => copy(&mut open_in(dir, name).or_code(Code::ArchiveInvalid)?, expected),
             Place::Archive(files) => match find(files, name)? {
                 Content::Bytes(bytes) => copy(&mut bytes.as_slice(), expected),
                 Content::Blob(digest, size) => match expected {

@@ -227,14 +227,14 @@ fn output(text: &str) -> Result<Output> {
             _ => bail!(coded!(BuildInvalid, "{field:?}: is not type=KIND or dest=PATH")),
         }
     }
-    let dest = dest.context("needs dest=PATH")?;
-    Ok(match kind {
-        None | Some("local") => Output::Local(dest),
-        Some("tar") => Output::Tar(dest),
-        Some("oci") => Output::Oci(dest),
-        Some("docker") => Output::Docker(dest),
+    let output = match kind {
+        None | Some("local") => Output::Local,
+        Some("tar") => Output::Tar,
+        Some("oci") => Output::Oci,
+        Some("docker") => Output::Docker,
         Some(other) => bail!(coded!(BuildInvalid, "type={other:?}: is not local, tar, oci or docker")),
-    })
+    };
+    dest.map(output).context("needs dest=PATH")
 }
 
 #[cfg(test)]

@@ -45,6 +45,29 @@ impl<'a> End<'a> {
     }
 }
 
+impl End<'_> {
+    /// Returns the ID of its container, if it is in one.
+    fn id(&self, store: &Store) -> Result<Option<String>> {
+        match self {
+            End::Container(name, _) => Ok(Some(store.find_container(name)?.id)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns the path as it was given.
+    fn text(&self) -> &str {
+        match self {
+            End::Container(_, text) | End::Host(text) => text,
+            End::Stream => "-",
+        }
+    }
+
+    /// Returns the path in its container; a relative one begins at the root, as in Docker.
+    fn path(&self) -> PathBuf {
+        PathBuf::from("/").join(self.text())
+    }
+}
+
 /// Returns the name of the container, for the namespaces of an unprivileged user; of two the destination's.
 pub(super) fn container(args: &args::CopyFiles) -> Option<&str> {
     [&args.to, &args.from].into_iter().find_map(|text| match End::parse(text) {
@@ -64,21 +87,33 @@ pub(super) fn run(context: &Context, args: &args::CopyFiles) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
     let warn = |text: &str| context.report(LogLevel::Warning, format_args!("corm: warning: {text}"));
-    in_view(&store, &run, &from, &|source, from| {
-        in_view(&store, &run, &to, &|view, to| {
-            let owner = match (to.container, args.archive) {
-                (Some(name), true) => Some(owner(&store, &store.find_container(name)?)?),
-                _ => None,
-            };
-            let rules = Rules { owner, to_host: to.container.is_none(), overwrite: args.overwrite, ..Rules::default() };
-            match (source, view) {
-                (Some(source), Some(view)) => cp::copy((source, from), (view, to), rules, &warn),
-                (None, Some(view)) => cp::from_tar(std::io::stdin(), (view, to), &rules, store.limits(), &warn),
-                (Some(source), None) => to_stdout(source, from),
-                (None, None) => bail!(coded!(UsageValue, "one of the two paths must be of a container")),
-            }
-        })
-    })?;
+    let copy = |(source, from): Part<'_>, (view, to): Part<'_>| {
+        let owner = match (to.container, args.archive) {
+            (Some(name), true) => Some(owner(&store, &store.find_container(name)?)?),
+            _ => None,
+        };
+        let rules = Rules { owner, to_host: to.container.is_none(), overwrite: args.overwrite, ..Rules::default() };
+        match (source, view) {
+            (Some(source), Some(view)) => cp::copy((source, from), (view, to), rules, &warn),
+            (None, Some(view)) => cp::from_tar(std::io::stdin(), (view, to), &rules, store.limits(), &warn),
+            (Some(source), None) => to_stdout(source, from),
+            (None, None) => bail!(coded!(UsageValue, "one of the two paths must be of a container")),
+        }
+    };
+    match (from.id(&store)?, to.id(&store)?) {
+        // opened once, because whoever opens it again waits for the first
+        (Some(one), Some(other)) if one == other => in_view(&store, &run, &from, &|view, given| {
+            let path = to.path();
+            copy((view, given), (view, Given { path: &path, text: to.text(), ..given }))
+        }),
+        // in the order of the IDs, so that no other `cp` waits for this one while this one waits for it
+        (Some(one), Some(other)) if one > other => in_view(&store, &run, &to, &|view, to| {
+            in_view(&store, &run, &from, &|source, from| copy((source, from), (view, to)))
+        }),
+        _ => in_view(&store, &run, &from, &|source, from| {
+            in_view(&store, &run, &to, &|view, to| copy((source, from), (view, to)))
+        }),
+    }?;
     sync(&store, &to)?;
     Ok(0)
 }
@@ -105,6 +140,9 @@ fn to_stdout(source: &View<'_>, from: Given<'_>) -> Result<()> {
     out.flush().context("standard output")
 }
 
+/// An end of a copy: its file system, and the path in it.
+type Part<'a> = (Option<&'a View<'a>>, Given<'a>);
+
 /// What is done with an end; without a view for a stream.
 type Act<'a> = &'a dyn Fn(Option<&View<'_>>, Given<'_>) -> Result<()>;
 
@@ -118,8 +156,7 @@ fn in_view(store: &Store, run: &RunDir, end: &End<'_>, act: Act<'_>) -> Result<(
         }
         End::Container(name, text) => {
             let record = store.find_container(name)?;
-            // a relative path begins at the root, as in Docker
-            let path = PathBuf::from("/").join(text);
+            let path = end.path();
             let given = Given { text, path: &path, container: Some(name) };
             cp::with_container(store, run, &record, |view| act(Some(view), given))
         }

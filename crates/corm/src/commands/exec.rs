@@ -27,6 +27,7 @@ use crate::config::settings::security;
 use crate::container::run_dir::RunDir;
 use crate::container::runtime;
 use crate::container::status;
+use crate::container::status::Status;
 use crate::container::userns;
 use crate::driver::mount_util;
 use base::foreground;
@@ -48,8 +49,15 @@ pub(super) fn run(context: &Context, args: &args::Exec) -> Result<u8> {
     let store = context.store()?;
     let record = store.find_container(&args.container)?;
     let run = RunDir::of(store.root())?;
-    let pid = status::of(&store, &run, &record)?.pid();
-    let pid = pid.with_code(Code::ContainerNotRunning, || format!("container '{}' is not running", record.name))?;
+    let status = status::of(&store, &run, &record)?;
+    let name = &record.name;
+    let pid = status.pid().with_code(Code::ContainerNotRunning, || {
+        format!("container '{name}' is not running: it is {} (`corm start {name}` starts it)", status.name())
+    })?;
+    ensure!(
+        !matches!(status, Status::Paused(_)),
+        coded!(ContainerStatus, "container '{name}' is paused, can't exec in it (`corm unpause {name}` continues it)")
+    );
 
     let file = store.container_dir(&record.id).join("config.json");
     let bytes = std::fs::read(&file).with_context(|| format!("read {file:?}"))?;

@@ -13,7 +13,7 @@ use crate::container::session::NotStarted;
 use crate::container::session::Streams;
 use crate::store::ContainerRecord;
 use crate::store::Store;
-use base::error::describe;
+use base::error::{Report, describe};
 use linux::term;
 
 /// Exit status when corm failed and not the program.
@@ -46,6 +46,9 @@ pub(super) fn run(
     let streams = Streams { foreground: true, interactive: options.input, caller: None };
     let session = session::start(store, run, record, supervisor, streams, &report)?;
     let ended = session.wait(&report)?;
+    if let Some(cause) = ended.cause {
+        context.report(LogLevel::Error, format_args!("corm: {}", Report::of(&cause.into()).line()));
+    }
     if let Err(problem) = ended.cleanup {
         context.report(LogLevel::Warning, format_args!("corm: warning: {}", describe(&problem)));
     }

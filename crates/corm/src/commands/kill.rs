@@ -22,9 +22,10 @@ pub(super) fn run(context: &Context, which: &Selection, signal: &str) -> Result<
     let number = signal::parse(signal)?;
     select::each(context, which, select::runs, |store, run, name| {
         let record = store.find_container(name)?;
+        let status = status::of(store, run, &record)?;
         ensure!(
-            status::of(store, run, &record)?.pid().is_some(),
-            coded!(ContainerNotRunning, "container '{}' is not running", record.name)
+            status.pid().is_some(),
+            coded!(ContainerNotRunning, "container '{}' is not running ({})", record.name, status.name())
         );
         let supervisor = run.supervisor(&record.id)?.map(|supervisor| supervisor.pid()).transpose()?.flatten();
         status::runtime(run, &record).kill(&record.id, signal)?;

@@ -19,7 +19,7 @@ const MAX_ANSWER: u64 = 64 << 10;
 /// Standard input is no terminal: then `instead` names the flag that answers.
 pub(super) fn line(question: &str, instead: &str) -> Result<String> {
     if !io::stdin().is_terminal() {
-        bail!(coded!(TerminalNone, "standard input is no terminal to ask on: use {instead}"));
+        bail!(coded!(TerminalNone, "standard input is no terminal to ask on (use {instead})"));
     }
     let _ = write!(io::stderr(), "{question}");
     let mut text = String::new();
@@ -33,7 +33,7 @@ pub(super) fn line(question: &str, instead: &str) -> Result<String> {
 /// As [`line()`]; a signal interrupts: then the terminal is as before.
 pub(super) fn password(question: &str, instead: &str) -> Result<Secret> {
     if !io::stdin().is_terminal() {
-        bail!(coded!(TerminalNone, "standard input is no terminal to ask on: use {instead}"));
+        bail!(coded!(TerminalNone, "standard input is no terminal to ask on (use {instead})"));
     }
     // declared first, so that a signal is delivered when the terminal is as before
     let signals = SignalGuard::block()?;

@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, args: &args::Rm) -> Result<u8> {
             if cleanup::settled(store, run, &record)?.pid().is_some() {
                 ensure!(
                     args.force,
-                    coded!(UsageValue, "container '{}' is running: stop it first, or use -f", record.name)
+                    coded!(ContainerNotStopped, "container '{}' is running (stop it first, or use -f)", record.name)
                 );
                 match args.timeout {
                     Some(_) => lifecycle::stop(store, run, &record, args.timeout, None)?,

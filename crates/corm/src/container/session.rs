@@ -1,7 +1,7 @@
 //! One run of a container: starts its program through the runtime, supervises it, records its end, cleans up.
 
 use base::coded;
-use base::error::{Code, Coding as _};
+use base::error::{Code, Coded, Coding as _};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -72,6 +72,8 @@ pub struct Session<'a> {
 pub struct SessionEnd {
     /// Exit status as in a shell: the status, or 128 + the signal.
     pub status: i32,
+    /// What ended the program from outside: the OOM killer or the seccomp filter.
+    pub cause: Option<Coded>,
     /// Whether all output reached corm's own streams, and all input was read.
     pub streams: Result<()>,
     /// Result of the cleanup.
@@ -277,7 +279,22 @@ impl Session<'_> {
         drop(self.network);
         let cleanup = cleanup::cleanup(self.store, self.run, self.record, report);
         let Ended { status, streams, .. } = ended?;
-        Ok(SessionEnd { status, streams, cleanup })
+        Ok(SessionEnd { status, cause: cause(&self.last), streams, cleanup })
+    }
+}
+
+/// Returns what ended a program from outside, for whoever sees only its status.
+fn cause(last: &Last) -> Option<Coded> {
+    match last.status? - 128 {
+        libc::SIGKILL if last.oom_killed => Some(coded!(
+            CgroupMemory,
+            "killed by the OOM killer: the memory limit of the container is reached (raise --memory)"
+        )),
+        libc::SIGSYS => Some(coded!(
+            SeccompKilled,
+            "killed by SIGSYS: the seccomp filter forbids a system call that the program made (see --security-opt seccomp=)"
+        )),
+        _ => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use base::coded;
 use base::error::{Code, Coding as _};
+use base::suggest::did_you_mean;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -156,7 +157,10 @@ pub(super) fn parse(statement: &Statement, escape: char) -> Result<Instruction> 
         "FROM" | "RUN" | "COPY" | "ADD" | "HEALTHCHECK" => FlagList::split(&statement.rest)?,
         _ => (FlagList::default(), statement.rest.clone()),
     };
-    ensure!(NAMES.contains(&name), coded!(BuildInvalid, "{name}: is no instruction"));
+    ensure!(
+        NAMES.contains(&name),
+        coded!(BuildInvalid, "{name}: is no instruction{}", did_you_mean(name, NAMES.iter().copied()))
+    );
     ensure!(
         !rest.is_empty() || name == "CMD" || name == "ENTRYPOINT",
         coded!(BuildInvalid, "{name}: needs an operand")

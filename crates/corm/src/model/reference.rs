@@ -45,6 +45,9 @@ pub struct Reference {
     version: Version,
 }
 
+/// Words before a colon that name a place of images for `corm copy`, and no registry.
+const TRANSPORTS: [&str; 4] = ["oci", "oci-archive", "docker-archive", "dir"];
+
 impl Reference {
     /// Parses a reference and completes it. A digest takes precedence over a tag beside it, as in Podman.
     ///
@@ -55,6 +58,12 @@ impl Reference {
     }
 
     fn parse_inner(text: &str) -> Result<Self> {
+        if let Some((transport, _)) = text.split_once(':').filter(|(word, _)| TRANSPORTS.contains(word)) {
+            bail!(coded!(
+                ImageName,
+                "{transport}: is no registry (`corm copy {text} NAME` and `corm load -i PATH` read archives)"
+            ));
+        }
         let parts = Parts::split(text)?;
         let (registry, path) = match split_registry(parts.name) {
             (None | Some(DEFAULT_REGISTRY | DEFAULT_REGISTRY_ALIAS), path) => {

@@ -184,7 +184,7 @@ impl Store {
             ensure!(
                 users.is_empty(),
                 coded!(
-                    ImageInUse,
+                    VolumeInUse,
                     "volume {name} is being used by the following container(s): {}: volume is being used",
                     users.join(", ")
                 )

@@ -41,10 +41,11 @@ fn a_container_that_ran_out_of_memory_says_so() {
     over_all(|fixture| {
         fixture.image("base");
         let oom = |name: &str, script: &str, status: i32| {
-            fixture.run(&["--name", name, "-m", "24m"], "base", &["sh", "-c", script]).out().exits(status);
+            let out = fixture.run(&["--name", name, "-m", "24m"], "base", &["sh", "-c", script]).out().exits(status);
             let state = fixture.inspected(name)["State"].clone();
             assert_eq!((&state["Status"], &state["ExitCode"]), (&json!("exited"), &json!(status)), "{state}");
             fixture.corm(["rm", name]).out().ok();
+            assert_eq!(out.stderr.contains("[cgroup.oom]"), state["OOMKilled"] == true, "{out:?}");
             state["OOMKilled"].clone()
         };
         assert_eq!(oom("hog", "x=0123456789abcdef; while :; do x=$x$x; done", 137), true);

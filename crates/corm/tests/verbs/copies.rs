@@ -71,6 +71,11 @@ fn a_tree_and_back_is_the_same_running_and_stopped() {
         // between two containers
         fixture.corm(["cp", "run:/new/sub", "stop:/etc"]).out().ok();
         assert_eq!(seen(fixture, "stop", "cat /etc/sub/g"), "g");
+        // inside of one, whose tree is mounted once
+        for name in ["run", "stop"] {
+            fixture.corm(["cp", &format!("{name}:/new/sub"), &format!("{name}:/tmp")]).out().ok();
+            assert_eq!(seen(fixture, name, "cat /tmp/sub/g"), "g");
+        }
         assert_eq!(mounts(), before);
         fixture.corm(["rm", "-f", "-a"]).out().ok();
         fixture.corm(["volume", "rm", "-a"]).out().ok();

@@ -200,6 +200,7 @@ fn a_paused_container_does_nothing_until_it_is_resumed() {
         std::thread::sleep(std::time::Duration::from_millis(300));
         assert_eq!(size(), before);
         fixture.corm(["pause", "c"]).out().fails().stderr_contains("is not running, can't pause");
+        fixture.corm(["exec", "c", "true"]).out().exits(125).stderr_contains("corm unpause c");
         assert_eq!(fixture.corm(["unpause", "-a"]).out().ok().text(), id);
         wait_for("it runs again", || size() > before);
         fixture.corm(["unpause", "c"]).out().fails().stderr_contains("is not paused, can't unpause");

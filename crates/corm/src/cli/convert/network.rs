@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 
 use super::common::{filters, format};
 use crate::cli::args::{NetworkVerb, Verb};
@@ -48,7 +48,9 @@ fn pairs(given: &mut ParsedArgs, name: &str) -> Result<BTreeMap<String, String>>
 
 pub(in crate::cli) fn create(given: &mut ParsedArgs) -> Result<Verb> {
     let driver = given.text("driver")?;
-    ensure!(driver.as_deref().is_none_or(|driver| driver == "bridge"), "--driver: only bridge is built");
+    if let Some(driver) = driver.filter(|name| name != "bridge") {
+        bail!("--driver {driver:?}: there is only bridge");
+    }
     let wanted = NewNetwork {
         subnets: given.texts("subnet")?,
         gateways: given.texts("gateway")?,

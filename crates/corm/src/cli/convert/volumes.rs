@@ -1,6 +1,6 @@
 //! Conversion of the flags of verbs on volumes.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use base::coded;
 
 use super::common::{filters, format};
@@ -10,10 +10,9 @@ use base::cli_parser::ParsedArgs;
 
 pub(in crate::cli) fn create(given: &mut ParsedArgs) -> Result<Verb> {
     let driver = given.text("driver")?;
-    ensure!(
-        driver.as_deref().is_none_or(|name| name == "local"),
-        coded!(UsageValue, "--driver {driver:?}: there is only local")
-    );
+    if let Some(driver) = driver.filter(|name| name != "local") {
+        bail!(coded!(UsageValue, "--driver {driver:?}: there is only local"));
+    }
     let create = VolumeCreate {
         labels: given.texts("label")?,
         ignore: given.switch("ignore")?,

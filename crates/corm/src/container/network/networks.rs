@@ -291,7 +291,7 @@ pub fn remove(store: &Store, name: &str) -> Result<()> {
     let users: Vec<String> = users(store, name)?.into_iter().map(|container| container.name).collect();
     ensure!(
         users.is_empty(),
-        coded!(ImageInUse, "network '{name}' is in use by {}: remove the container first", users.join(", "))
+        coded!(NetworkInUse, "network '{name}' is in use by {}: remove the container first", users.join(", "))
     );
     let dir = dir(store);
     let path = dir.join(format!("{name}.json"));
