@@ -31,7 +31,7 @@ pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
         resources.unified().as_ref().is_none_or(|map| map.is_empty()),
         coded!(
             CgroupController,
-            "linux.resources.unified: invalid configuration: needs cgroup v2, and the controllers of this machine are mounted as v1"
+            "linux.resources.unified: needs cgroup v2, and the controllers of this machine are mounted as v1: invalid configuration"
         )
     );
     Ok(settings)
