@@ -1,7 +1,7 @@
 //! The cgroups that a process of `exec` joins: the container's own, those of its init, or those that `--cgroup` names.
 
 use base::coded;
-use base::error::{Code, Coding as _};
+use base::error::{Code, Coding as _, HasErrno as _};
 use std::ffi::CString;
 use std::fs;
 use std::io;
@@ -78,7 +78,11 @@ impl Cgroup {
         }
         let mut place = ExecPlace { expected: vec![self.record.clone()], ..ExecPlace::default() };
         for (dir, path) in self.record.dirs.iter().zip(paths) {
-            let opened = open_member(dir, &path);
+            let opened = open_member(dir, &path).map_err(|err| match err.is_errno(&[libc::ENOENT]) {
+                // the caller's path, and no cgroup of croci's own
+                true => coded!(FileMissing, "{}", base::error::describe(&err)).into(),
+                false => err,
+            });
             place.add(dir, opened.with_code(Code::UsageValue, || "--cgroup: error adding pid 0 to cgroups")?);
         }
         Ok(place)

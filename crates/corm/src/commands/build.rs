@@ -4,17 +4,16 @@ use base::coded;
 use base::error::{Code, Coding as _, describe};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 
 use super::{Context, manifest, print, remote};
 use crate::builder;
 use crate::builder::{Built, transfer};
 use crate::cli::args;
-use crate::cli::args::{LogLevel, PullPolicy};
+use crate::cli::args::LogLevel;
 use crate::copy::{Location, Request, Side, copy};
 use crate::model::digest::Digest;
-use crate::model::manifest::parse_config;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 use crate::registry;
@@ -188,22 +187,9 @@ fn base(
     if let Some(place) = name.strip_prefix(builder::LAYOUT) {
         return of_layout(context, store, args, place, wanted).with_context(|| format!("{name:?}"));
     }
-    let missing = match (store.find_image(name), args.pull) {
-        (Ok(image), PullPolicy::Missing | PullPolicy::Never) if fits(store, &image, wanted.as_ref())? => {
-            return Ok(image);
-        }
-        (Ok(_), PullPolicy::Missing | PullPolicy::Never) => {
-            let wanted = wanted.map(|wanted| wanted.to_string()).unwrap_or_default();
-            let words = anyhow!(coded!(ImagePlatform, "the image {name:?} here is of another platform than {wanted}"));
-            if args.pull == PullPolicy::Never {
-                return Err(words);
-            }
-            Some(words)
-        }
-        (Err(err), PullPolicy::Never) => return Err(err),
-        // an ambiguous ID or a damaged record is no reason to pull
-        (Err(err), _) if !err.to_string().starts_with("No image named") => return Err(err),
-        (found, _) => found.err(),
+    let missing = match remote::in_store(store, name, args.pull, wanted.as_ref())? {
+        Ok(image) => return Ok(image),
+        Err(missing) => missing,
     };
     let platform = platform.map(str::to_owned).or_else(|| args.platform.clone());
     let pull = args::Pull { platform, quiet: args.quiet, remote: args.remote.clone(), ..args::Pull::default() };
@@ -212,12 +198,6 @@ fn base(
         Some(missing) => pulled.with_context(|| format!("{missing}, and it cannot be pulled")),
         None => pulled,
     }
-}
-
-/// Returns whether an image of the store is of the wanted platform.
-fn fits(store: &Store, image: &ImageRecord, wanted: Option<&Platform>) -> Result<bool> {
-    let Some(wanted) = wanted else { return Ok(true) };
-    Ok(wanted.runs(&parse_config(&store.read_blob(&image.id)?)?))
 }
 
 /// Takes the image of a layout that `oci-layout://DIR[:TAG][@DIGEST]` names into the store, without a name.

@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result, bail};
 use super::{Context, remote};
 use crate::cli::args;
 use crate::cli::args::LogLevel;
-use crate::cli::args::PullPolicy;
 use crate::config::RunOptions;
 use crate::container::Purpose;
 use crate::container::cleanup;
@@ -20,6 +19,7 @@ use crate::container::monitor;
 use crate::container::run_dir::RunDir;
 use crate::container::run_dir::SupervisorLock;
 use crate::container::runtime;
+use crate::model::platform::Platform;
 use crate::store::ContainerRecord;
 use crate::store::ImageRecord;
 use crate::store::Store;
@@ -66,12 +66,10 @@ pub(super) fn create(
 
 /// Returns the image, pulled where the store has none or the caller wants it.
 fn image(context: &Context, store: &Store, args: &args::Run) -> Result<ImageRecord> {
-    let missing = match (store.find_image(&args.image), args.pull) {
-        (Ok(image), PullPolicy::Missing | PullPolicy::Never) => return Ok(image),
-        (Err(err), PullPolicy::Never) => return Err(err),
-        // an ambiguous ID or a damaged record is no reason to pull
-        (Err(err), _) if !err.to_string().starts_with("No image named") => return Err(err),
-        (found, _) => found.err(),
+    let wanted = args.pulled.platform.as_deref().map(Platform::parse).transpose()?;
+    let missing = match remote::in_store(store, &args.image, args.pull, wanted.as_ref())? {
+        Ok(image) => return Ok(image),
+        Err(missing) => missing,
     };
     let pulled = || {
         let pull = args::Pull { quiet: args.quiet, ..args.pulled.clone() };

@@ -1,12 +1,13 @@
 //! What the verbs that use registries share: options of the client, and pulls of names that may be short.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use base::coded;
 use base::error::{Code, Coding as _, describe};
 
 use super::{Context, prompt};
 use crate::cli::args;
-use crate::cli::args::LogLevel;
+use crate::cli::args::{LogLevel, PullPolicy};
+use crate::model::manifest::parse_config;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 use crate::progress::Progress;
@@ -97,4 +98,31 @@ pub(super) fn write_digest(file: Option<&std::path::Path>, digest: &crate::model
     // a symlink that another user may have planted is not followed
     let place = linux::place::Place::resolve(file).with_context(context)?;
     place.replace(digest.to_string().as_bytes(), 0o666).with_context(context)
+}
+
+/// Returns the image of the store, of the `wanted` platform. The inner error says why it has to be pulled; none where the
+/// caller wants that in any case.
+///
+/// # Errors
+/// It may not be pulled; an ambiguous ID or a damaged record, which are no reason to.
+pub(super) fn in_store(
+    store: &Store,
+    name: &str,
+    policy: PullPolicy,
+    wanted: Option<&Platform>,
+) -> Result<Result<ImageRecord, Option<Error>>> {
+    let fits = |image: &ImageRecord| match wanted {
+        Some(wanted) => Ok::<_, Error>(wanted.runs(&parse_config(&store.read_blob(&image.id)?)?)),
+        None => Ok(true),
+    };
+    let missing = match (store.find_image(name), wanted) {
+        (Ok(_), _) if policy == PullPolicy::Always => return Ok(Err(None)),
+        (Ok(image), Some(wanted)) if !fits(&image)? => {
+            Error::from(coded!(ImagePlatform, "the image {name:?} here is of another platform than {wanted}"))
+        }
+        (Ok(image), _) => return Ok(Ok(image)),
+        (Err(err), _) if !err.to_string().starts_with("No image named") => return Err(err),
+        (Err(err), _) => err,
+    };
+    if policy == PullPolicy::Never { Err(missing) } else { Ok(Err(Some(missing))) }
 }
