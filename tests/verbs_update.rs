@@ -350,7 +350,7 @@ fn ft_11_want_of_memory_is_named_as_the_cause_of_the_end() {
 fn dv_6_the_device_list_holds() {
     need_root!();
     // 1:11 is the kernel log, 7:0 a loop device; opening them may fail for other reasons than the device cgroup
-    let refused = "cat /tmp/d 2>&1 | grep -qi 'not permitted'";
+    let refused = "head -c 1 /tmp/d 2>&1 | grep -qi 'not permitted'";
     let default = "echo x > /dev/null && head -c 1 /dev/zero > /dev/null && head -c 1 /dev/urandom > /dev/null";
     let c = Container::sh(&format!("mknod /tmp/d b 7 0 && {refused} && {default}"))
         .edit(|config| config["linux"]["resources"] = json!({ "devices": [{ "allow": false, "access": "rwm" }] }));

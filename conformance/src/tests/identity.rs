@@ -130,7 +130,7 @@ const LIMITS: [(&str, &str, u64, u64); 16] = [
     ("RLIMIT_FSIZE", "Max file size", 500_000_000, 600_000_000),
     ("RLIMIT_DATA", "Max data size", 500_000_000, 600_000_000),
     ("RLIMIT_STACK", "Max stack size", 1_000_000, 2_000_000),
-    ("RLIMIT_CORE", "Max core file size", 0, 4096),
+    ("RLIMIT_CORE", "Max core file size", 0, 0),
     ("RLIMIT_RSS", "Max resident set", 500_000_000, 600_000_000),
     ("RLIMIT_NPROC", "Max processes", 500, 600),
     ("RLIMIT_NOFILE", "Max open files", 300, 400),

@@ -68,7 +68,7 @@ pub const TESTS: &[Test] = &[
             accepted(
                 b,
                 RLIMITS,
-                &[limit("RLIMIT_CORE", json!(0)), limit("RLIMIT_CORE", json!(18_446_744_073_709_551_615_u64))],
+                &[limit("RLIMIT_RSS", json!(0)), limit("RLIMIT_RSS", json!(18_446_744_073_709_551_615_u64))],
             )?;
             refused(
                 b,

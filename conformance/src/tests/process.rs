@@ -143,7 +143,7 @@ fn pr_7(b: &Harness) -> Result<()> {
 fn pr_8(b: &Harness) -> Result<()> {
     let wanted = [
         ("RLIMIT_NOFILE", 300, 400),
-        ("RLIMIT_CORE", 0, 4096),
+        ("RLIMIT_CORE", 0, 0),
         ("RLIMIT_STACK", 1_048_576, 2_097_152),
         ("RLIMIT_CPU", 1000, u64::MAX),
         ("RLIMIT_MSGQUEUE", 4096, 8192),
