@@ -45,6 +45,30 @@ pub fn is_git(text: &str) -> bool {
         || is_http(text) && path.ends_with(".git")
 }
 
+/// Checks that `--checksum` is of the one source from elsewhere that it can be compared with.
+///
+/// # Errors
+/// It is of several sources, of a file of the context, or for a file from elsewhere no digest.
+pub fn check_checksum(args: &CopyArgs, sources: &[String]) -> Result<()> {
+    let Some(wanted) = &args.checksum else { return Ok(()) };
+    let source = match sources {
+        [source] if args.heredocs.is_empty() => source,
+        _ => bail!(coded!(BuildInvalid, "--checksum: must have one source, an address")),
+    };
+    ensure!(
+        is_address(source),
+        coded!(BuildInvalid, "--checksum: {source:?} is no address of HTTP or of a repository")
+    );
+    if !is_git(source) {
+        digest_of(wanted)?;
+    }
+    Ok(())
+}
+
+fn digest_of(checksum: &str) -> Result<Digest> {
+    Digest::parse(checksum).with_code(Code::UsageValue, || format!("--checksum={checksum:?}"))
+}
+
 /// Fetches a source of `ADD`.
 ///
 /// # Errors
@@ -59,7 +83,7 @@ pub fn fetch(build: &Build<'_>, address: &str, args: &CopyArgs) -> Result<Fetche
     let found = registry::download(address, build.store.limits().tar, &mut file)?;
     file.seek(SeekFrom::Start(0))?;
     if let Some(wanted) = &args.checksum {
-        let wanted = Digest::parse(wanted).with_code(Code::UsageValue, || format!("--checksum={wanted:?}"))?;
+        let wanted = digest_of(wanted)?;
         let (digest, _) = crate::store::hash_file(&file)?;
         ensure!(digest == wanted, coded!(ImageDigest, "--checksum: the download has the digest {digest}"));
     }

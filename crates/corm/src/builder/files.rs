@@ -122,9 +122,16 @@ impl<'a> StageRun<'a> {
         sources: &[String],
         add: Option<&CopyArgs>,
     ) -> Result<Vec<Context>> {
+        let add = add.map(|args| -> Result<CopyArgs> {
+            let checksum = args.checksum.as_deref().map(|checksum| self.word(checksum)).transpose()?;
+            let args = CopyArgs { checksum, ..args.clone() };
+            fetch::check_checksum(&args, sources)?;
+            Ok(args)
+        });
+        let add = add.transpose()?;
         let mut held = Vec::new();
         for source in sources {
-            let Some(args) = add.filter(|_| fetch::is_address(source)) else {
+            let Some(args) = add.as_ref().filter(|_| fetch::is_address(source)) else {
                 job.found.extend(tree.find(source, job.parents)?);
                 continue;
             };

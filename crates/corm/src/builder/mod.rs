@@ -229,6 +229,7 @@ fn named_contexts(store: &Store, options: &Options) -> Result<(BTreeMap<String, 
 impl<'a> Build<'a> {
     /// Builds all needed stages side by side, then the image.
     fn whole(&'a self) -> Result<ImageRecord> {
+        self.warn_of_names();
         let (done, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
         let made = std::thread::scope(|scope| {
             let watch = base::thread::start(scope, "signals", || self.cancel.watch(done.as_fd()))?;
@@ -387,6 +388,14 @@ impl<'a> Build<'a> {
     /// Notes arguments that a stage has used.
     fn use_args(&self, used: &BTreeSet<String>) {
         self.state().used.extend(used.iter().cloned());
+    }
+
+    /// Warns of names that several stages have, as BuildKit does; Podman takes them, too.
+    fn warn_of_names(&self) {
+        for (name, place) in self.plan.repeated_names() {
+            let text = "a stage before has this name, too: the last one before a use is meant";
+            self.report.warn(&format!("{place}: {name:?}: {text}"));
+        }
     }
 
     /// Warns of arguments that no stage has declared.

@@ -119,6 +119,15 @@ impl Plan {
         Ok(())
     }
 
+    /// Returns the names that more than one stage has, each with the places of its later ones; the last one before its use is meant.
+    pub fn repeated_names(&self) -> impl Iterator<Item = (&str, String)> {
+        self.stages.iter().enumerate().filter_map(|(number, stage)| {
+            let name = stage.name.as_deref()?;
+            let before = self.stages.get(..number)?.iter().any(|other| is_named(other, name));
+            before.then(|| (name, stage.from.place(&self.file)))
+        })
+    }
+
     /// Finds a stage before `end` by name or number.
     pub fn find(&self, text: &str, end: usize) -> Option<usize> {
         let stages = self.stages.get(..end)?;

@@ -76,6 +76,12 @@ fn stages_are_built_as_far_as_they_are_needed() {
         assert_eq!(prints(fixture, "cat /two"), "1");
         let out = built(fixture, text, &[], &["--target", "none"]).fails();
         assert!(out.stderr.contains("--target \"none\""), "{out:?}");
+        // a name that two stages have is the last one's before its use
+        let text = "FROM base AS a\nRUN echo 1 > /n\nFROM base\nCOPY --from=a /n /one\nFROM base AS A\nRUN echo 2 > /n\n\
+                    FROM base\nCOPY --from=1 /one /\nCOPY --from=a /n /two\n";
+        let out = built(fixture, text, &[], &[]).ok();
+        assert!(out.stderr.contains("\"FROM base AS A\": \"a\": a stage before has this name"), "{out:?}");
+        assert_eq!(prints(fixture, "cat /one /two"), "1\n2");
         fixture.no_container_left();
     });
 }

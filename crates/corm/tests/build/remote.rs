@@ -81,7 +81,7 @@ fn files_come_by_http_and_are_compared_with_their_checksum() {
         let at = format!("http://{}", server.address);
         let digest = Digest::of(b"content\n").to_string();
         let text = format!(
-            "FROM base\nADD {at}/file /got\nADD --checksum={digest} --chmod=640 --chown=3:4 {at}/file /dir/\n\
+            "FROM base\nADD {at}/file /got\nARG SUM={digest}\nADD --checksum=$SUM --chmod=640 --chown=3:4 {at}/file /dir/\n\
              ADD {at}/a.tar.gz /dir/\nADD --unpack=true {at}/a.tar.gz /open/\n"
         );
         built(fixture, &text, &[], &[]).ok();
@@ -98,6 +98,12 @@ fn files_come_by_http_and_are_compared_with_their_checksum() {
             (format!("{at}/none /a"), "HTTP status 404"),
             (format!("{at}/ /a"), "no name of a file"),
             (format!("--checksum=sha256:00 {at}/file /a"), "--checksum"),
+            (format!("--checksum=md5:00 {at}/file /a"), "--checksum"),
+            ("--checksum=md5:00 Containerfile /a".into(), "\"Containerfile\" is no address"),
+            (format!("--checksum={digest} Containerfile /a"), "\"Containerfile\" is no address"),
+            (format!("--checksum={digest} Contain* /a"), "\"Contain*\" is no address"),
+            (format!("--checksum={digest} {at}/file {at}/file /a/"), "must have one source"),
+            (format!("--checksum={digest} <<E /a\nx\nE"), "must have one source"),
         ] {
             let out = built(fixture, &format!("FROM base\nADD {line}\n"), &[], &[]).fails();
             assert!(out.stderr.contains(wanted) && out.stderr.contains("Containerfile:2"), "{line}: {out:?}");
