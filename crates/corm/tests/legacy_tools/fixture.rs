@@ -178,18 +178,18 @@ impl Drop for CormFixture {
 }
 
 /// Runs a test with every driver, each in a thread with a mount namespace of its own.
-pub(crate) fn over_all(test: fn(&CormFixture)) {
+pub(crate) fn over_all(test: impl Fn(&CormFixture) + Copy + Send + 'static) {
     for (kind, disk) in drivers() {
         over(kind, disk, test);
     }
 }
 
 /// Runs a test with the one driver that every machine has.
-pub(crate) fn over_one(test: fn(&CormFixture)) {
+pub(crate) fn over_one(test: impl FnOnce(&CormFixture) + Send + 'static) {
     over(DriverKind::Overlay, Disk::Tmpfs, test);
 }
 
-fn over(kind: DriverKind, disk: Disk, test: fn(&CormFixture)) {
+fn over(kind: DriverKind, disk: Disk, test: impl FnOnce(&CormFixture) + Send + 'static) {
     let passed = std::thread::spawn(move || test(&CormFixture::new(kind, disk))).join().is_ok();
     assert!(passed, "over {kind} on {disk:?}");
 }

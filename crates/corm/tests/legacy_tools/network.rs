@@ -102,6 +102,21 @@ fn nothing_left(net: &Net) {
     assert!(files.stdout.is_empty(), "{files:?}");
 }
 
+/// Runs a test of bridges in a network of its own, with an image `base`, and checks that nothing is left. Skips it without
+/// netavark.
+fn over_bridge(test: fn(&CormFixture, &Net)) {
+    if !installed("netavark") {
+        skip!("netavark is not installed");
+    }
+    over_one(move |fixture| {
+        let net = Net::new();
+        fixture.image("base");
+        test(fixture, &net);
+        nothing_left(&net);
+        fixture.no_container_left();
+    });
+}
+
 #[test]
 fn a_missing_program_is_an_error_that_names_the_package() {
     need_root!();
@@ -136,12 +151,7 @@ fn a_missing_program_is_an_error_that_names_the_package() {
 #[test]
 fn a_bridge_has_addresses_names_and_published_ports() {
     need_root!();
-    if !installed("netavark") {
-        skip!("netavark is not installed");
-    }
-    over_one(|fixture| {
-        let net = Net::new();
-        fixture.image("base");
+    over_bridge(|fixture, net| {
         let flags = ["--network", "bridge", "-p", "8080:80", "-p", "127.0.0.1::90/udp", "--hostname", "server"];
         net.serve(fixture, "web", &flags);
         net.answers("192.0.2.10", 8080, "web");
@@ -165,7 +175,7 @@ fn a_bridge_has_addresses_names_and_published_ports() {
         net.corm(fixture, &taken).out().exits(125).stderr_contains("in use");
         // a stop removes it, a start makes it again, and what a kill leaves is removed by the next verb
         net.corm(fixture, &["stop", "-t", "0", "web"]).out().ok();
-        nothing_left(&net);
+        nothing_left(net);
         net.corm(fixture, &["start", "web"]).out().ok();
         net.answers("192.0.2.10", 8080, "web");
         let pid = fixture.pid("web");
@@ -179,8 +189,6 @@ fn a_bridge_has_addresses_names_and_published_ports() {
         net.corm(fixture, &["start", "web"]).out().ok();
         net.answers("192.0.2.10", 8080, "web");
         net.corm(fixture, &["rm", "-f", "web"]).out().ok();
-        nothing_left(&net);
-        fixture.no_container_left();
     });
 }
 
@@ -243,12 +251,7 @@ fn networks_are_created_with_podmans_files() {
 #[test]
 fn exposed_ports_are_published_when_all_are_and_else_only_shown() {
     need_root!();
-    if !installed("netavark") {
-        skip!("netavark is not installed");
-    }
-    over_one(|fixture| {
-        let net = Net::new();
-        fixture.image("base");
+    over_bridge(|fixture, net| {
         let corm = |args: &[&str]| net.corm(fixture, args).out();
         net.serve(fixture, "web", &["--network", "bridge", "--expose", "80", "--publish-all"]);
         let port = corm(&["port", "web", "80"]).ok().text().rsplit(':').next().unwrap().parse().unwrap();
@@ -258,20 +261,13 @@ fn exposed_ports_are_published_when_all_are_and_else_only_shown() {
         assert_eq!(corm(&["port", "quiet"]).stdout, "");
         assert_eq!(corm(&["ps", "-f", "name=quiet", "--format", "{{.Ports}}"]).ok().text(), "80/tcp");
         corm(&["rm", "-f", "web", "quiet"]).ok();
-        nothing_left(&net);
-        fixture.no_container_left();
     });
 }
 
 #[test]
 fn an_internal_network_has_no_way_out_and_a_place_in_it_can_be_chosen() {
     need_root!();
-    if !installed("netavark") {
-        skip!("netavark is not installed");
-    }
-    over_one(|fixture| {
-        let net = Net::new();
-        fixture.image("base");
+    over_bridge(|fixture, net| {
         let corm = |args: &[&str]| net.corm(fixture, args).out();
         let create = ["network", "create", "--internal", "--ipv6", "--subnet", "10.95.1.0/24", "--subnet", "fd95::/64"];
         assert_eq!(corm(&[&create[..], &["inside"]].concat()).ok().text(), "inside");
@@ -290,8 +286,6 @@ fn an_internal_network_has_no_way_out_and_a_place_in_it_can_be_chosen() {
         }
         corm(&["rm", "-f", "web"]).ok();
         corm(&["network", "rm", "inside"]).ok();
-        nothing_left(&net);
-        fixture.no_container_left();
     });
 }
 
@@ -345,12 +339,7 @@ fn slirp4netns_and_pasta_forward_ports() {
 #[test]
 fn a_network_has_addresses_of_ipv6_and_published_ports_there() {
     need_root!();
-    if !installed("netavark") {
-        skip!("netavark is not installed");
-    }
-    over_one(|fixture| {
-        let net = Net::new();
-        fixture.image("base");
+    over_bridge(|fixture, net| {
         let corm = |args: &[&str]| net.corm(fixture, args).out();
         let range = "10.97.0.128-10.97.0.200";
         let create =
@@ -373,20 +362,13 @@ fn a_network_has_addresses_of_ipv6_and_published_ports_there() {
         corm(&wrong).exits(125).stderr_contains("fd99::5");
         corm(&["rm", "-f", "web"]).ok();
         corm(&["network", "rm", "six"]).ok();
-        nothing_left(&net);
-        fixture.no_container_left();
     });
 }
 
 #[test]
 fn a_container_has_several_networks_and_they_come_and_go_while_it_runs() {
     need_root!();
-    if !installed("netavark") {
-        skip!("netavark is not installed");
-    }
-    over_one(|fixture| {
-        let net = Net::new();
-        fixture.image("base");
+    over_bridge(|fixture, net| {
         let corm = |args: &[&str]| net.corm(fixture, args).out();
         for (name, third) in [("one", "1"), ("two", "2"), ("three", "3")] {
             let subnet = format!("10.96.{third}.0/24");
@@ -421,7 +403,5 @@ fn a_container_has_several_networks_and_they_come_and_go_while_it_runs() {
         corm(&["run", "--network", "one:x=1", "base", "true"]).exits(125).stderr_contains("--network");
         assert_eq!(corm(&["network", "prune", "-f"]).ok().stdout, "two\n");
         assert_eq!(corm(&["network", "rm", "-f", "one", "three"]).ok().stdout, "one\nthree\n");
-        nothing_left(&net);
-        fixture.no_container_left();
     });
 }
