@@ -4,6 +4,9 @@
 # Debian, kills at 200 points, 10 000 random sequences of operations, a sample of the power cuts.
 # Environment: AUFS_KERNEL  a User Mode Linux kernel with the AUFS patches: the tests of stores and layers run on a real AUFS in a guest
 #              SEQUENCES    the number of random sequences (10000)
+#              KILLS        the number of points at which each verb is killed (200)
+#              TESTS        the tests to run, separated by blanks: names of those in crates/corm/tests, `corm` for those in src,
+#                           `aufs` for the guest's (all)
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 scripts/deps.sh
@@ -26,12 +29,17 @@ for made in map(json.loads, sys.stdin):
     if made.get("executable") and made["profile"]["test"] and made["manifest_path"].endswith("/crates/corm/Cargo.toml"):
         print(made["target"]["name"], made["executable"])')
 [ ${#tests[@]} -gt 0 ] || { echo "test-image.sh: no test of corm was built" >&2; exit 1; }
+# wanted NAME: whether TESTS has it
+wanted() { [[ -z ${TESTS:-} || " $TESTS " == *" $1 "* ]]; }
 failed=()
 for test in "${tests[@]}"; do
+    wanted "${test%% *}" || continue
     echo "== ${test%% *}"
-    (cd crates/corm && KILLS=200 SEQUENCES=${SEQUENCES:-10000} "${test#* }") || failed+=("${test%% *}")
+    (cd crates/corm && KILLS=${KILLS:-200} SEQUENCES=${SEQUENCES:-10000} "${test#* }") || failed+=("${test%% *}")
 done
-if [ -z "${AUFS_KERNEL:-}" ]; then
+if ! wanted aufs; then
+    echo "skipped: AUFS: TESTS does not have it"
+elif [ -z "${AUFS_KERNEL:-}" ]; then
     echo "skipped: AUFS: no kernel with AUFS is given (AUFS_KERNEL=FILE)"
 else
     vm/setup
