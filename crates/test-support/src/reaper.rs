@@ -49,7 +49,9 @@ pub fn status(pid: i32) -> Option<i32> {
 pub fn forget_inits() {
     let ended: Vec<i32> =
         children().into_iter().filter(|pid| is_dead(*pid) && number_inside(*pid).as_deref() == Some("1")).collect();
-    ended.into_iter().for_each(|pid| drop(status(pid)));
+    for pid in ended {
+        let _ = status(pid);
+    }
 }
 
 /// Returns the children of all threads of this process.
