@@ -172,6 +172,13 @@ fn of_machine() -> Option<(u32, u32)> {
     })
 }
 
+/// Gives this thread, and the commands that it starts, a mount namespace: what they mount is not the machine's.
+pub fn unshare_mounts() {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    nix::mount::mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).unwrap();
+}
+
 /// Returns a user who has subordinate ids, and the first of 65536: the machine's, or one that is made for this thread and
 /// the commands that it starts. newuidmap, which is set-id root, reads files in /etc: others are mounted over them, in a
 /// mount namespace of the thread. Nothing of the machine is changed, and without newuidmap there is no such user.
@@ -184,11 +191,10 @@ pub fn with_subordinate_ids() -> Option<(u32, u32)> {
         return Some(found);
     }
     let (id, first) = MADE;
-    nix::sched::unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    unshare_mounts();
     let mount = |from: Option<&str>, to: &str, kind: Option<&str>, flags: MsFlags| {
         nix::mount::mount(from, to, kind, flags, None::<&str>).unwrap();
     };
-    mount(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
     // in a file system that goes with the thread's namespace
     let dir = std::env::temp_dir().join(format!("croci-etc-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();

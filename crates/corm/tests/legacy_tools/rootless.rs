@@ -228,6 +228,7 @@ fn an_ordinary_user_has_networks_with_published_ports() {
         skip!("this machine has no /dev/net/tun");
     }
     // everyone may use it on most machines
+    test_support::user::unshare_mounts();
     let tun = user.sandbox.path("tun");
     let number = nix::sys::stat::makedev(10, 200);
     nix::sys::stat::mknod(&tun, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), number).unwrap();
