@@ -26,13 +26,15 @@
 //! * Calls that create processes or run hooks (`create`, `start`, `exec`, `delete`, checkpoint and restore) do their work in a
 //!   fork of the caller, so that they can be called from a program of several threads: neither its signal mask, affinity,
 //!   umask nor streams change. Each has a form that does not wait: `begin_…` returns a [`Job`], whose descriptor an event
-//!   loop can poll; [`Container::prepare_exec`] begins before it is known when the process is wanted. The other calls make system calls and return.
+//!   loop can poll; [`Container::prepare_exec`] begins before it is known when the process is wanted. The other calls make
+//!   system calls and return.
 //! * The process of a container is no child of the caller: its parent is the nearest process that has called
 //!   [`adopt_processes`]. A program that does so must reap all its children, those of containers too.
 //! * The environment of the caller counts as for the command line: NOTIFY_SOCKET and LISTEN_FDS. Remove them where they are
 //!   not for the container.
 //!
-//! The examples of the crate are complete programs and run as tests: `examples/lifecycle.rs`, `examples/threads.rs`.
+//! The examples of the crate are complete programs and run as tests: `examples/lifecycle.rs`, `examples/threads.rs`,
+//! `examples/prepared.rs`.
 //!
 //! # Stability
 //! The crate is not published before 1.0. Within a minor version the items of this module stay as they are; other modules are
