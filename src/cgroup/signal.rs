@@ -59,11 +59,13 @@ impl Cgroup {
     /// Lifts the limits of the time on the CPU from the cgroups that croci created, because killed processes need that time to
     /// end. Ignores errors, because without it they end later.
     pub(crate) fn lift_cpu_limits(&self) {
+        // ten times the default weight, because many processes that were killed have to end; not the greatest, with which those
+        // that were not yet killed would leave nothing for this process
         let values: [(&str, &str); 5] = [
-            ("cpu.shares", "1024"),
-            ("cpu.cfs_quota_us", "-1"),
             ("cpu.idle", "0"),
-            ("cpu.weight", "100"),
+            ("cpu.shares", "10240"),
+            ("cpu.cfs_quota_us", "-1"),
+            ("cpu.weight", "1000"),
             ("cpu.max", "max"),
         ];
         let created = |dir: &&CgroupDir| dir.created_depth > 0 && (dir.unified || dir.has("cpu"));
