@@ -9,7 +9,7 @@ A breakpoint at the start of each function, removed when it is hit, finds what r
 the container's program. Names without the compiler's hash, so that the list fits other versions of the code as well as it can; a
 function that is missing costs a page fault and no more.
 """
-import bisect, collections, os, re, shutil, subprocess, sys, tempfile
+import bisect, collections, ctypes, os, re, shutil, subprocess, sys, tempfile
 
 import bundle, tracer
 
@@ -92,10 +92,18 @@ def stem(section):
     return re.sub(r"Cs[0-9a-zA-Z]+_", "Cs*_", section)
 
 
-def verbs(croci, work):
-    """Runs each verb in turn; yields its command line."""
+def enter_v2():
+    """Gives this process a mount namespace with cgroup v2 alone."""
+    if ctypes.CDLL(None, use_errno=True).unshare(0x20000) != 0:
+        sys.exit("unshare: " + os.strerror(ctypes.get_errno()))
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"], check=True)
+
+
+def verbs(croci, work, view):
+    """Yields the command line of each verb, to be run in turn."""
     root = ["--root", work + "/state"]
-    plain, sleeping, filtered = (bundle.bundle(work, name) for name in ("true", "sleep", "seccomp"))
+    plain, sleeping, filtered = (bundle.bundle(work, name, view) for name in ("true", "sleep", "seccomp"))
     yield [croci, "--version"]
     for name in "ab":
         yield [croci, *root, "create", "--bundle", sleeping, "--pid-file", work + "/pid-" + name, name]
@@ -118,9 +126,12 @@ def main():
     work = tempfile.mkdtemp(prefix="croci-order-", dir="/run")
     hits = []
     try:
-        for argv in verbs(croci, work):
-            status = Breakpoints(list(code), hits).run(argv)
-            print(" ".join(argv[1:]), "->", status, len(hits), file=sys.stderr)
+        for view in ("host", "v2"):
+            if view == "v2":
+                enter_v2()
+            for argv in verbs(croci, os.path.join(work, view), view):
+                status = Breakpoints(list(code), hits).run(argv)
+                print(" ".join(argv[1:]), "->", status, len(hits), file=sys.stderr)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     hot, lines, done, size = {}, [], set(), 0
