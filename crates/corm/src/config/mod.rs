@@ -78,6 +78,9 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
 
     let process = object(&mut whole, "process")?;
     process.insert("terminal".into(), json!(options.tty));
+    if let Some((height, width)) = options.console_size {
+        process.insert("consoleSize".into(), json!({"height": height, "width": width}));
+    }
     process.insert("user".into(), process_user(&user, place.single_id));
     process.insert("args".into(), json!(process::args(config, options)?));
     process.insert("env".into(), json!(process::env(config, options, &hostname)?));

@@ -4,6 +4,7 @@ use base::coded;
 use base::error::{Code, Coding as _};
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
@@ -40,6 +41,8 @@ pub struct RunOptions {
     pub user: Option<String>,
     /// Whether the container has a terminal.
     pub tty: bool,
+    /// Rows and columns of that terminal from the program's start: those of the caller's.
+    pub console_size: Option<(u16, u16)>,
     /// Volumes.
     pub volumes: Vec<Volume>,
     /// Log rotation.
@@ -74,6 +77,7 @@ impl RunOptions {
             workdir: run.workdir.clone(),
             user: run.user.clone(),
             tty: run.tty,
+            console_size: if run.tty { console_size() } else { None },
             volumes,
             log: run.log,
             read_only: run.read_only,
@@ -183,6 +187,12 @@ fn hostname(text: &str) -> Result<String> {
         coded!(UsageValue, "--hostname {text:?}: must be 1 to 64 letters, digits, `-`, `.`")
     );
     Ok(text.to_owned())
+}
+
+/// Returns rows and columns of the terminal on standard input.
+fn console_size() -> Option<(u16, u16)> {
+    let size = linux::term::window_size(std::io::stdin().as_fd()).ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
 #[cfg(test)]
