@@ -97,7 +97,7 @@ pub(crate) fn action_for(filter: &Filter, name: &str) -> Option<u32> {
     action(0).filter(|first| action(u64::MAX) == Some(*first))
 }
 
-/// Says what a filter does instead of a system call, if no argument of the call changes it.
+/// Describes what a filter does instead of a system call, if no argument of the call changes it.
 pub(crate) fn refusal(filter: &Filter, name: &str) -> Option<String> {
     let verdict = action_for(filter, name)?;
     match verdict & libc::SECCOMP_RET_ACTION_FULL {

@@ -39,12 +39,8 @@ pub fn read_whole(path: &str) -> io::Result<String> {
 /// As open(2) and read(2).
 pub fn read_into<'b>(path: &CStr, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
     let file = crate::open::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    loop {
-        match nix::unistd::read(&file, buffer) {
-            Err(nix::Error::EINTR) => {}
-            count => return Ok(buffer.get(..count?).unwrap_or_default()),
-        }
-    }
+    let count = crate::open::repeat(|| nix::unistd::read(&file, buffer))?;
+    Ok(buffer.get(..count).unwrap_or_default())
 }
 
 /// Reads a file that the kernel writes as one record, as `stat`, `status` and `cgroup` of a process and most files of a
@@ -56,10 +52,7 @@ pub fn read_into<'b>(path: &CStr, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> 
 pub fn read_record(file: &OwnedFd) -> io::Result<String> {
     let (mut bytes, mut buffer) = (Vec::new(), [0_u8; 4096]);
     loop {
-        let count = match nix::unistd::read(file, &mut buffer) {
-            Err(nix::Error::EINTR) => continue,
-            count => count?,
-        };
+        let count = crate::open::repeat(|| nix::unistd::read(file, &mut buffer))?;
         bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
         if count < buffer.len() {
             return Ok(

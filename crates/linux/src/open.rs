@@ -49,7 +49,7 @@ pub fn read_dir(dir: impl AsRef<Path>) -> io::Result<ReadDir> {
 }
 
 /// Makes a call until no signal interrupts it.
-fn repeat<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn repeat<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}

@@ -1,7 +1,8 @@
 //! Further processes, which are prepared when they are announced, so that `Start` has less to wait for.
 //!
 //! `Exec` is answered first, and containerd takes longer to ask for `Start` than the preparation takes. One process is prepared at a
-//! time. Its streams are opened by `Start`: a client whose input has ended says so only after it has the answer to `Exec`.
+//! time. Its streams are opened by `Start`: a client whose input has ended calls `CloseIO` only after it
+//! has the answer to `Exec`.
 
 use std::time::{Duration, Instant};
 

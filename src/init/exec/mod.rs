@@ -169,7 +169,7 @@ pub(crate) fn exec(plan: &ProcessPlan, program: &Program) -> Error {
     Code::ExecFailed.add_to(error, format!("exec: {path:?}"))
 }
 
-/// Says what is too long for execve(2): an argument or a variable, or all together.
+/// Describes what is too long for execve(2): an argument or a variable, or all together.
 fn too_long(args: &[CString], env: &[CString]) -> String {
     /// Largest size of one text in bytes, with its NUL (`MAX_ARG_STRLEN`).
     const MOST: usize = 128 << 10;

@@ -100,7 +100,7 @@ pub(super) fn write_digest(file: Option<&std::path::Path>, digest: &crate::model
     place.replace(digest.to_string().as_bytes(), 0o666).with_context(context)
 }
 
-/// Returns the image of the store, of the `wanted` platform. The inner error says why it has to be pulled; none where the
+/// Returns the image of the store, of the `wanted` platform. The inner error is why it has to be pulled; none where the
 /// caller wants that in any case.
 ///
 /// # Errors
@@ -111,13 +111,12 @@ pub(super) fn in_store(
     policy: PullPolicy,
     wanted: Option<&Platform>,
 ) -> Result<Result<ImageRecord, Option<Error>>> {
-    let fits = |image: &ImageRecord| match wanted {
-        Some(wanted) => Ok::<_, Error>(wanted.runs(&parse_config(&store.read_blob(&image.id)?)?)),
-        None => Ok(true),
+    let fits = |image: &ImageRecord, wanted: &Platform| {
+        Ok::<_, Error>(wanted.runs(&parse_config(&store.read_blob(&image.id)?)?))
     };
     let missing = match (store.find_image(name), wanted) {
         (Ok(_), _) if policy == PullPolicy::Always => return Ok(Err(None)),
-        (Ok(image), Some(wanted)) if !fits(&image)? => {
+        (Ok(image), Some(wanted)) if !fits(&image, wanted)? => {
             Error::from(coded!(ImagePlatform, "the image {name:?} here is of another platform than {wanted}"))
         }
         (Ok(image), _) => return Ok(Ok(image)),

@@ -12,8 +12,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use nix::mount::{MntFlags, MsFlags};
-use nix::sched::CloneFlags;
-use test_support::{cgroup, host, patience, wait_for};
+use test_support::{cgroup, host, patience, user, wait_for};
 
 /// Size of the file system in MiB; XFS needs 300.
 const MEGABYTES: u64 = 384;
@@ -58,13 +57,12 @@ pub(crate) struct Disk {
 impl Disk {
     /// Creates and mounts an empty disk with all of its files below `dir`.
     pub(crate) fn new(kind: Kind, dir: PathBuf) -> Disk {
-        nix::sched::unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        mount(None, Path::new("/"), None, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
+        user::unshare_mounts();
         // corm's run-time files are the test's own too
         std::fs::create_dir_all("/run/corm").unwrap();
-        mount(Some("tmpfs"), Path::new("/run/corm"), Some("tmpfs"), MsFlags::empty());
+        mount_tmpfs(Path::new("/run/corm"));
         std::fs::create_dir_all(&dir).unwrap();
-        mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty());
+        mount_tmpfs(&dir);
         let disk = Disk { kind, dir };
         for name in ["outer", "at"] {
             std::fs::create_dir(disk.dir.join(name)).unwrap();
@@ -223,9 +221,8 @@ fn mount_loop(image: &Path, at: &Path, option: &str) -> Result<(), String> {
     if out.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&out.stderr).into_owned()) }
 }
 
-fn mount(source: Option<&str>, at: &Path, kind: Option<&str>, flags: MsFlags) {
-    let mode = kind.map(|_| "mode=700");
-    nix::mount::mount(source, at, kind, flags, mode).unwrap();
+fn mount_tmpfs(at: &Path) {
+    nix::mount::mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some("mode=700")).unwrap();
 }
 
 /// Runs a program that must succeed, and returns its output.

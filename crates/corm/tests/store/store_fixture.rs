@@ -10,7 +10,6 @@ use corm::model::layer::WhiteoutFormat;
 use corm::store::Store;
 use corm::store::StoreOptions;
 use nix::mount::MsFlags;
-use nix::sched::CloneFlags;
 
 /// A type of file system for a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +34,7 @@ impl Place {
 
     pub(crate) fn of_size(disk: Disk, megabytes: u32) -> Place {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        own_mounts();
+        test_support::user::unshare_mounts();
         let name = format!("corm-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(name);
         let at = dir.join("disk");
@@ -84,11 +83,6 @@ impl Drop for Place {
         }
         let _ = std::fs::remove_dir_all(&self.dir);
     }
-}
-
-fn own_mounts() {
-    nix::sched::unshare(CloneFlags::CLONE_NEWNS).unwrap();
-    nix::mount::mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
 }
 
 fn tmpfs(at: &Path, megabytes: u32) {
